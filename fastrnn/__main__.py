@@ -1,0 +1,273 @@
+"""The command line, `python -m fastrnn` or `fastrnn`: parsing, printing and Ctrl-C, nothing else.
+
+What the commands do is in `charlm`. An error of the user's is one line on stderr and status 2;
+Ctrl-C is status 130.
+"""
+
+import contextlib
+import io
+import os
+import platform
+import shlex
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import fastrnn
+from fastrnn import _jit
+from fastrnn.kernels import simd
+
+try:
+    import typer
+    from rich import progress
+
+    from fastrnn import charlm
+except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if package not in ("typer", "rich", "safetensors"):
+        raise
+    print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
+    sys.exit(2)
+
+T = TypeVar("T")
+DEFAULTS = charlm.Config()
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fast recurrent networks on the CPU.",
+)
+
+
+def _option(name: str, help: str) -> Any:
+    """An option whose default is the configuration's; None says that it was not given."""
+    return typer.Option(help=f"{help} [default: {getattr(DEFAULTS, name)}]")
+
+
+@app.command()
+def train(
+    text: Annotated[
+        list[Path] | None,
+        typer.Argument(help="UTF-8 files; none: Python's own documentation.", show_default=False),
+    ] = None,
+    cell: Annotated[str | None, _option("cell", f"One of {', '.join(charlm.LAYERS)}.")] = None,
+    hidden: Annotated[int | None, _option("hidden", "Hidden units per layer.")] = None,
+    layers: Annotated[int | None, _option("layers", "Layers on top of each other.")] = None,
+    seq_len: Annotated[int | None, _option("seq_len", "Characters that a gradient spans.")] = None,
+    batch: Annotated[int | None, _option("batch", "Places of the text read side by side.")] = None,
+    lr: Annotated[float | None, _option("lr", "Learning rate.")] = None,
+    steps: Annotated[int | None, _option("steps", "Updates, in total.")] = None,
+    optimizer: Annotated[
+        str | None, _option("optimizer", f"One of {', '.join(charlm.OPTIMIZERS)}.")
+    ] = None,
+    clip: Annotated[float | None, _option("clip", "Longest gradient; 0: any.")] = None,
+    seed: Annotated[int | None, _option("seed", "Of the initial weights.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model file; replaced if it exists. [default: the resumed file, or "
+            "model.safetensors]",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this model file; its options stay, but for --steps."),
+    ] = None,
+) -> None:
+    """Train a character language model; Ctrl-C saves it and stops."""
+    asked = {
+        "cell": cell,
+        "hidden": hidden,
+        "layers": layers,
+        "seq_len": seq_len,
+        "batch": batch,
+        "lr": lr,
+        "steps": steps,
+        "optimizer": optimizer,
+        "clip": clip,
+        "seed": seed,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    path = out or resume or Path("model.safetensors")
+    if resume is None:
+        trainer = charlm.Trainer(charlm.Config(**options), charlm.read_text(text or ()))
+    else:
+        trainer = charlm.Trainer.resume(resume, charlm.read_text(text or ()), options)
+    try:
+        _train(trainer, path)
+    except KeyboardInterrupt:
+        _stop(trainer, path)
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Argument(help="A file of `fastrnn train`.")],
+    prompt: Annotated[str, typer.Option(help="The text to continue.")] = "",
+    length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest character.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
+) -> None:
+    """Write text with a trained model: the prompt and what follows."""
+    network = charlm.load(model)
+    characters = charlm.sample(network, prompt, length, temperature, seed)
+    try:
+        _interruptible(lambda: _write(prompt, characters))
+    except KeyboardInterrupt:
+        _exit_now()
+
+
+@app.command()
+def info() -> None:
+    """Show what this installation computes with."""
+    versions = {}
+    for package in ("numba", "llvmlite", "numpy", "torch"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    rows = {
+        "fastrnn": fastrnn.__version__,
+        "python": platform.python_version(),
+        "torch": "not installed",
+        **versions,
+        "processor": _processor(),
+        **simd.describe(),
+        "threads": f"{fastrnn.get_num_threads()}, of {os.cpu_count()} processors",
+        "FASTRNN_NUM_THREADS": os.environ.get("FASTRNN_NUM_THREADS", "not set"),
+        "threading layer": "own pool, no Numba threading layer",
+        "cache folder": _jit.cache_folder(),
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: what to parse; None for those of the process.
+
+    Raises:
+        SystemExit: always; its code is the exit status.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character that a model has
+    try:
+        app(arguments)
+    except (ArithmeticError, MemoryError, OSError, ValueError) as error:
+        print(f"fastrnn: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _train(trainer: charlm.Trainer, path: Path) -> None:
+    config, held_out = trainer.config, len(trainer.held_out)
+    weights = [*trainer.model.rnn.params.values(), *trainer.model.head.params.values()]
+    print(
+        f"{config.cell}, {config.layers} x {config.hidden} hidden units, "
+        f"{sum(weight.size for weight in weights):,} weights; "
+        f"{len(trainer.model.vocabulary)} different characters; steps of "
+        f"{config.batch} x {config.seq_len} characters. The first one compiles.",
+        flush=True,
+    )
+    with _reporting(trainer) as report:
+        _interruptible(lambda: trainer.run(path, report))
+    bits = _interruptible(trainer.validate)
+    print(f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n")
+    _interruptible(lambda: _write("", charlm.sample(trainer.model)))
+    print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
+
+
+def _stop(trainer: charlm.Trainer, path: Path) -> NoReturn:
+    """Save what the last completed step left, and end."""
+    try:
+        with trainer.lock:  # never given back: the other thread must not save a later step
+            trainer.save(path)
+            print(
+                f"\nstopped after step {trainer.step}, and saved; to go on, give the same text and "
+                f"--resume {shlex.quote(str(path))}",
+                file=sys.stderr,
+            )
+            _exit_now()
+    except (OSError, ValueError) as error:
+        print(f"\nfastrnn: stopped, but not saved: {error}", file=sys.stderr)
+    finally:  # also at a second Ctrl-C
+        _exit_now()
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """Do `work` in a thread of its own, and wait for it here.
+
+    Python acts on Ctrl-C between two bytecodes of the main thread; compiling a kernel may spend
+    many seconds inside one. Here the main thread has nothing to do but to be interrupted.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(timeout=0.1)  # without a timeout, Windows would not interrupt it
+    return future.result()
+
+
+def _exit_now() -> NoReturn:
+    """End with status 130, whatever the other thread is at: the compiler cannot be told to stop."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(130)
+
+
+@contextlib.contextmanager
+def _reporting(trainer: charlm.Trainer) -> Iterator[Callable[[charlm.Progress], None]]:
+    """Show progress: on a terminal as a bar, elsewhere (a log) as a line for each tenth of it."""
+    steps, first = trainer.config.steps, trainer.step
+    tenth = max(1, (steps - first) // 10)
+    bar = progress.Progress(
+        progress.TextColumn("step {task.completed} of {task.total}"),
+        progress.BarColumn(bar_width=None),
+        progress.TextColumn("{task.fields[measured]}"),
+        progress.TimeRemainingColumn(),
+    )
+    terminal = bar.console.is_interactive
+    task = bar.add_task("", total=steps, completed=first, measured="compiling")
+
+    def report(now: charlm.Progress) -> None:
+        measured = (
+            f"{now.bits_per_character:.3f} bits per character, "
+            f"{now.characters_per_second:,.0f} characters/s"
+        )
+        if terminal:
+            bar.update(task, completed=now.step, measured=measured)
+        elif (now.step - first) % tenth == 0 or now.step == steps:
+            print(f"step {now.step} of {steps}: {measured}", flush=True)
+
+    with bar if terminal else contextlib.nullcontext():
+        yield report
+
+
+def _write(prompt: str, characters: Iterator[str]) -> None:
+    print(prompt, end="", flush=True)
+    for character in characters:
+        print(character, end="", flush=True)
+    print()
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

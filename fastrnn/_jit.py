@@ -1,0 +1,114 @@
+"""The one decorator: every compiler flag, with its reason, and the disk cache.
+
+Nothing here knows arrays or recurrence. `@njit` anywhere else in the package is a mistake
+(tests/test_conventions.py looks for it).
+"""
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from numba import config, njit
+from numba.core import caching
+
+_PACKAGE = Path(__file__).parent
+_FLAGS = {
+    "nogil": True,  # kernels touch no Python object: other threads go on meanwhile
+    "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch
+    "boundscheck": None,  # follows NUMBA_BOUNDSCHECK; the raw-memory intrinsics follow it too
+}
+
+
+@functools.cache
+def source_digest() -> str:
+    """Return a digest of every source that can end up inside a compiled kernel.
+
+    Numba's own cache notices a change in the file of the function it compiles, not in the files
+    that function calls into; after an upgrade it would run stale kernels. So the cache lives
+    in a folder named by this digest.
+    """
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(_PACKAGE.glob("**/*.py")):
+        if path.parent.name in ("cells", "kernels") or path.name in ("_jit.py", "recurrence.py"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Return the folder of the compiled kernels: below NUMBA_CACHE_DIR, else the user's cache."""
+    if config.CACHE_DIR:
+        base = Path(config.CACHE_DIR)
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastrnn"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastrnn"
+    return base / f"kernels-{source_digest()}"
+
+
+class _Locator(caching._CacheLocator):
+    """Where the kernels of this version of the sources are kept."""
+
+    def __init__(self, py_func, py_file):
+        self._module = py_func.__module__.rpartition(".")[2]
+
+    def get_cache_path(self):
+        return str(cache_folder())
+
+    def get_source_stamp(self):
+        return source_digest()
+
+    def get_disambiguator(self):
+        return self._module
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func, py_file)
+
+
+class _Implementation(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _Cache(caching.FunctionCache):
+    """Numba's cache, but a function made in a factory is known by its name.
+
+    Numba keys such a function by the pickled contents of its closure, which differ in every
+    process if a jitted function is among them. The digest of the sources covers what they are.
+    """
+
+    _impl_class = _Implementation
+
+    def _index_key(self, sig, codegen):
+        return sig, codegen.magic_tuple(), config.BOUNDSCHECK
+
+    def _load_overload(self, sig, target_context):
+        try:
+            return super()._load_overload(sig, target_context)
+        except Exception:  # a damaged file costs one compilation, not the user's program
+            return None
+
+    def _save_overload(self, sig, data):
+        try:
+            super()._save_overload(sig, data)
+        except OSError:  # a read-only home or a full disk: work on without a cache
+            self.disable()
+
+
+def jit(function: Callable | None = None, *, name: str | None = None):
+    """Compile `function` with Numba at its first call, and keep the result on disk.
+
+    Args:
+        function: scalars and arrays in, arrays changed in place.
+        name: required of a function made in a factory: unique, the same in every process.
+    """
+    if function is None:
+        return functools.partial(jit, name=name)
+    if name is not None:
+        function.__qualname__ = function.__name__ = name
+    dispatcher = njit(**_FLAGS)(function)
+    dispatcher._cache = _Cache(function)
+    return dispatcher

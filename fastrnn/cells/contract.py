@@ -1,0 +1,58 @@
+"""What a cell is to the rest of the package: `Cell`, and `bind`, which makes one.
+
+The loops over time are in recurrence.py; a cell brings what happens at one step.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fastrnn import recurrence
+from fastrnn.kernels.simd import WIDEST
+
+
+class Cell(NamedTuple):
+    """What the engine, the tests, the bench and the CLI need to know about one recurrent unit."""
+
+    name: str  # "lstm": test ids, names of the compiled kernels
+    gates: tuple[str, ...]  # H-row blocks of weight_ih and weight_hh, in torch's order
+    states: tuple[str, ...]  # states[0] is emitted, and is what weight_hh multiplies
+    saved: tuple[str, ...]  # what each step keeps for backward, H wide each
+    shared: bool  # d_a_h is d_a_x: one buffer serves both
+    width: int  # vectors in a panel of packed weights: whole groups of gates
+    equations: Callable  # (a_x, a_h, *states) -> states: one step in NumPy, the specification
+    forward: Callable  # compiled: many steps (recurrence.bind_forward)
+    backward: Callable  # compiled: BPTT (recurrence.bind_backward)
+
+
+def bind(
+    name: str,
+    *,
+    gates: tuple[str, ...],
+    states: tuple[str, ...],
+    saved: tuple[str, ...],
+    shared: bool,
+    equations: Callable,
+    step: Callable,
+    step_backward: Callable,
+) -> Cell:
+    """Put the loops over time around one step and return the cell.
+
+    Args:
+        name: unique; the cache on disk knows the kernels by it.
+        gates: see Cell.
+        states: see Cell.
+        saved: see Cell.
+        shared: see Cell.
+        equations: see Cell.
+        step: jitted, (a_x, a_h, state) -> (state, saved): tuples of vectors, of len(gates),
+            len(gates), len(states) -> len(states), len(saved).
+        step_backward: jitted, (saved, h, d_state) -> (d_a_x, d_a_h, d_state): h is states[0]
+            before the step (undefined under a projection); the last result is the gradient
+            at the state before the step, but for the part that comes through a_h.
+    """
+    width = max(1, WIDEST // len(gates)) * len(gates)
+    return Cell(
+        name, gates, states, saved, shared, width, equations,
+        recurrence.bind_forward(name, step, len(gates), len(states), len(saved), width),
+        recurrence.bind_backward(name, step_backward, len(gates), len(states), len(saved)),
+    )  # fmt: skip

@@ -1,0 +1,336 @@
+"""One direction of one layer, forward and back: packs weights, takes buffers, runs kernels.
+
+The arguments have been checked (checks.py) and are arrays; what the loops do is recurrence.py's,
+what they need for it workspace.py's. Stacking, directions and layouts belong to layers.py.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn import recurrence, workspace
+from fastrnn.cells import Cell
+from fastrnn.kernels import gemm, threads
+from fastrnn.kernels.simd import WIDEST, most_rows
+from fastrnn.workspace import Batch, Rows
+
+
+class Weights(NamedTuple):
+    """The parameters of one layer in one direction, as in torch; None: not there."""
+
+    w_ih: np.ndarray  # (G*H, I)
+    w_hh: np.ndarray  # (G*H, E)
+    b_ih: np.ndarray | None  # (G*H,)
+    b_hh: np.ndarray | None  # (G*H,)
+    w_hr: np.ndarray | None  # (E, H)
+
+
+class Sizes(NamedTuple):
+    """The sizes of a pass; with a `p` behind it, rounded up to whole vectors."""
+
+    dtype: np.dtype
+    lanes: int
+    input: int  # I
+    hidden: int  # H
+    hidden_p: int
+    emitted: int  # E: H, or the projection's size
+    emitted_p: int
+    columns: int  # G*Hp: blocked pre-activations of a row
+
+
+def sizes_of(cell: Cell, weights: Weights) -> Sizes:
+    """Return the sizes these weights imply."""
+    dtype = weights.w_ih.dtype
+    hidden, emitted = weights.w_ih.shape[0] // len(cell.gates), weights.w_hh.shape[1]
+    hidden_p = workspace.padded(hidden, dtype)
+    return Sizes(
+        dtype, workspace.lanes(dtype), weights.w_ih.shape[1], hidden, hidden_p,
+        emitted, workspace.padded(emitted, dtype), len(cell.gates) * hidden_p,
+    )  # fmt: skip
+
+
+class Packed(NamedTuple):
+    """Weights as the forward kernels read them (kernels/gemm.py)."""
+
+    w_ih: np.ndarray
+    b_ih: np.ndarray
+    w_hh: np.ndarray
+    b_hh: np.ndarray
+    w_hr: np.ndarray  # empty: no projection
+    zeros: np.ndarray
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """Return the array, or a copy, as kernels are compiled for it: C-contiguous and writeable."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
+
+
+def pack(cell: Cell, weights: Weights, size: Sizes) -> Packed:
+    """Pack the weights for the forward pass."""
+    gates = len(cell.gates)
+
+    def matrix(weight, gates, width, columns):
+        packed = workspace.empty((weight.shape[1] * columns,), size.dtype)
+        gemm.pack_gates(plain(weight), gates, width, packed)
+        return packed
+
+    def bias(value):
+        if value is None:
+            return workspace.zeros((size.columns,), size.dtype)
+        blocked = workspace.empty((size.columns,), size.dtype)
+        gemm.block_bias(plain(value), gates, blocked)
+        return blocked
+
+    return Packed(
+        matrix(weights.w_ih, gates, cell.width, size.columns), bias(weights.b_ih),
+        matrix(weights.w_hh, gates, cell.width, size.columns), bias(weights.b_hh),
+        workspace.empty((0,), size.dtype) if weights.w_hr is None
+        else matrix(weights.w_hr, 1, WIDEST, size.emitted_p),
+        workspace.zeros((max(size.emitted_p, size.hidden_p),), size.dtype),
+    )  # fmt: skip
+
+
+class Trace(NamedTuple):
+    """What a forward pass keeps for its gradient."""
+
+    batch: Batch
+    reverse: bool
+    x: np.ndarray  # the caller's
+    output: Rows  # the caller got it
+    h_0: np.ndarray  # (B, Ep)
+    saved: np.ndarray  # (rows, Hp / lanes, saved, lanes)
+    unprojected: np.ndarray  # (rows, Hp), empty without projection
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept beyond the arrays the caller passed in and got back."""
+        own = (self.batch.order, self.batch.lengths, self.h_0, self.saved, self.unprojected)
+        return sum(array.nbytes for array in own)
+
+
+def _input_of(x: np.ndarray, dtype: np.dtype) -> tuple[Rows, np.ndarray]:
+    """Return the rows of x and its indices: one of the two arrays is empty."""
+    if x.ndim == 3:
+        return workspace.rows_of(x), np.empty(0, np.int64)
+    rows = workspace.rows_of(x.astype(np.int64, copy=False))
+    return rows._replace(flat=np.empty(0, dtype)), rows.flat
+
+
+def forward(
+    cell: Cell,
+    weights: Weights,
+    x: np.ndarray,
+    state: tuple[np.ndarray | None, ...],
+    batch: Batch,
+    *,
+    reverse: bool,
+    output: Rows,
+    keep: bool,
+    packed: Packed | None = None,
+) -> tuple[tuple[np.ndarray, ...], Trace | None]:
+    """Run a layer in one direction over all steps.
+
+    Args:
+        cell: what a step computes.
+        weights: the parameters.
+        x: (T, B, I), or (T, B) integers.
+        state: one of (B, E), then of (B, H), for each of cell.states; None is zero.
+        batch: the sequences.
+        reverse: read every sequence from its own end.
+        output: where h goes: E values for every real step; nothing is written past an end.
+        keep: return a trace, for `backward`.
+        packed: the weights, if they are packed already.
+
+    Returns:
+        The state behind the last step of each sequence, and the trace or None.
+    """
+    size = sizes_of(cell, weights)
+    dtype, count = size.dtype, len(batch.lengths)
+    packed = packed or pack(cell, weights, size)
+    states = workspace.zeros((len(cell.states), count, size.hidden_p), dtype)
+    emitted = workspace.zeros((count, size.emitted_p), dtype)
+    if state[0] is not None:
+        emitted[:, : size.emitted] = state[0][batch.order]
+        if weights.w_hr is None:
+            states[0] = emitted
+    for target, initial in zip(states[1:], state[1:], strict=True):
+        if initial is not None:
+            target[:, : size.hidden] = initial[batch.order]
+    kept = batch.rows if keep else 0
+    shape = (kept, size.hidden_p // size.lanes, len(cell.saved), size.lanes)
+    saved = workspace.empty(shape, dtype)
+    projects = keep and weights.w_hr is not None
+    unprojected = workspace.empty((batch.rows if projects else 0, size.hidden_p), dtype)
+    h_0 = emitted.copy() if keep else emitted
+    if batch.rows:
+        _run_forward(cell, size, packed, x, batch, reverse, states, emitted, saved, unprojected,
+                     output)  # fmt: skip
+    final = [np.empty((count, size.emitted), dtype)]
+    final[0][batch.order] = emitted[:, : size.emitted]
+    for last in states[1:]:
+        final.append(np.empty((count, size.hidden), dtype))
+        final[-1][batch.order] = last[:, : size.hidden]
+    trace = Trace(batch, reverse, x, output, h_0, saved, unprojected) if keep else None
+    return tuple(final), trace
+
+
+def _run_forward(
+    cell, size, packed, x, batch, reverse, states, emitted, saved, unprojected, output
+):
+    dtype = size.dtype
+    rows, index = _input_of(x, dtype)
+    per_row = 2 * size.columns * (size.emitted + (size.input if x.ndim == 3 else 0))
+    slices = batch.slices(workspace.parts(per_row * batch.rows, threads.get_num_threads()))
+    tall = most_rows(cell.width)
+    scratch = []
+    for j0, j1 in slices:
+        chunk = min(batch.steps, workspace.input_steps(j1 - j0, size.columns * dtype.itemsize))
+        most = chunk * (j1 - j0)
+        scratch.append((
+            workspace.empty((most, size.input if x.ndim == 3 else 0), dtype),
+            workspace.empty((most, size.columns), dtype),
+            chunk,
+            workspace.empty((tall, cell.width * size.lanes), dtype),
+        ))  # fmt: skip
+    stride = workspace.interruptible_steps(per_row * len(batch.lengths))
+    for s0 in range(0, batch.steps, stride):
+        s1 = min(batch.steps, s0 + stride)
+        threads.run(cell.forward, [
+            (rows.flat, index, rows.time, rows.row, size.input,
+             batch.order, batch.lengths, reverse,
+             packed.w_ih, packed.b_ih, packed.w_hh, packed.b_hh, packed.w_hr, packed.zeros,
+             size.hidden, size.emitted, states, emitted, saved, unprojected,
+             *output, batch.row_at(s0), s0, s1, j0, j1, *own)
+            for (j0, j1), own in zip(slices, scratch, strict=True)
+        ])  # fmt: skip
+
+
+def backward(
+    cell: Cell,
+    weights: Weights,
+    trace: Trace,
+    d_output: Rows | None,
+    d_state: tuple[np.ndarray | None, ...],
+) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], Weights]:
+    """Return the gradients of a pass; `trace` is not changed.
+
+    Args:
+        cell: as in `forward`.
+        weights: as they were in `forward`.
+        trace: what `forward` kept.
+        d_output: gradient at the output; None is zero.
+        d_state: gradient at the final states; None is zero.
+
+    Returns:
+        Gradients of x (C-contiguous; None for integers), of the initial states, of the weights.
+    """
+    size, batch, x = sizes_of(cell, weights), trace.batch, trace.x
+    dtype, count, gates = size.dtype, len(batch.lengths), len(cell.gates)
+    d_states = workspace.zeros((len(cell.states), count, size.hidden_p), dtype)
+    d_emitted = workspace.zeros((count, size.emitted_p), dtype)
+    if d_state[0] is not None:
+        d_emitted[:, : size.emitted] = d_state[0][batch.order]
+    for target, final in zip(d_states[1:], d_state[1:], strict=True):
+        if final is not None:
+            target[:, : size.hidden] = final[batch.order]
+
+    d_x = np.zeros(x.shape, dtype) if x.ndim == 3 else None
+    sums = Weights(
+        workspace.zeros((size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
+                        else (size.input, size.columns), dtype),
+        workspace.zeros((size.columns, workspace.pitch(size.emitted, dtype)), dtype),
+        workspace.zeros((size.columns,), dtype),
+        workspace.zeros((size.columns,), dtype),
+        None if weights.w_hr is None
+        else workspace.zeros((size.emitted, workspace.pitch(size.hidden, dtype)), dtype),
+    )  # fmt: skip
+    if batch.rows:
+        _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x)
+
+    initial = [np.empty((count, size.emitted), dtype)]
+    initial[0][batch.order] = d_emitted[:, : size.emitted]
+    for first in d_states[1:]:
+        initial.append(np.empty((count, size.hidden), dtype))
+        initial[-1][batch.order] = first[:, : size.hidden]
+
+    def torch_order(blocked, like):
+        if like is None:
+            return None
+        result = np.empty(like.shape, dtype)
+        columns = result.reshape(len(result), -1)
+        gemm.unblock_rows(blocked.reshape(-1), blocked.size // len(blocked), gates, columns)
+        return result
+
+    d_w_ih = sums.w_ih if x.ndim == 3 else np.ascontiguousarray(sums.w_ih.T)
+    return d_x, tuple(initial), Weights(
+        torch_order(d_w_ih, weights.w_ih), torch_order(sums.w_hh, weights.w_hh),
+        torch_order(sums.b_ih, weights.b_ih), torch_order(sums.b_hh, weights.b_hh),
+        None if sums.w_hr is None else np.ascontiguousarray(sums.w_hr[:, : size.hidden]),
+    )  # fmt: skip
+
+
+def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x):
+    dtype, batch, x = size.dtype, trace.batch, trace.x
+    gates, count, projects = len(cell.gates), len(batch.lengths), weights.w_hr is not None
+    nothing = np.empty(0, dtype)
+
+    def transposed(weight, gates, rows):
+        packed = workspace.empty((rows * workspace.padded(weight.shape[1], dtype),), dtype)
+        gemm.pack_gates_transposed(plain(weight), gates, packed)
+        return packed
+
+    w_hh = transposed(weights.w_hh, gates, size.columns)
+    w_hr = transposed(weights.w_hr, 1, size.emitted_p) if projects else nothing
+    w_ih = nothing if d_x is None else transposed(weights.w_ih, gates, size.columns)
+    zeros = workspace.zeros((max(size.emitted_p, size.hidden_p, size.input + 64),), dtype)
+
+    a_pitch = workspace.pitch(size.columns, dtype)
+    stride = min(batch.steps, workspace.piece_steps(count, a_pitch * dtype.itemsize))
+    most = stride * count
+    d_a_h = workspace.empty((most, a_pitch), dtype)
+    d_a_x = d_a_h if cell.shared else workspace.empty((most, a_pitch), dtype)
+    # As wide as H too: a cell may look at h, which under a projection has fewer elements.
+    h_width = workspace.pitch(max(size.emitted, size.hidden), dtype)
+    h_rows = workspace.empty((most, h_width), dtype)
+    d_h_rows = workspace.empty((most if projects else 0, workspace.pitch(size.emitted, dtype)),
+                               dtype)  # fmt: skip
+    place = np.empty(most, np.int64)
+
+    rows, index = _input_of(x, dtype)
+    width = size.input if d_x is not None else 0
+    per_row = 2 * size.columns * size.emitted
+    operations = per_row * batch.rows
+    slices = batch.slices(workspace.parts(operations, threads.get_num_threads()))
+    parts = workspace.parts(3 * operations, threads.get_num_threads())
+    blocks = size.columns // (gates * size.lanes)
+    cuts = [blocks * i // parts * gates * size.lanes for i in range(parts + 1)]
+    own = [
+        (workspace.empty((most if width else 0, workspace.pitch(width, dtype)), dtype),
+         workspace.empty((-(-most // parts) + 1 if width else 0, workspace.padded(width, dtype)),
+                         dtype))
+        for _ in range(parts)
+    ]  # fmt: skip
+    d_x_rows = workspace.rows_of(d_x) if d_x is not None else Rows(nothing, 0, 0, 0)
+    d_out = d_output or Rows(nothing, 0, 0, 0)
+
+    for s0 in reversed(range(0, batch.steps, stride)):
+        s1 = min(batch.steps, s0 + stride)
+        row0, row1 = batch.row_at(s0), batch.row_at(s1)
+        threads.run(cell.backward, [
+            (batch.order, batch.lengths, trace.reverse, trace.saved, *trace.output, trace.h_0,
+             *d_out, w_hh, w_hr, zeros, size.hidden, size.emitted, d_states, d_emitted,
+             d_a_x, d_a_h, cell.shared, h_rows, d_h_rows, place, row0, s0, s1, j0, j1, row1)
+            for j0, j1 in slices
+        ])  # fmt: skip
+        n = row1 - row0
+        threads.run(recurrence.backward_products, [
+            (n, place, count, rows.flat, index, rows.time, rows.row, d_a_x, d_a_h, h_rows,
+             cuts[i], cuts[i + 1], sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh,
+             own[i][0], n * i // parts, n * (i + 1) // parts, w_ih, size.input, zeros, own[i][1],
+             d_x_rows.flat, d_x_rows.time, d_x_rows.row, size.emitted)
+            for i in range(parts)
+        ])  # fmt: skip
+        if projects:
+            recurrence.projection_product(n, size.emitted, size.hidden, d_h_rows,
+                                          trace.unprojected, row0 * size.hidden_p, sums.w_hr)

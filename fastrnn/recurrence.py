@@ -1,0 +1,347 @@
+"""WHEN: the loop over time, and the loop back (backpropagation through time, BPTT).
+
+One path serves all cells: a cell brings `step` and `step_backward`, functions of a few vectors
+(cells/__init__.py), and the factories here put the loops around them. No cell is named here.
+
+Rows. The B sequences are sorted by falling length, so that at step s the first so many are still
+running. Real steps are numbered s by s, row after row of those running: with equal lengths, step
+s of row j is row s * B + j. A slice is a range j0..j1 of the sorted sequences; slices share
+nothing but weights, so each may run in a thread of its own, in any order, with the same result.
+A sequence is read in the direction it is given or, `reverse`, from its own end.
+
+Forward     a_x = b_ih + x W_ihᵀ      one product for many steps
+            a_h = b_hh + h W_hhᵀ      one tile at a time, consumed by `step` while in L1
+Backward    d_h += d_a_h W_hh         step by step; then one product each over many steps:
+            d_W_hh = d_a_hᵀ h         d_W_ih = d_a_xᵀ x         d_x = d_a_x W_ih
+
+Letters: T time, B batch, I input, H hidden, E emitted (H, or the projection's size), G gates; with
+a p behind it, rounded up to whole vectors. Pre-activations have blocked columns (kernels/gemm.py).
+Kernels allocate nothing, check nothing, raise nothing: workspace.py and checks.py did.
+"""
+
+from fastrnn._jit import jit
+from fastrnn.kernels.gemm import product
+from fastrnn.kernels.simd import (
+    WIDEST,
+    keep_lanes,
+    lanes,
+    load,
+    load_many,
+    load_part,
+    most_rows,
+    store,
+    store_many,
+    store_part,
+    tile,
+)
+
+
+@jit
+def copy_row(to, to_at, source, at, count):
+    """Copy `count` elements."""
+    n = lanes(to)
+    whole = count // n * n
+    for i in range(0, whole, n):
+        store(to, to_at + i, load(source, at + i))
+    if whole < count:
+        rest = load_part(source, at + whole, count - whole)
+        store_part(to, to_at + whole, rest, count - whole)
+
+
+@jit
+def add_row(to, to_at, source, at, count):
+    """Add `count` elements to as many."""
+    n = lanes(to)
+    for i in range(0, count, n):
+        here = min(n, count - i)
+        total = load_part(to, to_at + i, here) + load_part(source, at + i, here)
+        store_part(to, to_at + i, total, here)
+
+
+@jit
+def time_of(s, length, reverse):
+    """Return the time a sequence of this length reads at its step s."""
+    return length - 1 - s if reverse else s
+
+
+@jit
+def input_part(
+    x,              # flat; (t, b) begins at t * x_time + b * x_row.  Empty for one-hot input:
+    index,          # flat, the same places                           then this holds the classes
+    x_time, x_row, input_size,
+    order, lengths, reverse,   # (B,) sorted: which sequence, how long
+    w_ih, b_ih, width,         # packed (I, GHp); (GHp,)
+    s0, s1, j0, j1,            # the steps and the slice
+    x_rows,         # scratch (rows, I)
+    a_x,            # (rows, GHp) written
+):  # fmt: skip
+    """a_x = b_ih + x W_ihᵀ for all steps s0..s1 of a slice; a one-hot x picks a row of W_ihᵀ."""
+    n = lanes(a_x)
+    columns = b_ih.size
+    panel_size = width * n * input_size
+    rows = 0
+    for s in range(s0, s1):
+        for j in range(j0, j1):
+            if lengths[j] <= s:
+                break
+            at = time_of(s, lengths[j], reverse) * x_time + order[j] * x_row
+            if x.size:
+                copy_row(x_rows, rows * input_size, x, at, input_size)
+            else:
+                for column in range(0, columns, n):
+                    panel = column // (width * n)
+                    pitch = min(width * n, columns - panel * width * n)
+                    w_at = (panel * panel_size + index[at] * pitch + column
+                            - panel * width * n)
+                    store(a_x, rows * columns + column,
+                          load(b_ih, column) + load(w_ih, w_at))
+            rows += 1
+    if x.size:
+        product(rows, columns, input_size, x_rows, 0, input_size, 1,
+                w_ih, 0, panel_size, 0, width, b_ih, 0, 0, a_x, 0, columns)
+
+
+def bind_forward(name, step, gates, states_count, saved_count, width):
+    """Return the compiled forward pass of a cell: steps s0..s1 of one slice of the batch."""
+    tallest = most_rows(width)
+    units = width // gates
+
+    @jit(name=f"{name}_forward")
+    def forward(
+        x, index, x_time, x_row, input_size,         # as in input_part
+        order, lengths, reverse,
+        w_ih, b_ih, w_hh, b_hh,                      # packed, blocked
+        w_hr, zeros,                                 # packed (H, E), or empty: no projection
+        hidden_size, emitted_size,
+        states,        # (states, B, Hp) changed: the state before step s0, then after step s1
+        emitted,       # (B, Ep)         changed: the h that W_hh multiplies
+        saved,         # (rows, Hp / lanes, saved, lanes) written; empty: keep nothing
+        unprojected,   # (rows, Hp) written: h before the projection; empty: keep nothing
+        output, out_at, out_time, out_row,           # flat, E wide, written
+        row0,          # number of the first row of step s0
+        s0, s1, j0, j1,
+        x_rows, a_x, chunk,                          # scratch for `chunk` steps of this slice
+        a_h,                                         # scratch (tallest, width * lanes)
+    ):  # fmt: skip
+        n = lanes(a_h)
+        batch, hidden_p, emitted_p = states.shape[1], states.shape[2], emitted.shape[1]
+        blocks = hidden_p // n
+        columns = blocks * gates * n
+        running, first, begin = batch, row0, s0
+        while begin < s1:
+            end = min(begin + chunk, s1)
+            input_part(x, index, x_time, x_row, input_size, order, lengths, reverse,
+                       w_ih, b_ih, width, begin, end, j0, j1, x_rows, a_x)
+            a_x_row = 0
+            for s in range(begin, end):
+                while running > 0 and lengths[running - 1] <= s:
+                    running -= 1
+                rows = min(running, j1) - j0
+                if rows <= 0:
+                    return
+                tiles = (rows + tallest - 1) // tallest
+                for panel in range((blocks + units - 1) // units):
+                    here = min(units, blocks - panel * units)
+                    row = 0
+                    for i in range(tiles):
+                        height = (rows - row + tiles - i - 1) // (tiles - i)
+                        column = panel * width * n
+                        tile(height, here * gates, n, emitted_size,
+                             emitted, (j0 + row) * emitted_p, emitted_p, 1,
+                             w_hh, column * emitted_size, here * gates * n,
+                             b_hh, column, 0,
+                             a_h, 0, width * n)
+                        for r in range(row, row + height):
+                            for u in range(here):
+                                unit = panel * units + u
+                                at = (j0 + r) * hidden_p + unit * n
+                                new, kept = step(
+                                    load_many(a_x, (a_x_row + r) * columns + unit * gates * n,
+                                              n, gates),
+                                    load_many(a_h, (r - row) * width * n + u * gates * n,
+                                              n, gates),
+                                    load_many(states, at, batch * hidden_p, states_count))
+                                store_many(states, at, batch * hidden_p, new)
+                                if saved.size:
+                                    store_many(saved, ((first + j0 + r) * blocks + unit)
+                                               * saved_count * n, n, kept)
+                        row += height
+                if w_hr.size:
+                    product(rows, emitted_size, hidden_size,
+                            states, j0 * hidden_p, hidden_p, 1,
+                            w_hr, 0, WIDEST * n * hidden_size, 0, WIDEST, zeros, 0, 0,
+                            emitted, j0 * emitted_p, emitted_p)
+                for j in range(j0, j0 + rows):
+                    if not w_hr.size:
+                        copy_row(emitted, j * emitted_p, states, j * hidden_p, hidden_p)
+                    elif saved.size:
+                        copy_row(unprojected, (first + j) * hidden_p, states, j * hidden_p,
+                                 hidden_p)
+                    t = time_of(s, lengths[j], reverse)
+                    copy_row(output, out_at + t * out_time + order[j] * out_row,
+                             emitted, j * emitted_p, emitted_size)
+                a_x_row += rows
+                first += running
+            begin = end
+
+    return forward
+
+
+def bind_backward(name, step_backward, gates, states_count, saved_count):
+    """Return the compiled BPTT of a cell: steps s1..s0, backwards, of one slice of the batch."""
+
+    @jit(name=f"{name}_backward")
+    def backward(
+        order, lengths, reverse,
+        saved,                                       # as forward wrote it
+        output, out_at, out_time, out_row,           # h after each step; none of it is changed
+        h_0,                                         # (B, Ep) h before the first step
+        d_output, d_out_at, d_out_time, d_out_row,   # flat; empty: zero
+        w_hh, w_hr, zeros,                           # packed (GHp, E); packed (E, H) or empty
+        hidden_size, emitted_size,
+        d_states,      # (states, B, Hp) changed: gradient at the state after s1, then before s0
+        d_emitted,     # (B, Ep)         changed: the same for the emitted h
+        d_a_x, d_a_h,  # (rows, pitch) written; one array where `shared`
+        shared,
+        h_rows,        # (rows, pitch) written: h before each step
+        d_h_rows,      # (rows, pitch) written: gradient at each projected h; empty: no projection
+        place,         # (rows,) written: time * B + sequence
+        row0, s0, s1, j0, j1,                        # rows are counted from row0, that of s0
+        row1,                                        # the number behind the last row of step s1
+    ):  # fmt: skip
+        n = lanes(d_a_h)
+        batch, hidden_p, emitted_p = d_states.shape[1], d_states.shape[2], d_emitted.shape[1]
+        blocks = hidden_p // n
+        k = blocks * gates * n
+        running, first = 0, row1
+        for s in range(s1 - 1, s0 - 1, -1):
+            while running < batch and lengths[running] > s:
+                running += 1
+            first -= running
+            rows = min(running, j1) - j0
+            if rows <= 0:
+                continue
+            at_row = first - row0 + j0
+            for j in range(j0, j0 + rows):
+                t = time_of(s, lengths[j], reverse)
+                row = at_row + j - j0
+                place[row] = t * batch + order[j]
+                if d_output.size:
+                    add_row(d_emitted, j * emitted_p, d_output,
+                            d_out_at + t * d_out_time + order[j] * d_out_row, emitted_size)
+                if s == 0:
+                    copy_row(h_rows, row * h_rows.shape[1], h_0, j * emitted_p, emitted_p)
+                else:
+                    before = time_of(s - 1, lengths[j], reverse)
+                    copy_row(h_rows, row * h_rows.shape[1], output,
+                             out_at + before * out_time + order[j] * out_row, emitted_size)
+                if w_hr.size:
+                    copy_row(d_h_rows, row * d_h_rows.shape[1], d_emitted, j * emitted_p,
+                             emitted_p)
+                else:
+                    copy_row(d_states, j * hidden_p, d_emitted, j * emitted_p, emitted_p)
+            if w_hr.size:
+                product(rows, hidden_p, emitted_size, d_emitted, j0 * emitted_p, emitted_p, 1,
+                        w_hr, 0, WIDEST * n * emitted_p, 0, WIDEST, zeros, 0, 0,
+                        d_states, j0 * hidden_p, hidden_p)
+            for j in range(j0, j0 + rows):
+                row = at_row + j - j0
+                for unit in range(blocks):
+                    at = j * hidden_p + unit * n
+                    there = min(n, hidden_size - unit * n)
+                    d_x, d_h, d_state = step_backward(
+                        load_many(saved, ((first + j) * blocks + unit) * saved_count * n,
+                                  n, saved_count),
+                        load(h_rows, row * h_rows.shape[1] + unit * n),
+                        load_many(d_states, at, batch * hidden_p, states_count))
+                    # Padded lanes may hold NaN (inf * 0) and are summed over below.
+                    store_many(d_a_h, row * d_a_h.shape[1] + unit * gates * n, n,
+                               keep_lanes(d_h, there))
+                    if not shared:
+                        store_many(d_a_x, row * d_a_x.shape[1] + unit * gates * n, n,
+                                   keep_lanes(d_x, there))
+                    store_many(d_states, at, batch * hidden_p, d_state)
+            # d_states[0] is the part of d_h that does not come through a_h: under a projection,
+            # where it would have another size, cells have none and it is 0.
+            product(rows, emitted_p, k, d_a_h, at_row * d_a_h.shape[1], d_a_h.shape[1], 1,
+                    w_hh, 0, WIDEST * n * k, 0, WIDEST,
+                    d_states, j0 * hidden_p, hidden_p,
+                    d_emitted, j0 * emitted_p, emitted_p)
+
+    return backward
+
+
+@jit
+def backward_products(
+    rows,              # real steps in this piece
+    place, batch,
+    x, index, x_time, x_row,       # the input, as in input_part
+    d_a_x, d_a_h,      # (rows, pitch)
+    h_rows,            # (rows, pitch)
+    m0, m1,            # this part: rows m0..m1 of the blocked weights, ...
+    d_w_ih,            # (GHp, pitch) added to; for one-hot input its transpose, (I, GHp)
+    d_w_hh,            # (GHp, pitch) added to
+    d_b_ih, d_b_hh,    # (GHp,)       added to
+    x_rows,            # scratch (rows, pitch) of this part
+    r0, r1,            # ... and rows r0..r1 of the input's gradient
+    w_ih, input_size,  # packed (GHp, I), or empty: no gradient of the input
+    zeros,
+    d_x_rows,          # scratch (rows, Ip) of this part
+    d_x, d_x_time, d_x_row,        # flat, written
+    emitted_size,
+):  # fmt: skip
+    """The four products of BPTT over all rows of a piece, for one part of their results.
+
+    A part computes whole sums, in the order of the rows: the result does not depend on how
+    the work is shared.
+    """
+    n = lanes(d_a_h)
+    pitch = d_a_h.shape[1]
+    if x.size:
+        x_pitch = x_rows.shape[1]
+        for row in range(rows):
+            at = place[row] // batch * x_time + place[row] % batch * x_row
+            copy_row(x_rows, row * x_pitch, x, at, input_size)
+        product(m1 - m0, input_size, rows, d_a_x, m0, 1, pitch,
+                x_rows, 0, WIDEST * n, x_pitch, WIDEST,
+                d_w_ih, m0 * d_w_ih.shape[1], d_w_ih.shape[1],
+                d_w_ih, m0 * d_w_ih.shape[1], d_w_ih.shape[1])
+    else:
+        for row in range(rows):
+            code = index[place[row] // batch * x_time + place[row] % batch * x_row]
+            for m in range(m0, m1, n):
+                at = code * d_w_ih.shape[1] + m
+                store(d_w_ih, at, load(d_w_ih, at) + load(d_a_x, row * pitch + m))
+    product(m1 - m0, emitted_size, rows, d_a_h, m0, 1, pitch,
+            h_rows, 0, WIDEST * n, h_rows.shape[1], WIDEST,
+            d_w_hh, m0 * d_w_hh.shape[1], d_w_hh.shape[1],
+            d_w_hh, m0 * d_w_hh.shape[1], d_w_hh.shape[1])
+    for m in range(m0, m1, n):
+        sum_x, sum_h = load(d_b_ih, m), load(d_b_hh, m)
+        for row in range(rows):
+            sum_x += load(d_a_x, row * pitch + m)
+            sum_h += load(d_a_h, row * pitch + m)
+        store(d_b_ih, m, sum_x)
+        store(d_b_hh, m, sum_h)
+    if w_ih.size and r0 < r1:
+        k = d_w_hh.shape[0]
+        x_p = d_x_rows.shape[1]
+        product(r1 - r0, input_size, k, d_a_x, r0 * pitch, pitch, 1,
+                w_ih, 0, WIDEST * n * k, 0, WIDEST, zeros, 0, 0, d_x_rows, 0, x_p)
+        for row in range(r0, r1):
+            at = place[row] // batch * d_x_time + place[row] % batch * d_x_row
+            copy_row(d_x, at, d_x_rows, (row - r0) * x_p, input_size)
+
+
+@jit
+def projection_product(
+    rows, h_size, m_size,
+    d_h_rows,          # (rows, pitch) gradient at the projected h
+    unprojected, at,   # (rows, Hp) from element `at` on
+    d_w_hr,            # (E, pitch) added to
+):  # fmt: skip
+    """d_W_hr += d_hᵀ m, m the state before the projection."""
+    n = lanes(d_w_hr)
+    product(h_size, m_size, rows, d_h_rows, 0, 1, d_h_rows.shape[1],
+            unprojected, at, WIDEST * n, unprojected.shape[1], WIDEST,
+            d_w_hr, 0, d_w_hr.shape[1], d_w_hr, 0, d_w_hr.shape[1])
