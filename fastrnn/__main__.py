@@ -118,7 +118,7 @@ def sample(
     try:
         _interruptible(lambda: _write(prompt, characters))
     except KeyboardInterrupt:
-        _exit_now()
+        os._exit(130)
 
 
 @app.command()
@@ -176,7 +176,10 @@ def _train(trainer: charlm.Trainer, path: Path) -> None:
     with _reporting(trainer) as report:
         _interruptible(lambda: trainer.run(path, report))
     bits = _interruptible(trainer.validate)
-    print(f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n")
+    print(
+        f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n",
+        flush=True,
+    )
     _interruptible(lambda: _write("", charlm.sample(trainer.model)))
     print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
 
@@ -191,18 +194,20 @@ def _stop(trainer: charlm.Trainer, path: Path) -> NoReturn:
                 f"--resume {shlex.quote(str(path))}",
                 file=sys.stderr,
             )
-            _exit_now()
+            os._exit(130)
     except (OSError, ValueError) as error:
         print(f"\nfastrnn: stopped, but not saved: {error}", file=sys.stderr)
     finally:  # also at a second Ctrl-C
-        _exit_now()
+        os._exit(130)
 
 
 def _interruptible(work: Callable[[], T]) -> T:
     """Do `work` in a thread of its own, and wait for it here.
 
     Python acts on Ctrl-C between two bytecodes of the main thread; compiling a kernel may spend
-    many seconds inside one. Here the main thread has nothing to do but to be interrupted.
+    many seconds inside one. Here the main thread has nothing to do but to be interrupted. It then
+    has to end with `os._exit`: the compiler, or a write to a full pipe, cannot be told to stop.
+    So whatever is printed has to be flushed at once.
     """
     future: Future[T] = Future()
 
@@ -217,13 +222,6 @@ def _interruptible(work: Callable[[], T]) -> T:
     while thread.is_alive():
         thread.join(timeout=0.1)  # without a timeout, Windows would not interrupt it
     return future.result()
-
-
-def _exit_now() -> NoReturn:
-    """End with status 130, whatever the other thread is at: the compiler cannot be told to stop."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    os._exit(130)
 
 
 @contextlib.contextmanager
@@ -258,7 +256,7 @@ def _write(prompt: str, characters: Iterator[str]) -> None:
     print(prompt, end="", flush=True)
     for character in characters:
         print(character, end="", flush=True)
-    print()
+    print(flush=True)
 
 
 def _processor() -> str:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from numba import config, njit
+from numba import config, njit, types
 from numba.core import caching
 
 _PACKAGE = Path(__file__).parent
@@ -20,6 +20,18 @@ _FLAGS = {
     "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch
     "boundscheck": None,  # follows NUMBA_BOUNDSCHECK; the raw-memory intrinsics follow it too
 }
+
+
+_providers: list[Callable] = []
+
+
+def before_kernels(provide: Callable) -> Callable:
+    """Have `provide(dtype)` called before a kernel on arrays of that type is loaded or compiled.
+
+    For machine code that kernels call by name, which must be there when they are linked.
+    """
+    _providers.append(provide)
+    return provide
 
 
 @functools.cache
@@ -82,6 +94,12 @@ class _Cache(caching.FunctionCache):
 
     _impl_class = _Implementation
 
+    def load_overload(self, sig, target_context):
+        for provide in _providers:
+            for dtype in {kind.dtype for kind in sig if isinstance(kind, types.Array)}:
+                provide(dtype)
+        return super().load_overload(sig, target_context)
+
     def _index_key(self, sig, codegen):
         return sig, codegen.magic_tuple(), config.BOUNDSCHECK
 
@@ -111,4 +129,12 @@ def jit(function: Callable | None = None, *, name: str | None = None):
         function.__qualname__ = function.__name__ = name
     dispatcher = njit(**_FLAGS)(function)
     dispatcher._cache = _Cache(function)
+    typed = dispatcher.get_call_template
+
+    def typed_without_literals(args, kws):
+        # Numba would compile once more for every constant that a caller writes as an argument.
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return typed([types.unliteral(kind) for kind in args], plain)
+
+    dispatcher.get_call_template = typed_without_literals
     return dispatcher

@@ -188,10 +188,10 @@ def _run_forward(
         chunk = min(batch.steps, workspace.input_steps(j1 - j0, size.columns * dtype.itemsize))
         most = chunk * (j1 - j0)
         scratch.append((
-            workspace.empty((most, size.input if x.ndim == 3 else 0), dtype),
-            workspace.empty((most, size.columns), dtype),
+            workspace.empty((most * size.input if x.ndim == 3 else 0,), dtype),
+            workspace.empty((most * size.columns,), dtype),
             chunk,
-            workspace.empty((tall, cell.width * size.lanes), dtype),
+            workspace.empty((tall * cell.width * size.lanes,), dtype),
         ))  # fmt: skip
     stride = workspace.interruptible_steps(per_row * len(batch.lengths))
     for s0 in range(0, batch.steps, stride):
@@ -212,7 +212,8 @@ def backward(
     trace: Trace,
     d_output: Rows | None,
     d_state: tuple[np.ndarray | None, ...],
-) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], Weights]:
+    d_x: np.ndarray | None,
+) -> tuple[tuple[np.ndarray, ...], Weights]:
     """Return the gradients of a pass; `trace` is not changed.
 
     Args:
@@ -221,9 +222,11 @@ def backward(
         trace: what `forward` kept.
         d_output: gradient at the output; None is zero.
         d_state: gradient at the final states; None is zero.
+        d_x: (T, B, I) zeros, contiguous in that order or batch first, or None for integer x: the
+            gradient at the input is written to it.
 
     Returns:
-        Gradients of x (C-contiguous; None for integers), of the initial states, of the weights.
+        Gradients of the initial states and of the weights.
     """
     size, batch, x = sizes_of(cell, weights), trace.batch, trace.x
     dtype, count, gates = size.dtype, len(batch.lengths), len(cell.gates)
@@ -235,7 +238,6 @@ def backward(
         if final is not None:
             target[:, : size.hidden] = final[batch.order]
 
-    d_x = np.zeros(x.shape, dtype) if x.ndim == 3 else None
     sums = Weights(
         workspace.zeros((size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
                         else (size.input, size.columns), dtype),
@@ -263,7 +265,7 @@ def backward(
         return result
 
     d_w_ih = sums.w_ih if x.ndim == 3 else np.ascontiguousarray(sums.w_ih.T)
-    return d_x, tuple(initial), Weights(
+    return tuple(initial), Weights(
         torch_order(d_w_ih, weights.w_ih), torch_order(sums.w_hh, weights.w_hh),
         torch_order(sums.b_ih, weights.b_ih), torch_order(sums.b_hh, weights.b_hh),
         None if sums.w_hr is None else np.ascontiguousarray(sums.w_hr[:, : size.hidden]),

@@ -37,6 +37,12 @@ from fastrnn.kernels.simd import (
 
 
 @jit
+def flat(array):
+    """Return the array as one row: helpers that see one kind of array are compiled once."""
+    return array.reshape(array.size)
+
+
+@jit
 def copy_row(to, to_at, source, at, count):
     """Copy `count` elements."""
     n = lanes(to)
@@ -120,11 +126,13 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
         output, out_at, out_time, out_row,           # flat, E wide, written
         row0,          # number of the first row of step s0
         s0, s1, j0, j1,
-        x_rows, a_x, chunk,                          # scratch for `chunk` steps of this slice
-        a_h,                                         # scratch (tallest, width * lanes)
+        x_rows, a_x, chunk,                          # flat scratch for `chunk` steps of the slice
+        a_h,                                         # flat scratch (tallest, width * lanes)
     ):  # fmt: skip
         n = lanes(a_h)
         batch, hidden_p, emitted_p = states.shape[1], states.shape[2], emitted.shape[1]
+        states, emitted = flat(states), flat(emitted)
+        unprojected = flat(unprojected)
         blocks = hidden_p // n
         columns = blocks * gates * n
         running, first, begin = batch, row0, s0
@@ -211,6 +219,9 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
     ):  # fmt: skip
         n = lanes(d_a_h)
         batch, hidden_p, emitted_p = d_states.shape[1], d_states.shape[2], d_emitted.shape[1]
+        a_pitch, h_pitch, d_h_pitch = d_a_h.shape[1], h_rows.shape[1], d_h_rows.shape[1]
+        d_states, d_emitted, h_0 = flat(d_states), flat(d_emitted), flat(h_0)
+        d_a_x, d_a_h, h_rows, d_h_rows = flat(d_a_x), flat(d_a_h), flat(h_rows), flat(d_h_rows)
         blocks = hidden_p // n
         k = blocks * gates * n
         running, first = 0, row1
@@ -230,13 +241,13 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                     add_row(d_emitted, j * emitted_p, d_output,
                             d_out_at + t * d_out_time + order[j] * d_out_row, emitted_size)
                 if s == 0:
-                    copy_row(h_rows, row * h_rows.shape[1], h_0, j * emitted_p, emitted_p)
+                    copy_row(h_rows, row * h_pitch, h_0, j * emitted_p, emitted_p)
                 else:
                     before = time_of(s - 1, lengths[j], reverse)
-                    copy_row(h_rows, row * h_rows.shape[1], output,
+                    copy_row(h_rows, row * h_pitch, output,
                              out_at + before * out_time + order[j] * out_row, emitted_size)
                 if w_hr.size:
-                    copy_row(d_h_rows, row * d_h_rows.shape[1], d_emitted, j * emitted_p,
+                    copy_row(d_h_rows, row * d_h_pitch, d_emitted, j * emitted_p,
                              emitted_p)
                 else:
                     copy_row(d_states, j * hidden_p, d_emitted, j * emitted_p, emitted_p)
@@ -252,18 +263,18 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                     d_x, d_h, d_state = step_backward(
                         load_many(saved, ((first + j) * blocks + unit) * saved_count * n,
                                   n, saved_count),
-                        load(h_rows, row * h_rows.shape[1] + unit * n),
+                        load(h_rows, row * h_pitch + unit * n),
                         load_many(d_states, at, batch * hidden_p, states_count))
                     # Padded lanes may hold NaN (inf * 0) and are summed over below.
-                    store_many(d_a_h, row * d_a_h.shape[1] + unit * gates * n, n,
+                    store_many(d_a_h, row * a_pitch + unit * gates * n, n,
                                keep_lanes(d_h, there))
                     if not shared:
-                        store_many(d_a_x, row * d_a_x.shape[1] + unit * gates * n, n,
+                        store_many(d_a_x, row * a_pitch + unit * gates * n, n,
                                    keep_lanes(d_x, there))
                     store_many(d_states, at, batch * hidden_p, d_state)
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
-            product(rows, emitted_p, k, d_a_h, at_row * d_a_h.shape[1], d_a_h.shape[1], 1,
+            product(rows, emitted_p, k, d_a_h, at_row * a_pitch, a_pitch, 1,
                     w_hh, 0, WIDEST * n * k, 0, WIDEST,
                     d_states, j0 * hidden_p, hidden_p,
                     d_emitted, j0 * emitted_p, emitted_p)
@@ -296,26 +307,29 @@ def backward_products(
     the work is shared.
     """
     n = lanes(d_a_h)
-    pitch = d_a_h.shape[1]
+    pitch, h_pitch, x_pitch, x_p = (
+        d_a_h.shape[1], h_rows.shape[1], x_rows.shape[1], d_x_rows.shape[1])  # fmt: skip
+    k, ih_pitch, hh_pitch = d_w_hh.shape[0], d_w_ih.shape[1], d_w_hh.shape[1]
+    d_a_x, d_a_h, h_rows, x_rows = flat(d_a_x), flat(d_a_h), flat(h_rows), flat(x_rows)
+    d_w_ih, d_w_hh, d_x_rows = flat(d_w_ih), flat(d_w_hh), flat(d_x_rows)
     if x.size:
-        x_pitch = x_rows.shape[1]
         for row in range(rows):
             at = place[row] // batch * x_time + place[row] % batch * x_row
             copy_row(x_rows, row * x_pitch, x, at, input_size)
         product(m1 - m0, input_size, rows, d_a_x, m0, 1, pitch,
                 x_rows, 0, WIDEST * n, x_pitch, WIDEST,
-                d_w_ih, m0 * d_w_ih.shape[1], d_w_ih.shape[1],
-                d_w_ih, m0 * d_w_ih.shape[1], d_w_ih.shape[1])
+                d_w_ih, m0 * ih_pitch, ih_pitch,
+                d_w_ih, m0 * ih_pitch, ih_pitch)
     else:
         for row in range(rows):
             code = index[place[row] // batch * x_time + place[row] % batch * x_row]
             for m in range(m0, m1, n):
-                at = code * d_w_ih.shape[1] + m
+                at = code * ih_pitch + m
                 store(d_w_ih, at, load(d_w_ih, at) + load(d_a_x, row * pitch + m))
     product(m1 - m0, emitted_size, rows, d_a_h, m0, 1, pitch,
-            h_rows, 0, WIDEST * n, h_rows.shape[1], WIDEST,
-            d_w_hh, m0 * d_w_hh.shape[1], d_w_hh.shape[1],
-            d_w_hh, m0 * d_w_hh.shape[1], d_w_hh.shape[1])
+            h_rows, 0, WIDEST * n, h_pitch, WIDEST,
+            d_w_hh, m0 * hh_pitch, hh_pitch,
+            d_w_hh, m0 * hh_pitch, hh_pitch)
     for m in range(m0, m1, n):
         sum_x, sum_h = load(d_b_ih, m), load(d_b_hh, m)
         for row in range(rows):
@@ -324,8 +338,6 @@ def backward_products(
         store(d_b_ih, m, sum_x)
         store(d_b_hh, m, sum_h)
     if w_ih.size and r0 < r1:
-        k = d_w_hh.shape[0]
-        x_p = d_x_rows.shape[1]
         product(r1 - r0, input_size, k, d_a_x, r0 * pitch, pitch, 1,
                 w_ih, 0, WIDEST * n * k, 0, WIDEST, zeros, 0, 0, d_x_rows, 0, x_p)
         for row in range(r0, r1):
@@ -341,7 +353,7 @@ def projection_product(
     d_w_hr,            # (E, pitch) added to
 ):  # fmt: skip
     """d_W_hr += d_hᵀ m, m the state before the projection."""
-    n = lanes(d_w_hr)
-    product(h_size, m_size, rows, d_h_rows, 0, 1, d_h_rows.shape[1],
-            unprojected, at, WIDEST * n, unprojected.shape[1], WIDEST,
-            d_w_hr, 0, d_w_hr.shape[1], d_w_hr, 0, d_w_hr.shape[1])
+    pitch = d_w_hr.shape[1]
+    product(h_size, m_size, rows, flat(d_h_rows), 0, 1, d_h_rows.shape[1],
+            flat(unprojected), at, WIDEST * lanes(d_w_hr), unprojected.shape[1], WIDEST,
+            flat(d_w_hr), 0, pitch, flat(d_w_hr), 0, pitch)

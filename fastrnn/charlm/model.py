@@ -113,14 +113,14 @@ def _continue(
     model: Model, prompt: str, length: int, temperature: float, rng: np.random.Generator
 ) -> Iterator[str]:
     index_of = {character: index for index, character in enumerate(model.vocabulary)}
-    unread = [index_of[character] for character in prompt] or [index_of.get("\n", 0)]
+    *before, index = [index_of[character] for character in prompt] or [index_of.get("\n", 0)]
     stream = model.rnn.stream(batch_size=1)
+    for earlier in before:
+        stream(np.array([earlier]))
     for _ in range(length):
-        for index in unread:
-            hidden = stream(np.array([index]))
+        hidden = stream(np.array([index]))
         index = _draw(model.head(hidden)[0].astype(np.float64), temperature, rng)
         yield model.vocabulary[index]
-        unread = [index]
 
 
 def _draw(logits: NDArray, temperature: float, rng: np.random.Generator) -> int:

@@ -13,12 +13,15 @@ import functools
 import operator
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+
+from fastrnn._jit import before_kernels, jit
 
 _INT = ir.IntType(64)
 _LANE = ir.IntType(32)
@@ -30,6 +33,7 @@ _REGISTER_BYTES = {"avx512f": 64, "avx2": 32, "": 16}
 # accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.
 _MOST_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 8, 2: 6, 3: 4, 4: 3}}
 WIDEST = 4
+_TILE_TYPES = (types.float32, types.float64)
 
 
 @functools.cache
@@ -377,18 +381,22 @@ def store_many(typingctx, array, index, stride, values):
 # The micro-kernel.
 
 
+def _not_unrolled(module):
+    """Return the metadata of a loop to be left as it is."""
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = ir.values.MDValue(module, [disable], name=str(len(module.metadata)))
+    loop.operands = (loop, disable)
+    return loop
+
+
 def _tile_function(module, dtype, rows, vectors):
-    """Return the LLVM function of the tile of `rows` x `vectors`, making it if it is not there."""
+    """Return a new LLVM function: the tile of `rows` x `vectors`."""
     vec = Vec(dtype)
-    vector, scalar = _vector(vec), _scalar(dtype)
-    pointer = scalar.as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [pointer, _INT, _INT, pointer, _INT, pointer, _INT,
-                                           pointer, _INT, _INT, _INT])
+    vector = _vector(vec)
+    kind = _tile_type(dtype)
     name = f"fastrnn_tile_{dtype}_{rows}x{vectors}"
-    if name in module.globals:
-        return module.globals[name]
     function = ir.Function(module, kind, name)
-    function.linkage = "linkonce_odr"
+    function.linkage = "internal"
     function.attributes.add("noinline")
     a, a_row, a_step, b, b_step, d, d_row, c, c_row, k, last = function.args
     entry = function.append_basic_block("entry")
@@ -432,7 +440,9 @@ def _tile_function(module, dtype, rows, vectors):
     for phi, start, result in zip(sums, starts, results, strict=True):
         phi.add_incoming(start, entry)
         phi.add_incoming(result, loop)
-    builder.cbranch(builder.icmp_signed("<", next_step, k), loop, done)
+    again = builder.cbranch(builder.icmp_signed("<", next_step, k), loop, done)
+    # The loop is as wide as the registers allow: unrolling only costs seconds of compilation.
+    again.set_metadata("llvm.loop", _not_unrolled(module))
 
     builder.position_at_end(done)
     for i, (start, result) in enumerate(zip(starts, results, strict=True)):
@@ -452,6 +462,62 @@ def _tile_function(module, dtype, rows, vectors):
     return function
 
 
+def _tile_type(dtype):
+    """Return the type of a tile's LLVM function: the arguments of `tile` from `a` on, k, last."""
+    pointer = _scalar(dtype).as_pointer()
+    a, b, d, c = [pointer, _INT, _INT], [pointer, _INT], [pointer, _INT], [pointer, _INT]
+    return ir.FunctionType(ir.VoidType(), [*a, *b, *d, *c, _INT, _INT])
+
+
+def _tile_symbol(dtype):
+    return f"fastrnn_tile_{dtype}"
+
+
+@intrinsic
+def _tile_address(typingctx, array):
+    """Compile the tiles of all sizes and return the address of the function that chooses one."""
+    dtype = array.dtype
+
+    def codegen(context, builder, sig, args):
+        kind = _tile_type(dtype)
+        chooser = ir.Function(
+            builder.module, ir.FunctionType(ir.VoidType(), [_INT, _INT, *kind.args]),
+            _tile_symbol(dtype))
+        rows, vectors, *rest = chooser.args
+        inner = ir.IRBuilder(chooser.append_basic_block("entry"))
+        never = chooser.append_basic_block("no_such_tile")
+        choice = inner.switch(inner.add(inner.mul(vectors, _INT(16)), rows), never)
+        for v in range(1, WIDEST + 1):
+            for r in range(1, most_rows(v) + 1):
+                block = chooser.append_basic_block(f"tile_{r}x{v}")
+                choice.add_case(_INT(v * 16 + r), block)
+                inner.position_at_end(block)
+                inner.call(_tile_function(builder.module, dtype, r, v), rest, tail=True)
+                inner.ret_void()
+        inner.position_at_end(never)
+        inner.unreachable()
+        return builder.ptrtoint(chooser, _INT)
+    return types.intp(array), codegen
+
+
+@jit
+def tile_address(array):
+    """Return the address of the tiles for arrays like this one."""
+    return _tile_address(array)
+
+
+_tiles_are_provided = set()
+
+
+@before_kernels
+def provide_tiles(dtype):
+    """Make the tiles known by name, so that no kernel needs a copy: they take long to compile."""
+    if dtype in _TILE_TYPES and dtype not in _tiles_are_provided:
+        _tiles_are_provided.add(dtype)
+        address = tile_address(np.empty(0, np.dtype(dtype.name)))
+        llvm.add_symbol(_tile_symbol(dtype), address)
+
+
 @intrinsic
 def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
          d, d_at, d_row, c, c_at, c_row):
@@ -463,7 +529,7 @@ def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_s
 
     Args:
         rows: rows of the tile, 1 to most_rows(vectors).
-        vectors: width of the tile in vectors, 1 to WIDEST (a constant limits the code made).
+        vectors: width of the tile in vectors, 1 to WIDEST.
         last: lanes of the last vector that exist in c and d, 1 to lanes(c).
         k: terms of each sum, 0 or more.
         a, a_at, a_row, a_step: a[r, s] is element a_at + r * a_row + s * a_step.
@@ -474,10 +540,6 @@ def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_s
     """
     index = types.intp
     a_type, b_type, c_type, d_type = a, b, c, d
-    if isinstance(vectors, types.IntegerLiteral):
-        widths = [vectors.literal_value]
-    else:
-        widths = range(1, WIDEST + 1)
 
     def codegen(context, builder, sig, args):
         (rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
@@ -498,22 +560,13 @@ def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_s
         b = _pointer(context, builder, b_type, b, b_at, builder.select(some, b_reach, _INT(0)))
         d = _pointer(context, builder, d_type, d, d_at, add(upto(rows, d_row), width))
         c = _pointer(context, builder, c_type, c, c_at, add(upto(rows, c_row), width))
-        after = builder.append_basic_block("tiled")
-        never = builder.append_basic_block("no_such_tile")
-        case = builder.add(builder.mul(vectors, _INT(16)), rows)
-        switch = builder.switch(case, never)
-        for v in widths:
-            for r in range(1, most_rows(v) + 1):
-                block = builder.append_basic_block(f"tile_{r}x{v}")
-                switch.add_case(_INT(v * 16 + r), block)
-                builder.position_at_end(block)
-                builder.call(_tile_function(builder.module, c_type.dtype, r, v),
-                             [a, a_row, a_step, b, b_step, d, d_row, c, c_row, k, last])
-                builder.branch(after)
-        builder.position_at_end(never)
-        builder.unreachable()
-        builder.position_at_end(after)
+        kind = _tile_type(c_type.dtype)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [_INT, _INT, *kind.args]),
+            _tile_symbol(c_type.dtype))
+        builder.call(function, [rows, vectors, a, a_row, a_step, b, b_step, d, d_row, c, c_row,
+                                k, last])
         return context.get_dummy_value()
-    return types.none(index, vectors if len(widths) == 1 else index, index, index,
+    return types.none(index, index, index, index,
                       a, index, index, index, b, index, index,
                       d, index, index, c, index, index), codegen

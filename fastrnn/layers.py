@@ -1,0 +1,410 @@
+"""RNN, LSTM and GRU as torch.nn has them: depth, directions, batch_first, lengths, dropout.
+
+A layer holds parameters and stacks passes (passes.py); what a step computes is a cell's business
+(cells/), and one step at a time is steps.py's. There is no autograd: `vjp` returns the gradient as
+a function.
+
+Shapes: input (T, B, I), (B, T, I) with batch_first, (T, I) unbatched; the last axis missing for
+integers, which stand for one-hot vectors. Output (..., D * E), D directions, E = proj_size or
+hidden_size. States (num_layers * D, B, E), and (num_layers * D, B, H) for c; row
+layer * D + direction.
+"""
+
+import threading
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn import cells, checks, passes, steps, workspace
+from fastrnn.cells import Cell
+from fastrnn.functional import bare, rnn_cell
+from fastrnn.gradients import Gradients
+from fastrnn.parameters import Parameters
+from fastrnn.passes import Weights
+from fastrnn.workspace import Batch, Rows
+
+_TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+class _Recurrent(Parameters):
+    """What RNN, LSTM and GRU share; abstract."""
+
+    cell: Cell
+
+    def __init__(
+        self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+        proj_size, dtype, seed,
+    ):  # fmt: skip
+        name = self._owner
+        super().__init__(checks.float_dtype(name, dtype))
+        self.dropout = checks.probability(name, "dropout", dropout)
+        self.bias = checks.boolean(name, "bias", bias)
+        self.batch_first = checks.boolean(name, "batch_first", batch_first)
+        self.bidirectional = checks.boolean(name, "bidirectional", bidirectional)
+        self.input_size = checks.integer(name, "input_size", input_size)
+        self.hidden_size = checks.integer(name, "hidden_size", hidden_size)
+        self.num_layers = checks.integer(name, "num_layers", num_layers)
+        self.proj_size = checks.integer(name, "proj_size", proj_size, least=0)
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"{name}: proj_size has to be smaller than hidden_size = {hidden_size}, "
+                f"got {proj_size}."
+            )
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{name}: dropout acts between layers, so dropout={dropout} does nothing with "
+                "num_layers=1.",
+                stacklevel=3,
+            )
+        self._emitted = self.proj_size or self.hidden_size
+        self._passes = [
+            (layer, direction, f"_l{layer}" + "_reverse" * direction)
+            for layer in range(self.num_layers)
+            for direction in range(1 + self.bidirectional)
+        ]
+        gates, shapes = len(self.cell.gates) * self.hidden_size, {}
+        for layer, _, suffix in self._passes:
+            wide = self.input_size if layer == 0 else self._emitted * (1 + self.bidirectional)
+            shapes["weight_ih" + suffix] = (gates, wide)
+            shapes["weight_hh" + suffix] = (gates, self._emitted)
+            if self.bias:
+                shapes["bias_ih" + suffix] = shapes["bias_hh" + suffix] = (gates,)
+            if self.proj_size:
+                shapes["weight_hr" + suffix] = (self.proj_size, self.hidden_size)
+        init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
+        self._make(shapes, self.hidden_size**-0.5, init)
+        self._random, self._drawing = np.random.default_rng(dropout_seed), threading.Lock()
+
+    def __repr__(self) -> str:
+        shown = [str(self.input_size), str(self.hidden_size)]
+        defaults = {
+            "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
+            "bidirectional": False, "dtype": np.dtype(np.float32),
+        }  # fmt: skip
+        for name, default in defaults.items():
+            if getattr(self, name) != default:
+                shown.append(f"{name}={getattr(self, name)}")
+        return f"{self._owner}({', '.join(shown)})"
+
+    def __call__(self, x, state=None, lengths=None):
+        """Run the layer for inference: no dropout, and nothing is kept for a gradient.
+
+        Args:
+            x: the input (see the module); integers in [0, input_size) stand for one-hot.
+            state: the initial state, an array, for the LSTM a tuple (h_0, c_0); None, or None
+                in the tuple, is zero.
+            lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps. The
+                output behind a row's end is 0, its final state is that at its end, and the
+                reverse direction begins there. The cost is that of the sum of the lengths.
+
+        Returns:
+            `output, state`.
+
+        Raises:
+            TypeError, ValueError: an argument of another type, dtype or shape.
+            IndexError: an integer input outside [0, input_size).
+        """
+        return _Call(self, x, state, lengths).run(keep=False, training=False)
+
+    def vjp(self, x, state=None, lengths=None, training: bool = True):
+        """Run the layer and return its gradient as a function.
+
+        Args:
+            x: as in a call.
+            state: as in a call.
+            lengths: as in a call.
+            training: apply dropout between layers, with a new mask at every call.
+
+        Returns:
+            `(output, state), pullback`. `pullback(d_output, d_state=None)` returns the Gradients
+            of sum(output * d_output) + sum(state * d_state); either may be None: zero. It is
+            pure: it may be called again, from any thread. `pullback.nbytes` are the bytes it
+            keeps alive beyond the arrays passed in and got back. If those, or the parameters,
+            are changed in place before it is called, its result is undefined.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
+        """
+        call = _Call(self, x, state, lengths)
+        return call.run(keep=True, training=checks.boolean(self._owner, "training", training)), call
+
+    def stream(self, batch_size: int = 1) -> steps.Stream:
+        """Return the layer as a function of one time step that keeps its state.
+
+        Args:
+            batch_size: B, fixed.
+
+        Raises:
+            ValueError: the layer is bidirectional: the reverse direction needs the future.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"{self._owner}: a bidirectional layer cannot stream, its reverse direction "
+                "begins at the end; use bidirectional=False, or call the layer on whole chunks."
+            )
+        batch_size = checks.integer(self._owner, "batch_size", batch_size)
+        weights = [self._weights(suffix) for _, _, suffix in self._passes]
+        return steps.Stream(self._owner, self.cell, weights, batch_size)
+
+    def _weights(self, suffix: str) -> Weights:
+        return Weights(*[self._param(name + suffix) for name in _TORCH_NAMES])
+
+    def _drop(self, output: np.ndarray) -> np.ndarray:
+        """Return the factors of one dropout, 0 or 1 / (1 - p)."""
+        with self._drawing:
+            keep = self._random.random(output.shape, self.dtype) >= self.dropout
+        return keep * self.dtype.type(1 / (1 - self.dropout) if self.dropout < 1 else 0)
+
+
+class _Stage(NamedTuple):
+    """What a pullback needs to know of one layer of a stack."""
+
+    traces: list[passes.Trace]  # of each direction
+    mask: np.ndarray | None  # dropout on the layer's input
+    output: tuple[int, ...]  # its shape, (T, B, D * E)
+
+
+class _Call:
+    """One checked call of a layer; after `run(keep=True)`, also its pullback."""
+
+    def __init__(self, layer: _Recurrent, x, state, lengths):
+        name = layer._owner
+        self.layer, self.cell = layer, layer.cell
+        self.weights = [layer._weights(suffix) for _, _, suffix in layer._passes]
+        self.x, self.batched = checks.sequence(
+            name, x, layer.input_size, layer.dtype, batch_first=layer.batch_first, unbatched=True
+        )
+        time, batch = self.x.shape[:2]
+        self.lengths = checks.lengths(name, lengths, time, batch, self.batched)
+        self.batch: Batch = workspace.sort_by_length(time, batch, self.lengths)
+        self.state = self._states("state", "{}_0", state)
+
+    def _states(self, name, pattern, value):
+        """Check a state, or the gradient at one, and return a batched array or None for each."""
+        layer, count = self.layer, len(self.weights)
+        rows = (self.x.shape[1],) if self.batched else ()
+        widths = [layer._emitted] + [layer.hidden_size] * (len(self.cell.states) - 1)
+        symbols = "num_layers * num_directions, " + "batch, " * self.batched
+        given = checks.states(
+            layer._owner, name, value,
+            [pattern.format(state) for state in self.cell.states],
+            [(count, *rows, width) for width in widths],
+            [symbols + ("proj_size" if layer.proj_size and i == 0 else "hidden_size")
+             for i in range(len(widths))],
+            layer.dtype,
+        )  # fmt: skip
+        return [s if s is None or self.batched else s[:, None] for s in given]
+
+    def _of_pass(self, states, index):
+        return tuple(None if s is None else s[index] for s in states)
+
+    def _bare(self, states: list[list[np.ndarray]]):
+        """Stack states over layers and directions, as the user wants them."""
+        stacked = [np.stack(parts) for parts in zip(*states, strict=True)]
+        return bare(tuple(s if self.batched else s[:, 0] for s in stacked))
+
+    def _like_input(self, width: int, fill) -> np.ndarray:
+        """Return a (T, B, width) array that lies in memory as the caller's input does."""
+        time, batch = self.x.shape[:2]
+        if self.layer.batch_first and self.batched:
+            return fill((batch, time, width), self.layer.dtype).swapaxes(0, 1)
+        return fill((time, batch, width), self.layer.dtype)
+
+    def _outside(self, array: np.ndarray) -> np.ndarray:
+        """Return a (T, B, F) array with the caller's axes."""
+        if not self.batched:
+            return array[:, 0]
+        return array.swapaxes(0, 1) if self.layer.batch_first else array
+
+    def run(self, keep: bool, training: bool):
+        layer, directions = self.layer, 1 + self.layer.bidirectional
+        # What no step writes is 0: the output behind the end of a row.
+        fill = np.empty if self.lengths is None else np.zeros
+        x, final = self.x, []
+        self.stages = []
+        for depth in range(layer.num_layers):
+            mask = None
+            if depth and training and layer.dropout:
+                mask = layer._drop(x)
+                x = x * mask
+            wide = directions * layer._emitted
+            output = (self._like_input(wide, fill) if depth == layer.num_layers - 1
+                      else fill((*x.shape[:2], wide), layer.dtype))  # fmt: skip
+            rows, traces = workspace.rows_of(output), []
+            for direction in range(directions):
+                index = depth * directions + direction
+                state, trace = passes.forward(
+                    self.cell, self.weights[index], x, self._of_pass(self.state, index),
+                    self.batch, reverse=bool(direction), keep=keep,
+                    output=rows._replace(at=direction * layer._emitted),
+                )  # fmt: skip
+                final.append(state)
+                traces.append(trace)
+            if keep:
+                self.stages.append(_Stage(traces, mask, output.shape))
+            x = output
+        self.output_shape = self._outside(x).shape
+        return self._outside(x), self._bare(final)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept alive beyond the arrays the caller passed in and got back."""
+        size = self.layer.dtype.itemsize
+        own = sum(trace.nbytes for stage in self.stages for trace in stage.traces)
+        # Between layers, the output of each stays, and with dropout its mask and product.
+        for below, stage in zip(self.stages, self.stages[1:], strict=False):
+            own += int(np.prod(below.output)) * size * (1 if stage.mask is None else 3)
+        return own
+
+    def __call__(self, d_output, d_state=None) -> Gradients:
+        layer, directions = self.layer, 1 + self.layer.bidirectional
+        d_output = checks.cotangent(layer._owner, d_output, self.output_shape, layer.dtype)
+        d_final = self._states("d_state", "d_{}_n", d_state)
+        if d_output is not None:
+            d_output = d_output if self.batched else d_output[:, None]
+            d_output = d_output.swapaxes(0, 1) if layer.batch_first and self.batched else d_output
+        initial: list = [None] * len(self.weights)
+        params: dict[str, np.ndarray] = {}
+        for depth in reversed(range(layer.num_layers)):
+            stage = self.stages[depth]
+            rows = None if d_output is None else workspace.rows_of(d_output)
+            d_x = None
+            for direction, trace in enumerate(stage.traces):
+                index = depth * directions + direction
+                d_x_part = self._d_input(depth, trace)
+                initial[index], d_weights = passes.backward(
+                    self.cell, self.weights[index], trace,
+                    rows and Rows(rows.flat, direction * layer._emitted, rows.time, rows.row),
+                    self._of_pass(d_final, index), d_x_part,
+                )  # fmt: skip
+                suffix = layer._passes[index][2]
+                for name, d_weight in zip(_TORCH_NAMES, d_weights, strict=True):
+                    if d_weight is not None:
+                        params[name + suffix] = d_weight
+                if d_x_part is not None:
+                    d_x = d_x_part if d_x is None else np.add(d_x, d_x_part, out=d_x)
+            if stage.mask is not None:
+                d_x *= stage.mask
+            d_output = d_x
+        d_input = None if d_output is None else self._outside(d_output)
+        in_order = {name: params[name] for name in layer._shapes}
+        return Gradients(d_input, self._bare(initial), in_order)
+
+    def _d_input(self, depth, trace):
+        if trace.x.ndim == 2:
+            return None
+        if depth == 0:
+            return self._like_input(trace.x.shape[2], np.zeros)
+        return np.zeros(trace.x.shape, self.layer.dtype)
+
+
+class RNN(_Recurrent):
+    """A simple recurrent network (Elman 1990); the function of torch.nn.RNN.
+
+        h_t = tanh(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh), or relu
+
+    Args:
+        input_size: I, at least 1.
+        hidden_size: H, at least 1.
+        num_layers: layers, each reading the output of the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: have b_ih and b_hh.
+        batch_first: input and output are (B, T, ...); states are not affected.
+        dropout: probability that an element between two layers becomes 0, in training.
+        bidirectional: a second direction reads from the end; its output stands behind.
+        dtype: np.float32 or np.float64.
+        seed: of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)), and of dropout; None: another
+            at every call.
+
+    Raises:
+        TypeError, ValueError: an argument of another type or out of range.
+
+    Example:
+        >>> rnn = RNN(4, 3, seed=0)
+        >>> output, h_n = rnn(np.ones((5, 2, 4), np.float32))
+        >>> output.shape, h_n.shape
+        ((5, 2, 3), (1, 2, 3))
+    """
+
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
+        batch_first=False, dropout=0.0, bidirectional=False, *, dtype=np.float32, seed=None,
+    ):  # fmt: skip
+        self.nonlinearity, self.cell = nonlinearity, rnn_cell("RNN", nonlinearity)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                         bidirectional, 0, dtype, seed)  # fmt: skip
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory (Hochreiter & Schmidhuber 1997); the function of torch.nn.LSTM.
+
+    Gates in the order i, f, g, o; the state is a tuple (h, c).
+
+    Args:
+        input_size: as in RNN; and so are the others.
+        hidden_size: H, of c.
+        num_layers: as in RNN.
+        bias: as in RNN.
+        batch_first: as in RNN.
+        dropout: as in RNN.
+        bidirectional: as in RNN.
+        proj_size: P < H: h_t = W_hr (o tanh(c_t)) (Sak et al. 2014); 0: no projection.
+        dtype: as in RNN.
+        seed: as in RNN.
+
+    Raises:
+        TypeError, ValueError: an argument of another type or out of range.
+
+    Example:
+        >>> lstm = LSTM(4, 3, seed=0)
+        >>> (output, (h_n, c_n)), pullback = lstm.vjp(np.ones((5, 2, 4), np.float32))
+        >>> grads = pullback(np.ones_like(output))
+        >>> grads.params["weight_hh_l0"].shape
+        (12, 3)
+    """
+
+    cell = cells.lstm.CELL
+
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+        bidirectional=False, proj_size=0, *, dtype=np.float32, seed=None,
+    ):  # fmt: skip
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                         bidirectional, proj_size, dtype, seed)  # fmt: skip
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit (Cho et al. 2014), reset after the product; as torch.nn.GRU.
+
+    Gates in the order r, z, n.
+
+    Args:
+        input_size: as in RNN; and so are the others.
+        hidden_size: as in RNN.
+        num_layers: as in RNN.
+        bias: as in RNN.
+        batch_first: as in RNN.
+        dropout: as in RNN.
+        bidirectional: as in RNN.
+        dtype: as in RNN.
+        seed: as in RNN.
+
+    Raises:
+        TypeError, ValueError: an argument of another type or out of range.
+
+    Example:
+        >>> gru = GRU(10, 3, bidirectional=True, seed=0)
+        >>> output, h_n = gru(np.array([[1, 9], [0, 2], [4, 4]]), lengths=np.array([3, 1]))
+        >>> output.shape, bool((output[1:, 1] == 0).all())
+        ((3, 2, 6), True)
+    """
+
+    cell = cells.gru.CELL
+
+    def __init__(
+        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
+        bidirectional=False, *, dtype=np.float32, seed=None,
+    ):  # fmt: skip
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
+                         bidirectional, 0, dtype, seed)  # fmt: skip

@@ -1,0 +1,259 @@
+"""One time step at a time: RNNCell, LSTMCell and GRUCell, and the stream of a layer.
+
+A cell is a function of one step and holds no state; a stream holds the state, and its buffers.
+Sequences are layers.py's.
+"""
+
+import numpy as np
+
+from fastrnn import cells, checks, passes, workspace
+from fastrnn.cells import Cell
+from fastrnn.functional import bare, rnn_cell
+from fastrnn.gradients import Gradients
+from fastrnn.kernels.simd import most_rows
+from fastrnn.parameters import Parameters
+from fastrnn.passes import Weights
+
+_TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+class Stream:
+    """A layer, or a stack of them, called step by step; made by `layer.stream`.
+
+    The weights are those of the moment it was made. `stream(x_t)` takes (B, I) or integers (B,),
+    for B = 1 also (I,) or an integer array (), and returns the top layer's output, (B, E) or
+    (E,): its own buffer, overwritten by the next call. Nothing is allocated inside.
+    """
+
+    def __init__(self, name: str, cell: Cell, weights: list[Weights], batch_size: int):
+        self._name, self._batch_size = name, batch_size
+        self._sizes = [passes.sizes_of(cell, layer) for layer in weights]
+        self._dtype = self._sizes[0].dtype
+        self._input = np.zeros((batch_size, self._sizes[0].input), self._dtype)
+        self._index = np.zeros(batch_size, np.int64)
+        no_floats, no_index = np.empty(0, self._dtype), np.empty(0, np.int64)
+        order, ones = np.arange(batch_size), np.ones(batch_size, np.int64)
+        self._kernel, self._layers, self._one_hot = cell.forward, [], None
+        self._state = []
+        x = self._input
+        for layer, size in zip(weights, self._sizes, strict=True):
+            packed = passes.pack(cell, layer, size)
+            states = workspace.zeros((len(cell.states), batch_size, size.hidden_p), self._dtype)
+            emitted = workspace.zeros((batch_size, size.emitted_p), self._dtype)
+            output = np.zeros((batch_size, size.emitted), self._dtype)
+            rest = (
+                size.input, order, ones, False, packed.w_ih, packed.b_ih, packed.w_hh,
+                packed.b_hh, packed.w_hr, packed.zeros, size.hidden, size.emitted, states,
+                emitted, workspace.empty((0, 0, 0, 0), self._dtype),
+                workspace.empty((0, size.hidden_p), self._dtype),
+                output.reshape(-1), 0, 0, size.emitted, 0, 0, 1, 0, batch_size,
+                workspace.empty((batch_size * size.input,), self._dtype),
+                workspace.empty((batch_size * size.columns,), self._dtype), 1,
+                workspace.empty((most_rows(cell.width) * cell.width * size.lanes,), self._dtype),
+            )  # fmt: skip
+            if not self._layers:
+                self._one_hot = (no_floats, self._index, 0, 1, *rest)
+            self._layers.append((x.reshape(-1), no_index, 0, size.input, *rest))
+            self._state.append((states, emitted))
+            x = output
+        self._output = x
+
+    def __call__(self, x_t) -> np.ndarray:
+        """Read one step.
+
+        Args:
+            x_t: see the class.
+
+        Raises:
+            TypeError, ValueError, IndexError: x_t of another type, dtype, shape or range.
+        """
+        if type(x_t) is not np.ndarray:
+            x_t = checks.array(self._name, "x_t", x_t)
+        one_hot = x_t.dtype.kind in "iu"
+        shape = self._index.shape if one_hot else self._input.shape
+        single = self._batch_size == 1 and x_t.shape == shape[1:]
+        if x_t.shape != shape and not single:
+            wanted = "integers (batch_size,)" if one_hot else "floats (batch_size, input_size)"
+            also = f" or {shape[1:]}" if self._batch_size == 1 else ""
+            raise ValueError(
+                f"{self._name}.stream: x_t has shape {x_t.shape}; expected {wanted} = "
+                f"{shape}{also}."
+            )
+        if one_hot:
+            if x_t.min() < 0 or x_t.max() >= self._sizes[0].input:
+                raise IndexError(
+                    f"{self._name}.stream: x_t is {x_t}; integer input means one-hot, with "
+                    f"indices in [0, input_size) = [0, {self._sizes[0].input})."
+                )
+            self._index[...] = x_t
+        else:
+            if x_t.dtype != self._dtype:
+                checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
+            self._input[...] = x_t
+        kernel = self._kernel
+        kernel(*(self._one_hot if one_hot else self._layers[0]))
+        for layer in self._layers[1:]:
+            kernel(*layer)
+        return self._output[0] if single else self._output
+
+    def reset(self) -> None:
+        """Set the state to zero, as at the beginning."""
+        for states, emitted in self._state:
+            states.fill(0)
+            emitted.fill(0)
+
+
+class _Cell(Parameters):
+    """What RNNCell, LSTMCell and GRUCell share; abstract."""
+
+    cell: Cell
+
+    def __init__(self, input_size, hidden_size, bias, dtype, seed):
+        super().__init__(checks.float_dtype(self._owner, dtype))
+        self.bias = checks.boolean(self._owner, "bias", bias)
+        self.input_size = checks.integer(self._owner, "input_size", input_size)
+        self.hidden_size = checks.integer(self._owner, "hidden_size", hidden_size)
+        rows = len(self.cell.gates) * self.hidden_size
+        shapes = {"weight_ih": (rows, self.input_size), "weight_hh": (rows, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        self._make(shapes, self.hidden_size**-0.5, seed)
+
+    def __repr__(self) -> str:
+        return f"{self._owner}({self.input_size}, {self.hidden_size})"
+
+    def __call__(self, x, state=None):
+        """Compute one step.
+
+        Args:
+            x: (B, I) or (I,), or integers (B,) that stand for one-hot rows.
+            state: (B, H) or (H,), for LSTMCell a tuple (h, c) of them; None, or None in the
+                tuple, is zero.
+
+        Returns:
+            The new state, in the same form.
+
+        Raises:
+            TypeError, ValueError, IndexError: an argument of another type, dtype, shape, range.
+        """
+        return _Step(self, x, state).run(keep=False)
+
+    def vjp(self, x, state=None):
+        """Compute one step and return `new_state, pullback`.
+
+        `pullback(d_new_state)` returns the Gradients of sum(new_state * d_new_state), for
+        LSTMCell of (d_h, d_c), in which None is zero.
+        """
+        step = _Step(self, x, state)
+        return step.run(keep=True), step
+
+
+class _Step:
+    """One checked call of a cell; after `run(keep=True)`, also its pullback."""
+
+    def __init__(self, layer: _Cell, x, state):
+        name = layer._owner
+        self.layer, self.cell = layer, layer.cell
+        self.weights = Weights(*[layer._param(n) for n in _TORCH_NAMES], None)
+        x = checks.array(name, "input", x)
+        self.batched = x.ndim + (x.dtype.kind in "iu") == 2
+        if x.ndim + (x.dtype.kind in "iu") not in (1, 2):
+            raise ValueError(
+                f"{name}: input has shape {x.shape}; expected (batch, input_size) or "
+                f"(input_size,) with input_size = {layer.input_size}, or integers (batch,)."
+            )
+        one_step = x[None] if self.batched else x[None, None]
+        self.x, _ = checks.sequence(
+            name, one_step, layer.input_size, layer.dtype, batch_first=False, unbatched=False
+        )
+        self.batch = workspace.sort_by_length(1, self.x.shape[1], None)
+        self.state = self._states("state", "{}", state)
+
+    def _states(self, name, pattern, value):
+        rows = (self.x.shape[1],) if self.batched else ()
+        count = len(self.cell.states)
+        given = checks.states(
+            self.layer._owner, name, value, [pattern.format(s) for s in self.cell.states],
+            [(*rows, self.layer.hidden_size)] * count,
+            ["batch, " * self.batched + "hidden_size"] * count, self.layer.dtype,
+        )  # fmt: skip
+        return tuple(s if s is None or self.batched else s[None] for s in given)
+
+    def _bare(self, states):
+        return bare(tuple(s if self.batched else s[0] for s in states))
+
+    def run(self, keep):
+        output = np.empty((1, self.x.shape[1], self.layer.hidden_size), self.layer.dtype)
+        final, self.trace = passes.forward(
+            self.cell, self.weights, self.x, self.state, self.batch, reverse=False,
+            output=workspace.rows_of(output), keep=keep,
+        )  # fmt: skip
+        return self._bare(final)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept alive beyond the arrays the caller passed in and got back."""
+        return self.trace.nbytes
+
+    def __call__(self, d_state) -> Gradients:
+        d_new = self._states("d_state", "d_{}", d_state)
+        d_x = np.zeros(self.x.shape, self.layer.dtype) if self.x.ndim == 3 else None
+        d_old, d_weights = passes.backward(
+            self.cell, self.weights, self.trace, None, d_new, d_x
+        )
+        given = zip(_TORCH_NAMES, d_weights, strict=False)
+        d_input = None if d_x is None else (d_x[0] if self.batched else d_x[0, 0])
+        params = {name: d for name, d in given if name in self.layer._shapes}
+        return Gradients(d_input, self._bare(d_old), params)
+
+
+class RNNCell(_Cell):
+    """One step of RNN; the function of torch.nn.RNNCell.
+
+    Args:
+        input_size: I, at least 1.
+        hidden_size: H, at least 1.
+        bias: have bias_ih and bias_hh.
+        nonlinearity: "tanh" or "relu".
+        dtype: np.float32 or np.float64.
+        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)).
+    """
+
+    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *,
+                 dtype=np.float32, seed=None):  # fmt: skip
+        self.nonlinearity, self.cell = nonlinearity, rnn_cell("RNNCell", nonlinearity)
+        super().__init__(input_size, hidden_size, bias, dtype, seed)
+
+
+class LSTMCell(_Cell):
+    """One step of LSTM, `h, c = cell(x, (h, c))`; the function of torch.nn.LSTMCell.
+
+    Args:
+        input_size: as in RNNCell; and so are the others.
+        hidden_size: as in RNNCell.
+        bias: as in RNNCell.
+        dtype: as in RNNCell.
+        seed: as in RNNCell.
+    """
+
+    cell = cells.lstm.CELL
+
+    def __init__(self, input_size, hidden_size, bias=True, *, dtype=np.float32, seed=None):
+        super().__init__(input_size, hidden_size, bias, dtype, seed)
+
+
+class GRUCell(_Cell):
+    """One step of GRU; the function of torch.nn.GRUCell.
+
+    Args:
+        input_size: as in RNNCell; and so are the others.
+        hidden_size: as in RNNCell.
+        bias: as in RNNCell.
+        dtype: as in RNNCell.
+        seed: as in RNNCell.
+    """
+
+    cell = cells.gru.CELL
+
+    def __init__(self, input_size, hidden_size, bias=True, *, dtype=np.float32, seed=None):
+        super().__init__(input_size, hidden_size, bias, dtype, seed)
