@@ -19,7 +19,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 import fastrnn
 from fastrnn import _jit
-from fastrnn.kernels import simd
+from fastrnn.kernels import tile
 
 try:
     import typer
@@ -134,7 +134,7 @@ def info() -> None:
         "torch": "not installed",
         **versions,
         "processor": _processor(),
-        **simd.describe(),
+        **tile.describe(),
         "threads": f"{fastrnn.get_num_threads()}, of {os.cpu_count()} processors",
         "FASTRNN_NUM_THREADS": os.environ.get("FASTRNN_NUM_THREADS", "not set"),
         "threading layer": "own pool, no Numba threading layer",
@@ -204,10 +204,10 @@ def _stop(trainer: charlm.Trainer, path: Path) -> NoReturn:
 def _interruptible(work: Callable[[], T]) -> T:
     """Do `work` in a thread of its own, and wait for it here.
 
-    Python acts on Ctrl-C between two bytecodes of the main thread; compiling a kernel may spend
-    many seconds inside one. Here the main thread has nothing to do but to be interrupted. It then
-    has to end with `os._exit`: the compiler, or a write to a full pipe, cannot be told to stop.
-    So whatever is printed has to be flushed at once.
+    Python acts on Ctrl-C between two bytecodes of the main thread, and while a kernel is compiled
+    there may be seconds from one to the next. Here the main thread has nothing to do but to be
+    interrupted. It then has to end with `os._exit`: the compiler, or a write to a full pipe, cannot
+    be told to stop. So whatever is printed has to be flushed at once.
     """
     future: Future[T] = Future()
 

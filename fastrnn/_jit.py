@@ -44,7 +44,8 @@ def source_digest() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(_PACKAGE.glob("**/*.py")):
-        if path.parent.name in ("cells", "kernels") or path.name in ("_jit.py", "recurrence.py"):
+        compiled = path.name in ("_jit.py", "recurrence.py", "unrolled.py")
+        if compiled or path.parent.name in ("cells", "kernels"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

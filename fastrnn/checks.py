@@ -1,7 +1,7 @@
-"""Every check of an argument, and its message: which argument, what it was, what it had to be in
-symbols and numbers, what to do. Kernels work on raw memory, so all of this happens before them.
+"""Every check of an argument, before any kernel runs: kernels work on raw memory.
 
-Nothing is computed here, and nothing converted but the byte order.
+A message says which argument, what it was, what it had to be in symbols and numbers, and what to
+do. Nothing is computed here, and nothing converted but the byte order.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from fastrnn import cells, checks, passes, workspace
 from fastrnn.cells import Cell
 from fastrnn.gradients import Gradients
-from fastrnn.passes import Weights
+from fastrnn.weights import Weights, sizes_of
 
 _RNN = {"tanh": cells.rnn.TANH, "relu": cells.rnn.RELU}
 _LSTM, _GRU = cells.lstm.CELL, cells.gru.CELL
@@ -33,7 +33,7 @@ class _Call:
         self.name, self.cell = name, cell
         self.weights = _weights(name, cell, weights)
         dtype = self.weights.w_ih.dtype
-        self.size = passes.sizes_of(cell, self.weights)
+        self.size = sizes_of(cell, self.weights)
         self.x, _ = checks.sequence(
             name, x, self.size.input, dtype, batch_first=False, unbatched=False
         )
@@ -102,8 +102,8 @@ def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
         )
     emitted = hidden if w_hr is None else w_hr.shape[0]
     w_hh = checks.floats(owner, "w_hh", given[1], dtype)
-    checks.shape(owner, "w_hh", w_hh, (rows, emitted),
-                 f"{gates} * hidden_size, {'hidden_size' if w_hr is None else 'proj_size'}")  # fmt: skip
+    columns = "hidden_size" if w_hr is None else "proj_size"
+    checks.shape(owner, "w_hh", w_hh, (rows, emitted), f"{gates} * hidden_size, {columns}")
     biases = []
     for name, value in zip(("b_ih", "b_hh"), given[2:4], strict=True):
         bias = None if value is None else checks.floats(owner, name, value, dtype)

@@ -1,4 +1,4 @@
-"""One direction of one layer, forward and back: packs weights, takes buffers, runs kernels.
+"""One direction of one layer, forward and back: takes the buffers and runs the kernels.
 
 The arguments have been checked (checks.py) and are arrays; what the loops do is recurrence.py's,
 what they need for it workspace.py's. Stacking, directions and layouts belong to layers.py.
@@ -8,87 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrnn import recurrence, workspace
+from fastrnn import unrolled, workspace
 from fastrnn.cells import Cell
-from fastrnn.kernels import gemm, threads
-from fastrnn.kernels.simd import WIDEST, most_rows
+from fastrnn.kernels import threads
+from fastrnn.kernels.tile import most_rows
+from fastrnn.weights import Packed, Weights, in_torch_order, pack, pack_transposed, sizes_of
 from fastrnn.workspace import Batch, Rows
-
-
-class Weights(NamedTuple):
-    """The parameters of one layer in one direction, as in torch; None: not there."""
-
-    w_ih: np.ndarray  # (G*H, I)
-    w_hh: np.ndarray  # (G*H, E)
-    b_ih: np.ndarray | None  # (G*H,)
-    b_hh: np.ndarray | None  # (G*H,)
-    w_hr: np.ndarray | None  # (E, H)
-
-
-class Sizes(NamedTuple):
-    """The sizes of a pass; with a `p` behind it, rounded up to whole vectors."""
-
-    dtype: np.dtype
-    lanes: int
-    input: int  # I
-    hidden: int  # H
-    hidden_p: int
-    emitted: int  # E: H, or the projection's size
-    emitted_p: int
-    columns: int  # G*Hp: blocked pre-activations of a row
-
-
-def sizes_of(cell: Cell, weights: Weights) -> Sizes:
-    """Return the sizes these weights imply."""
-    dtype = weights.w_ih.dtype
-    hidden, emitted = weights.w_ih.shape[0] // len(cell.gates), weights.w_hh.shape[1]
-    hidden_p = workspace.padded(hidden, dtype)
-    return Sizes(
-        dtype, workspace.lanes(dtype), weights.w_ih.shape[1], hidden, hidden_p,
-        emitted, workspace.padded(emitted, dtype), len(cell.gates) * hidden_p,
-    )  # fmt: skip
-
-
-class Packed(NamedTuple):
-    """Weights as the forward kernels read them (kernels/gemm.py)."""
-
-    w_ih: np.ndarray
-    b_ih: np.ndarray
-    w_hh: np.ndarray
-    b_hh: np.ndarray
-    w_hr: np.ndarray  # empty: no projection
-    zeros: np.ndarray
-
-
-def plain(array: np.ndarray) -> np.ndarray:
-    """Return the array, or a copy, as kernels are compiled for it: C-contiguous and writeable."""
-    flags = array.flags
-    return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
-
-
-def pack(cell: Cell, weights: Weights, size: Sizes) -> Packed:
-    """Pack the weights for the forward pass."""
-    gates = len(cell.gates)
-
-    def matrix(weight, gates, width, columns):
-        packed = workspace.empty((weight.shape[1] * columns,), size.dtype)
-        gemm.pack_gates(plain(weight), gates, width, packed)
-        return packed
-
-    def bias(value):
-        if value is None:
-            return workspace.zeros((size.columns,), size.dtype)
-        blocked = workspace.empty((size.columns,), size.dtype)
-        gemm.block_bias(plain(value), gates, blocked)
-        return blocked
-
-    return Packed(
-        matrix(weights.w_ih, gates, cell.width, size.columns), bias(weights.b_ih),
-        matrix(weights.w_hh, gates, cell.width, size.columns), bias(weights.b_hh),
-        workspace.empty((0,), size.dtype) if weights.w_hr is None
-        else matrix(weights.w_hr, 1, WIDEST, size.emitted_p),
-        workspace.zeros((max(size.emitted_p, size.hidden_p),), size.dtype),
-    )  # fmt: skip
 
 
 class Trace(NamedTuple):
@@ -165,7 +90,7 @@ def forward(
     h_0 = emitted.copy() if keep else emitted
     if batch.rows:
         _run_forward(cell, size, packed, x, batch, reverse, states, emitted, saved, unprojected,
-                     output)  # fmt: skip
+                     output)
     final = [np.empty((count, size.emitted), dtype)]
     final[0][batch.order] = emitted[:, : size.emitted]
     for last in states[1:]:
@@ -192,7 +117,7 @@ def _run_forward(
             workspace.empty((most * size.columns,), dtype),
             chunk,
             workspace.empty((tall * cell.width * size.lanes,), dtype),
-        ))  # fmt: skip
+        ))
     stride = workspace.interruptible_steps(per_row * len(batch.lengths))
     for s0 in range(0, batch.steps, stride):
         s1 = min(batch.steps, s0 + stride)
@@ -203,7 +128,7 @@ def _run_forward(
              size.hidden, size.emitted, states, emitted, saved, unprojected,
              *output, batch.row_at(s0), s0, s1, j0, j1, *own)
             for (j0, j1), own in zip(slices, scratch, strict=True)
-        ])  # fmt: skip
+        ])
 
 
 def backward(
@@ -246,7 +171,7 @@ def backward(
         workspace.zeros((size.columns,), dtype),
         None if weights.w_hr is None
         else workspace.zeros((size.emitted, workspace.pitch(size.hidden, dtype)), dtype),
-    )  # fmt: skip
+    )
     if batch.rows:
         _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x)
 
@@ -256,20 +181,14 @@ def backward(
         initial.append(np.empty((count, size.hidden), dtype))
         initial[-1][batch.order] = first[:, : size.hidden]
 
-    def torch_order(blocked, like):
-        if like is None:
-            return None
-        result = np.empty(like.shape, dtype)
-        columns = result.reshape(len(result), -1)
-        gemm.unblock_rows(blocked.reshape(-1), blocked.size // len(blocked), gates, columns)
-        return result
-
     d_w_ih = sums.w_ih if x.ndim == 3 else np.ascontiguousarray(sums.w_ih.T)
     return tuple(initial), Weights(
-        torch_order(d_w_ih, weights.w_ih), torch_order(sums.w_hh, weights.w_hh),
-        torch_order(sums.b_ih, weights.b_ih), torch_order(sums.b_hh, weights.b_hh),
+        in_torch_order(d_w_ih, weights.w_ih, gates),
+        in_torch_order(sums.w_hh, weights.w_hh, gates),
+        in_torch_order(sums.b_ih, weights.b_ih, gates),
+        in_torch_order(sums.b_hh, weights.b_hh, gates),
         None if sums.w_hr is None else np.ascontiguousarray(sums.w_hr[:, : size.hidden]),
-    )  # fmt: skip
+    )
 
 
 def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x):
@@ -277,14 +196,9 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
     gates, count, projects = len(cell.gates), len(batch.lengths), weights.w_hr is not None
     nothing = np.empty(0, dtype)
 
-    def transposed(weight, gates, rows):
-        packed = workspace.empty((rows * workspace.padded(weight.shape[1], dtype),), dtype)
-        gemm.pack_gates_transposed(plain(weight), gates, packed)
-        return packed
-
-    w_hh = transposed(weights.w_hh, gates, size.columns)
-    w_hr = transposed(weights.w_hr, 1, size.emitted_p) if projects else nothing
-    w_ih = nothing if d_x is None else transposed(weights.w_ih, gates, size.columns)
+    w_hh = pack_transposed(weights.w_hh, gates, size.columns)
+    w_hr = pack_transposed(weights.w_hr, 1, size.emitted_p) if projects else nothing
+    w_ih = nothing if d_x is None else pack_transposed(weights.w_ih, gates, size.columns)
     zeros = workspace.zeros((max(size.emitted_p, size.hidden_p, size.input + 64),), dtype)
 
     a_pitch = workspace.pitch(size.columns, dtype)
@@ -296,7 +210,7 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
     h_width = workspace.pitch(max(size.emitted, size.hidden), dtype)
     h_rows = workspace.empty((most, h_width), dtype)
     d_h_rows = workspace.empty((most if projects else 0, workspace.pitch(size.emitted, dtype)),
-                               dtype)  # fmt: skip
+                               dtype)
     place = np.empty(most, np.int64)
 
     rows, index = _input_of(x, dtype)
@@ -312,7 +226,7 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
          workspace.empty((-(-most // parts) + 1 if width else 0, workspace.padded(width, dtype)),
                          dtype))
         for _ in range(parts)
-    ]  # fmt: skip
+    ]
     d_x_rows = workspace.rows_of(d_x) if d_x is not None else Rows(nothing, 0, 0, 0)
     d_out = d_output or Rows(nothing, 0, 0, 0)
 
@@ -324,15 +238,15 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
              *d_out, w_hh, w_hr, zeros, size.hidden, size.emitted, d_states, d_emitted,
              d_a_x, d_a_h, cell.shared, h_rows, d_h_rows, place, row0, s0, s1, j0, j1, row1)
             for j0, j1 in slices
-        ])  # fmt: skip
+        ])
         n = row1 - row0
-        threads.run(recurrence.backward_products, [
+        threads.run(unrolled.backward_products, [
             (n, place, count, rows.flat, index, rows.time, rows.row, d_a_x, d_a_h, h_rows,
              cuts[i], cuts[i + 1], sums.w_ih, sums.w_hh, sums.b_ih, sums.b_hh,
              own[i][0], n * i // parts, n * (i + 1) // parts, w_ih, size.input, zeros, own[i][1],
              d_x_rows.flat, d_x_rows.time, d_x_rows.row, size.emitted)
             for i in range(parts)
-        ])  # fmt: skip
+        ])
         if projects:
-            recurrence.projection_product(n, size.emitted, size.hidden, d_h_rows,
+            unrolled.projection_product(n, size.emitted, size.hidden, d_h_rows,
                                           trace.unprojected, row0 * size.hidden_p, sums.w_hr)

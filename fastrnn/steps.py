@@ -10,9 +10,9 @@ from fastrnn import cells, checks, passes, workspace
 from fastrnn.cells import Cell
 from fastrnn.functional import bare, rnn_cell
 from fastrnn.gradients import Gradients
-from fastrnn.kernels.simd import most_rows
+from fastrnn.kernels.tile import most_rows
 from fastrnn.parameters import Parameters
-from fastrnn.passes import Weights
+from fastrnn.weights import Weights, pack, sizes_of
 
 _TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
@@ -27,7 +27,7 @@ class Stream:
 
     def __init__(self, name: str, cell: Cell, weights: list[Weights], batch_size: int):
         self._name, self._batch_size = name, batch_size
-        self._sizes = [passes.sizes_of(cell, layer) for layer in weights]
+        self._sizes = [sizes_of(cell, layer) for layer in weights]
         self._dtype = self._sizes[0].dtype
         self._input = np.zeros((batch_size, self._sizes[0].input), self._dtype)
         self._index = np.zeros(batch_size, np.int64)
@@ -37,7 +37,7 @@ class Stream:
         self._state = []
         x = self._input
         for layer, size in zip(weights, self._sizes, strict=True):
-            packed = passes.pack(cell, layer, size)
+            packed = pack(cell, layer, size)
             states = workspace.zeros((len(cell.states), batch_size, size.hidden_p), self._dtype)
             emitted = workspace.zeros((batch_size, size.emitted_p), self._dtype)
             output = np.zeros((batch_size, size.emitted), self._dtype)
@@ -50,7 +50,7 @@ class Stream:
                 workspace.empty((batch_size * size.input,), self._dtype),
                 workspace.empty((batch_size * size.columns,), self._dtype), 1,
                 workspace.empty((most_rows(cell.width) * cell.width * size.lanes,), self._dtype),
-            )  # fmt: skip
+            )
             if not self._layers:
                 self._one_hot = (no_floats, self._index, 0, 1, *rest)
             self._layers.append((x.reshape(-1), no_index, 0, size.input, *rest))
@@ -176,7 +176,7 @@ class _Step:
             self.layer._owner, name, value, [pattern.format(s) for s in self.cell.states],
             [(*rows, self.layer.hidden_size)] * count,
             ["batch, " * self.batched + "hidden_size"] * count, self.layer.dtype,
-        )  # fmt: skip
+        )
         return tuple(s if s is None or self.batched else s[None] for s in given)
 
     def _bare(self, states):
@@ -187,7 +187,7 @@ class _Step:
         final, self.trace = passes.forward(
             self.cell, self.weights, self.x, self.state, self.batch, reverse=False,
             output=workspace.rows_of(output), keep=keep,
-        )  # fmt: skip
+        )
         return self._bare(final)
 
     @property
@@ -220,7 +220,7 @@ class RNNCell(_Cell):
     """
 
     def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *,
-                 dtype=np.float32, seed=None):  # fmt: skip
+                 dtype=np.float32, seed=None):
         self.nonlinearity, self.cell = nonlinearity, rnn_cell("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, dtype, seed)
 

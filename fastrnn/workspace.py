@@ -4,6 +4,7 @@ Nothing is computed here. All memory a kernel writes comes from `empty`, so the 
 NaN there and see whatever is read before it is written.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -62,9 +63,10 @@ class Rows(NamedTuple):
 
 
 def rows_of(array: np.ndarray) -> Rows:
-    """Return the rows of a (T, B, F) or, for indices, (T, B) array: without a copy if its memory
-    is in that order or batch first, is writeable (kernels are compiled for one kind of array) and
-    has no gaps; else of a copy.
+    """Return the rows of a (T, B, F) or, for indices, (T, B) array.
+
+    Without a copy if its memory is in that order or batch first, has no gaps and is writeable:
+    kernels are compiled for one kind of array. Else of a copy.
     """
     time, batch = array.shape[:2]
     width = array.shape[2] if array.ndim == 3 else 1
@@ -95,7 +97,7 @@ class Batch(NamedTuple):
         ends = np.cumsum(self.lengths)
         cuts = np.searchsorted(ends, np.arange(1, parts) * self.rows / parts, side="left") + 1
         bounds = [0, *cuts.tolist(), len(self.lengths)]
-        return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if a < b]
+        return [(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
 
 def sort_by_length(time: int, batch: int, lengths: np.ndarray | None) -> Batch:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastrnn import recurrence
-from fastrnn.kernels.simd import WIDEST
+from fastrnn.kernels.tile import WIDEST
 
 
 class Cell(NamedTuple):

@@ -1,12 +1,15 @@
 """The options of a training run, and the only place that checks their ranges."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import fastrnn
 from fastrnn.layers import _Recurrent
 
-LAYERS = {layer.__name__.lower(): layer for layer in _Recurrent.__subclasses__()}
+LAYERS: dict[str, Callable[..., _Recurrent]] = {
+    layer.__name__.lower(): layer for layer in _Recurrent.__subclasses__()
+}
 OPTIMIZERS = {
     "adam": fastrnn.optim.Adam,
     "rmsprop": fastrnn.optim.RMSprop,

@@ -1,0 +1,1 @@
+"""HOW the arithmetic runs: it knows arrays, not recurrence."""

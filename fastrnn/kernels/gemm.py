@@ -13,7 +13,8 @@ Threads and time are elsewhere: every function works on the part of the result i
 """
 
 from fastrnn._jit import jit
-from fastrnn.kernels.simd import WIDEST, lanes, most_rows, tile
+from fastrnn.kernels.simd import lanes
+from fastrnn.kernels.tile import WIDEST, most_rows, tile
 
 _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
 
@@ -26,7 +27,7 @@ def product(
                                        # rows b_step apart, or each panel packed tight (b_step = 0)
     d, d_at, d_row,                    # (rows, columns), or one row repeated (d_row = 0)
     c, c_at, c_row,                    # (rows, columns) written
-):  # fmt: skip
+):
     """C = D + A B. The panel is the outer loop: it stays in cache while all rows pass."""
     n = lanes(c)
     for panel in range((columns + width * n - 1) // (width * n)):
@@ -41,7 +42,7 @@ def product(
             tile(height, vectors, last, k, a, a_at + row * a_row, a_row, a_step,
                  b, b_at + panel * b_panel, b_step if b_step else vectors * n,
                  d, d_at + row * d_row + column, d_row,
-                 c, c_at + row * c_row + column, c_row)  # fmt: skip
+                 c, c_at + row * c_row + column, c_row)
             row += height
 
 
@@ -50,7 +51,7 @@ def pack_gates(
     weight,   # (gates * H, k) C-contiguous
     gates, width,
     packed,   # written: (k, blocked columns) in panels of `width` vectors
-):  # fmt: skip
+):
     """Pack weightᵀ with blocked columns: for the pre-activations x weightᵀ and h weightᵀ."""
     n = lanes(packed)
     hidden, k = weight.shape[0] // gates, weight.shape[1]
@@ -77,7 +78,7 @@ def pack_gates_transposed(
     weight,   # (gates * H, columns) C-contiguous
     gates,
     packed,   # written: (blocked columns, columns) in panels of WIDEST vectors
-):  # fmt: skip
+):
     """Pack weight with blocked rows: for the gradients d_a weight."""
     n = lanes(packed)
     hidden, columns = weight.shape[0] // gates, weight.shape[1]
@@ -104,7 +105,7 @@ def block_bias(
     bias,      # (gates * H,)
     gates,
     blocked,   # written: (blocked columns,)
-):  # fmt: skip
+):
     """Reorder a bias as the columns of pack_gates."""
     n = lanes(blocked)
     hidden = bias.size // gates
@@ -118,7 +119,7 @@ def unblock_rows(
     blocked,   # (blocked columns, pitch): a gradient with blocked rows
     pitch, gates,
     weight,    # written: (gates * H, columns)
-):  # fmt: skip
+):
     """Put the rows of a weight's gradient back in torch's order."""
     n = lanes(blocked)
     hidden = weight.shape[0] // gates

@@ -27,7 +27,7 @@ class _Task:
         if self.claim.acquire(blocking=False):
             try:
                 self.kernel(*self.arguments)
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            except BaseException as error:  # it belongs to the thread that waits
                 self.error = error
             finally:
                 self.unfinished.release()
@@ -48,7 +48,12 @@ class _Task:
 class _Pool:
     """Worker threads, made when they are first needed, that live as long as the process."""
 
-    def __init__(self):
+    def __init__(self, threads: int):
+        self.threads = threads
+        self.forget_workers()
+
+    def forget_workers(self):
+        """Begin anew: a forked child has none of its parent's threads."""
         self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
         self._workers = 0
         self._growing = threading.Lock()
@@ -81,8 +86,8 @@ class _Pool:
 def _from_environment() -> int:
     text = os.environ.get("FASTRNN_NUM_THREADS", "")
     if not text:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (
-            os.cpu_count() or 1)  # fmt: skip
+        allowed = getattr(os, "sched_getaffinity", None)
+        return len(allowed(0)) if allowed else os.cpu_count() or 1
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(
             f"FASTRNN_NUM_THREADS is {text!r}; expected a whole number of at least 1: "
@@ -91,17 +96,9 @@ def _from_environment() -> int:
     return int(text)
 
 
-_pool = _Pool()
-_threads = _from_environment()
-
-
-def _forget_threads_of_parent():
-    global _pool
-    _pool = _Pool()
-
-
+_pool = _Pool(_from_environment())
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads_of_parent)
+    os.register_at_fork(after_in_child=_pool.forget_workers)
 
 
 def set_num_threads(n: int) -> None:
@@ -120,17 +117,16 @@ def set_num_threads(n: int) -> None:
         >>> fastrnn.get_num_threads()
         2
     """
-    global _threads
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"set_num_threads: n is {n!r}; expected an integer of at least 1.")
     if n.__index__() < 1:
         raise ValueError(f"set_num_threads: n is {n}; expected at least 1 (1 = no extra thread).")
-    _threads = n.__index__()
+    _pool.threads = n.__index__()
 
 
 def get_num_threads() -> int:
     """Return how many threads a call may use (at first FASTRNN_NUM_THREADS, else all cores)."""
-    return _threads
+    return _pool.threads
 
 
 def run(kernel: Callable, calls: Sequence[tuple]) -> None:

@@ -1,0 +1,239 @@
+"""The register tile: the micro-kernel under every matrix product.
+
+`tile` adds a product into a block of C small enough to live in registers. Its machine code is
+made once for each type of float, for all sizes, and known to the kernels by name, for it takes
+long to compile. The loops around it, packing and blocking are in gemm.py.
+"""
+
+import functools
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastrnn._jit import before_kernels, jit
+from fastrnn.kernels.simd import (
+    INT,
+    Vec,
+    address,
+    bytes_of_register,
+    call,
+    features,
+    first_lanes,
+    read,
+    read_masked,
+    scalar_type,
+    splat,
+    write,
+    write_masked,
+)
+
+# The most rows of a tile that many vectors wide, by the size of the register file: the
+# accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.
+_MOST_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 8, 2: 6, 3: 4, 4: 3}}
+WIDEST = 4
+
+
+@functools.cache
+def most_rows(vectors: int) -> int:
+    """Return how many rows a tile of `vectors` vectors may have."""
+    return _MOST_ROWS[32 if features() & {"avx512f", "neon"} else 16][vectors]
+
+
+def describe() -> dict[str, str]:
+    """Return what the kernels use of this CPU, for `fastrnn info`."""
+    names = {64: "AVX-512", 32: "AVX2", 16: "128-bit vectors"}
+    lanes = bytes_of_register() // 4
+    return {
+        "instruction set": names[bytes_of_register()] + " + FMA" * ("fma" in features()),
+        "lanes": f"{lanes} float32, {lanes // 2} float64",
+        "tile": f"{most_rows(WIDEST)} rows x {WIDEST} vectors",
+    }
+
+
+def _type(dtype):
+    """Return the type of a tile's LLVM function: the arguments of `tile` from `a` on, k, last."""
+    pointer = scalar_type(dtype).as_pointer()
+    a, b, d, c = [pointer, INT, INT], [pointer, INT], [pointer, INT], [pointer, INT]
+    return ir.FunctionType(ir.VoidType(), [*a, *b, *d, *c, INT, INT])
+
+
+def _chooser_type(dtype):
+    return ir.FunctionType(ir.VoidType(), [INT, INT, *_type(dtype).args])
+
+
+def _symbol(dtype):
+    return f"fastrnn_tile_{dtype}"
+
+
+def _not_unrolled(module):
+    """Return the metadata of a loop to be left as it is."""
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    loop = ir.values.MDValue(module, [disable], name=str(len(module.metadata)))
+    loop.operands = (loop, disable)
+    return loop
+
+
+def _define(module, dtype, rows, vectors):
+    """Define the LLVM function of the tile of `rows` x `vectors` and return it."""
+    vec = Vec(dtype)
+    function = ir.Function(module, _type(dtype), f"tile_{dtype}_{rows}x{vectors}")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, a_row, a_step, b, b_step, d, d_row, c, c_row, k, last = function.args
+    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
+    builder = ir.IRBuilder(entry)
+    mask = first_lanes(builder, last, vec.lanes)
+    block = [(r, v) for r in range(rows) for v in range(vectors)]
+
+    def element(base, row_length, r, v):
+        row = builder.gep(base, [builder.mul(INT(r), row_length)])
+        return builder.gep(row, [INT(v * vec.lanes)])
+
+    starts = []
+    for r, v in block:
+        at = element(d, d_row, r, v)
+        whole = v < vectors - 1
+        starts.append(read(builder, vec.llvm, at) if whole
+                      else read_masked(builder, vec.llvm, at, mask))  # fmt: skip
+    a_rows = [element(a, a_row, r, 0) for r in range(rows)]
+    builder.cbranch(builder.icmp_signed(">", k, INT(0)), loop, done)
+
+    builder.position_at_end(loop)
+    counters = {}
+    for name, stride in {"step": INT(1), "a": a_step, "b": b_step}.items():
+        counters[name] = builder.phi(INT), stride
+    sums = [builder.phi(vec.llvm) for _ in block]
+    a_at, b_at = counters["a"][0], counters["b"][0]
+    b_row = builder.gep(b, [b_at])
+    b_vectors = [read(builder, vec.llvm, builder.gep(b_row, [INT(v * vec.lanes)]))
+                 for v in range(vectors)]  # fmt: skip
+    a_values = [splat(builder, builder.load(builder.gep(row, [a_at])), vec.lanes) for row in a_rows]
+    results = [call(builder, "fma", vec.llvm, a_values[r], b_vectors[v], total)
+               for (r, v), total in zip(block, sums, strict=True)]  # fmt: skip
+    for phi, stride in counters.values():
+        phi.add_incoming(INT(0), entry)
+        phi.add_incoming(builder.add(phi, stride), loop)
+    for total, start, result in zip(sums, starts, results, strict=True):
+        total.add_incoming(start, entry)
+        total.add_incoming(result, loop)
+    next_step = counters["step"][0].incomings[1][0]
+    again = builder.cbranch(builder.icmp_signed("<", next_step, k), loop, done)
+    # The loop is as wide as the registers allow: unrolling it would only take seconds to compile.
+    again.set_metadata("llvm.loop", _not_unrolled(module))
+
+    builder.position_at_end(done)
+    totals = []
+    for start, result in zip(starts, results, strict=True):
+        totals.append(builder.phi(vec.llvm))
+        totals[-1].add_incoming(start, entry)
+        totals[-1].add_incoming(result, loop)
+    for (r, v), total in zip(block, totals, strict=True):
+        at = element(c, c_row, r, v)
+        if v < vectors - 1:
+            write(builder, total, at)
+        else:
+            write_masked(builder, total, at, mask)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def _compiled_address(typingctx, array):
+    """Compile the tiles of all sizes and return the address of the function that chooses one."""
+    dtype = array.dtype
+
+    def codegen(context, builder, sig, args):
+        chooser = ir.Function(builder.module, _chooser_type(dtype), _symbol(dtype))
+        rows, vectors, *rest = chooser.args
+        inside = ir.IRBuilder(chooser.append_basic_block("entry"))
+        never = chooser.append_basic_block("no_such_tile")
+        choice = inside.switch(inside.add(inside.mul(vectors, INT(16)), rows), never)
+        for v in range(1, WIDEST + 1):
+            for r in range(1, most_rows(v) + 1):
+                case = chooser.append_basic_block(f"tile_{r}x{v}")
+                choice.add_case(INT(v * 16 + r), case)
+                inside.position_at_end(case)
+                inside.call(_define(builder.module, dtype, r, v), rest, tail=True)
+                inside.ret_void()
+        inside.position_at_end(never)
+        inside.unreachable()
+        return builder.ptrtoint(chooser, INT)
+
+    return types.intp(array), codegen
+
+
+@jit
+def compiled_address(array):
+    """Return the address of the tiles for arrays like this one."""
+    return _compiled_address(array)
+
+
+_provided = set()
+
+
+@before_kernels
+def provide(dtype):
+    """Make the tiles of a type known by name to the kernels that are linked from now on."""
+    if dtype in (types.float32, types.float64) and dtype not in _provided:
+        _provided.add(dtype)
+        llvm.add_symbol(_symbol(dtype), compiled_address(np.empty(0, np.dtype(dtype.name))))
+
+
+@intrinsic
+def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
+         d, d_at, d_row, c, c_at, c_row):  # fmt: skip
+    """C = D + A B for a tile of C that lives in registers: the one matrix kernel.
+
+        c[r, n] = d[r, n] + sum over s < k of a[r, s] b[s, n]
+
+    Summed in the order of s, by fused multiply-add: the result does not depend on `rows` or
+    `vectors`, so a row comes out the same in any company.
+
+    Args:
+        rows: rows of the tile, 1 to most_rows(vectors).
+        vectors: width of the tile in vectors, 1 to WIDEST.
+        last: lanes of the last vector that exist in c and d, 1 to lanes(c).
+        k: terms of each sum, 0 or more.
+        a, a_at, a_row, a_step: a[r, s] is element a_at + r * a_row + s * a_step.
+        b, b_at, b_step: b[s, n] is element b_at + s * b_step + n; whole vectors are read.
+        d, d_at, d_row: d[r, n] is element d_at + r * d_row + n. d_row = 0 repeats one row (a
+            bias); d may be c itself (adding a product).
+        c, c_at, c_row: written, never read unless it is d; must not overlap a or b.
+    """
+    arrays = {"a": a, "b": b, "d": d, "c": c}
+
+    def codegen(context, builder, sig, args):
+        (rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
+         d, d_at, d_row, c, c_at, c_row) = args  # fmt: skip
+        lanes = INT(Vec(arrays["c"].dtype).lanes)
+
+        def upto_last(count, stride):
+            return builder.mul(builder.sub(count, INT(1)), stride)
+
+        def if_any(extent):
+            return builder.select(builder.icmp_signed(">", k, INT(0)), extent, INT(0))
+
+        def at(name, array, index, *extents):
+            extent = functools.reduce(builder.add, extents)
+            extent = if_any(extent) if name in "ab" else extent
+            return address(context, builder, arrays[name], array, index, extent)
+
+        width = builder.add(upto_last(vectors, lanes), last)
+        a = at("a", a, a_at, upto_last(rows, a_row), upto_last(k, a_step), INT(1))
+        b = at("b", b, b_at, upto_last(k, b_step), builder.mul(vectors, lanes))
+        d = at("d", d, d_at, upto_last(rows, d_row), width)
+        c = at("c", c, c_at, upto_last(rows, c_row), width)
+        dtype = arrays["c"].dtype
+        function = cgutils.get_or_insert_function(
+            builder.module, _chooser_type(dtype), _symbol(dtype))  # fmt: skip
+        builder.call(function, [rows, vectors, a, a_row, a_step, b, b_step, d, d_row, c, c_row,
+                                k, last])  # fmt: skip
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.none(index, index, index, index, a, index, index, index, b, index, index,
+                      d, index, index, c, index, index), codegen  # fmt: skip

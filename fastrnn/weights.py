@@ -1,0 +1,117 @@
+"""The weights of a pass: what they are, the sizes they imply, and how kernels read them.
+
+Between torch's layout, which users see, and the packed one (kernels/gemm.py). Nothing is kept:
+parameters are live, and packed anew for every call.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn import workspace
+from fastrnn.cells import Cell
+from fastrnn.kernels import gemm
+from fastrnn.kernels.tile import WIDEST
+
+
+class Weights(NamedTuple):
+    """The parameters of one layer in one direction, as in torch; None: not there."""
+
+    w_ih: np.ndarray  # (G*H, I)
+    w_hh: np.ndarray  # (G*H, E)
+    b_ih: np.ndarray | None  # (G*H,)
+    b_hh: np.ndarray | None  # (G*H,)
+    w_hr: np.ndarray | None  # (E, H)
+
+
+class Sizes(NamedTuple):
+    """The sizes of a pass; with a `p` behind it, rounded up to whole vectors."""
+
+    dtype: np.dtype
+    lanes: int
+    input: int  # I
+    hidden: int  # H
+    hidden_p: int
+    emitted: int  # E: H, or the projection's size
+    emitted_p: int
+    columns: int  # G*Hp: blocked pre-activations of a row
+
+
+def sizes_of(cell: Cell, weights: Weights) -> Sizes:
+    """Return the sizes these weights imply."""
+    dtype = weights.w_ih.dtype
+    hidden, emitted = weights.w_ih.shape[0] // len(cell.gates), weights.w_hh.shape[1]
+    hidden_p = workspace.padded(hidden, dtype)
+    return Sizes(
+        dtype,
+        workspace.lanes(dtype),
+        weights.w_ih.shape[1],
+        hidden,
+        hidden_p,
+        emitted,
+        workspace.padded(emitted, dtype),
+        len(cell.gates) * hidden_p,
+    )
+
+
+class Packed(NamedTuple):
+    """Weights as the forward kernels read them (kernels/gemm.py)."""
+
+    w_ih: np.ndarray
+    b_ih: np.ndarray
+    w_hh: np.ndarray
+    b_hh: np.ndarray
+    w_hr: np.ndarray  # empty: no projection
+    zeros: np.ndarray
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """Return the array, or a copy, as kernels are compiled for it: C-contiguous and writeable."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.writeable else np.array(array, order="C")
+
+
+def pack(cell: Cell, weights: Weights, size: Sizes) -> Packed:
+    """Pack the weights for the forward pass."""
+    gates = len(cell.gates)
+
+    def matrix(weight, gates, width, columns):
+        packed = workspace.empty((weight.shape[1] * columns,), size.dtype)
+        gemm.pack_gates(plain(weight), gates, width, packed)
+        return packed
+
+    def bias(value):
+        if value is None:
+            return workspace.zeros((size.columns,), size.dtype)
+        blocked = workspace.empty((size.columns,), size.dtype)
+        gemm.block_bias(plain(value), gates, blocked)
+        return blocked
+
+    return Packed(
+        matrix(weights.w_ih, gates, cell.width, size.columns),
+        bias(weights.b_ih),
+        matrix(weights.w_hh, gates, cell.width, size.columns),
+        bias(weights.b_hh),
+        workspace.empty((0,), size.dtype)
+        if weights.w_hr is None
+        else matrix(weights.w_hr, 1, WIDEST, size.emitted_p),
+        workspace.zeros((max(size.emitted_p, size.hidden_p),), size.dtype),
+    )
+
+
+def pack_transposed(weight: np.ndarray, gates: int, rows: int) -> np.ndarray:
+    """Pack a weight for the backward pass: `rows` is the blocked size of its rows."""
+    dtype = weight.dtype
+    packed = workspace.empty((rows * workspace.padded(weight.shape[1], dtype),), dtype)
+    gemm.pack_gates_transposed(plain(weight), gates, packed)
+    return packed
+
+
+def in_torch_order(blocked: np.ndarray, like: np.ndarray | None, gates: int) -> np.ndarray | None:
+    """Return the gradient of the parameter `like` from its sum with blocked rows."""
+    if like is None:
+        return None
+    result = np.empty(like.shape, like.dtype)
+    pitch = blocked.size // len(blocked)
+    gemm.unblock_rows(blocked.reshape(-1), pitch, gates, result.reshape(len(result), -1))
+    return result
