@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from numba import config, njit, types
 from numba.core import caching
@@ -117,7 +118,7 @@ class _Cache(caching.FunctionCache):
             self.disable()
 
 
-def jit(function: Callable | None = None, *, name: str | None = None):
+def jit(function: Callable | None = None, *, name: str | None = None) -> Any:
     """Compile `function` with Numba at its first call, and keep the result on disk.
 
     Args:

@@ -39,7 +39,7 @@ def float_dtype(owner: str, value: Any) -> np.dtype:
         dtype = np.dtype(value)
     except TypeError:
         dtype = None
-    if dtype not in FLOATS:
+    if dtype is None or dtype not in FLOATS:
         raise ValueError(f"{owner}: dtype must be np.float32 or np.float64, got {value!r}.")
     return dtype.newbyteorder("=")
 

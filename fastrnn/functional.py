@@ -72,8 +72,7 @@ class _Call:
         d_state, d_weights = passes.backward(
             self.cell, self.weights, self.trace, rows, d_final, d_x
         )
-        given = zip(Weights._fields, self.weights, d_weights, strict=True)
-        params = {name: d for name, weight, d in given if weight is not None}
+        params = {name: d for name, d in d_weights._asdict().items() if d is not None}
         return Gradients(d_x, bare(d_state), params)
 
 
@@ -104,13 +103,15 @@ def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
     w_hh = checks.floats(owner, "w_hh", given[1], dtype)
     columns = "hidden_size" if w_hr is None else "proj_size"
     checks.shape(owner, "w_hh", w_hh, (rows, emitted), f"{gates} * hidden_size, {columns}")
-    biases = []
-    for name, value in zip(("b_ih", "b_hh"), given[2:4], strict=True):
-        bias = None if value is None else checks.floats(owner, name, value, dtype)
-        if bias is not None:
-            checks.shape(owner, name, bias, (rows,), f"{gates} * hidden_size,")
-        biases.append(bias)
-    return Weights(w_ih, w_hh, *biases, w_hr)
+
+    def bias(name, value):
+        if value is None:
+            return None
+        checked = checks.floats(owner, name, value, dtype)
+        checks.shape(owner, name, checked, (rows,), f"{gates} * hidden_size,")
+        return checked
+
+    return Weights(w_ih, w_hh, bias("b_ih", given[2]), bias("b_hh", given[3]), w_hr)
 
 
 def rnn(

@@ -144,7 +144,9 @@ class _Recurrent(Parameters):
         return steps.Stream(self._owner, self.cell, weights, batch_size)
 
     def _weights(self, suffix: str) -> Weights:
-        return Weights(*[self._param(name + suffix) for name in TORCH_NAMES])
+        w_ih, w_hh, *rest = TORCH_NAMES
+        b_ih, b_hh, w_hr = (self._optional(name + suffix) for name in rest)
+        return Weights(self._param(w_ih + suffix), self._param(w_hh + suffix), b_ih, b_hh, w_hr)
 
     def _drop(self, output: np.ndarray) -> np.ndarray:
         """Return the factors of one dropout, 0 or 1 / (1 - p)."""

@@ -56,7 +56,7 @@ class Linear(Parameters):
     def vjp(self, x):
         """Return `y, pullback`; `pullback(d_y)` returns the Gradients of sum(y * d_y)."""
         x = self._checked_input(x)
-        weight, bias = self._param("weight"), self._param("bias")
+        weight, bias = self._param("weight"), self._optional("bias")
         rows = x.reshape(-1, self.in_features)
         y = rows @ weight.T
         if bias is not None:

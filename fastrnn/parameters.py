@@ -32,10 +32,12 @@ class Parameters:
         for name, shape in shapes.items():
             self.params[name] = random.uniform(-bound, bound, shape).astype(self.dtype)
 
-    def _param(self, name: str) -> np.ndarray | None:
-        """Return a live parameter, or None if there is none; checked, as the caller owns it."""
-        if name not in self._shapes:
-            return None
+    def _optional(self, name: str) -> np.ndarray | None:
+        """Return a live parameter, or None if this layer has none of that name."""
+        return self._param(name) if name in self._shapes else None
+
+    def _param(self, name: str) -> np.ndarray:
+        """Return a live parameter; checked, as the dict is the user's."""
         if name not in self.params:
             raise KeyError(f"{self._owner}: params has no {name!r} any more; put it back.")
         value = self.params[name]

@@ -53,7 +53,7 @@ def forward(
     output: Rows,
     keep: bool,
     packed: Packed | None = None,
-) -> tuple[tuple[np.ndarray, ...], Trace | None]:
+) -> tuple[tuple[np.ndarray, ...], Trace]:
     """Run a layer in one direction over all steps.
 
     Args:
@@ -64,11 +64,11 @@ def forward(
         batch: the sequences.
         reverse: read every sequence from its own end.
         output: where h goes: E values for every real step; nothing is written past an end.
-        keep: return a trace, for `backward`.
+        keep: have the trace hold what `backward` needs.
         packed: the weights, if they are packed already.
 
     Returns:
-        The state behind the last step of each sequence, and the trace or None.
+        The state behind the last step of each sequence, and the trace.
     """
     size = sizes_of(cell, weights)
     dtype, count = size.dtype, len(batch.lengths)
@@ -96,8 +96,7 @@ def forward(
     for last in states[1:]:
         final.append(np.empty((count, size.hidden), dtype))
         final[-1][batch.order] = last[:, : size.hidden]
-    trace = Trace(batch, reverse, x, output, h_0, saved, unprojected) if keep else None
-    return tuple(final), trace
+    return tuple(final), Trace(batch, reverse, x, output, h_0, saved, unprojected)
 
 
 def _run_forward(
@@ -163,14 +162,14 @@ def backward(
         if final is not None:
             target[:, : size.hidden] = final[batch.order]
 
-    sums = Weights(
+    sums = _Sums(
         workspace.zeros((size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
                         else (size.input, size.columns), dtype),
         workspace.zeros((size.columns, workspace.pitch(size.emitted, dtype)), dtype),
         workspace.zeros((size.columns,), dtype),
         workspace.zeros((size.columns,), dtype),
-        None if weights.w_hr is None
-        else workspace.zeros((size.emitted, workspace.pitch(size.hidden, dtype)), dtype),
+        workspace.zeros((0 if weights.w_hr is None else size.emitted,
+                         workspace.pitch(size.hidden, dtype)), dtype),
     )
     if batch.rows:
         _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x)
@@ -185,10 +184,20 @@ def backward(
     return tuple(initial), Weights(
         in_torch_order(d_w_ih, weights.w_ih, gates),
         in_torch_order(sums.w_hh, weights.w_hh, gates),
-        in_torch_order(sums.b_ih, weights.b_ih, gates),
-        in_torch_order(sums.b_hh, weights.b_hh, gates),
-        None if sums.w_hr is None else np.ascontiguousarray(sums.w_hr[:, : size.hidden]),
+        None if weights.b_ih is None else in_torch_order(sums.b_ih, weights.b_ih, gates),
+        None if weights.b_hh is None else in_torch_order(sums.b_hh, weights.b_hh, gates),
+        None if weights.w_hr is None else np.ascontiguousarray(sums.w_hr[:, : size.hidden]),
     )
+
+
+class _Sums(NamedTuple):
+    """The gradients of the weights while they are summed, with blocked, padded rows."""
+
+    w_ih: np.ndarray  # (G*Hp, pitch); of one-hot input (I, G*Hp)
+    w_hh: np.ndarray  # (G*Hp, pitch)
+    b_ih: np.ndarray  # (G*Hp,)
+    b_hh: np.ndarray  # (G*Hp,)
+    w_hr: np.ndarray  # (E, pitch), or no rows
 
 
 def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x):

@@ -33,7 +33,7 @@ class Stream:
         self._index = np.zeros(batch_size, np.int64)
         no_floats, no_index = np.empty(0, self._dtype), np.empty(0, np.int64)
         order, ones = np.arange(batch_size), np.ones(batch_size, np.int64)
-        self._kernel, self._layers, self._one_hot = cell.forward, [], None
+        self._kernel, self._layers, self._one_hot = cell.forward, [], ()
         self._state = []
         x = self._input
         for layer, size in zip(weights, self._sizes, strict=True):
@@ -154,7 +154,10 @@ class _Step:
     def __init__(self, layer: _Cell, x, state):
         name = layer._owner
         self.layer, self.cell = layer, layer.cell
-        self.weights = Weights(*[layer._param(n) for n in _TORCH_NAMES], None)
+        self.weights = Weights(
+            layer._param("weight_ih"), layer._param("weight_hh"),
+            layer._optional("bias_ih"), layer._optional("bias_hh"), None,
+        )
         x = checks.array(name, "input", x)
         self.batched = x.ndim + (x.dtype.kind in "iu") == 2
         if x.ndim + (x.dtype.kind in "iu") not in (1, 2):
@@ -203,7 +206,7 @@ class _Step:
         )
         given = zip(_TORCH_NAMES, d_weights, strict=False)
         d_input = None if d_x is None else (d_x[0] if self.batched else d_x[0, 0])
-        params = {name: d for name, d in given if name in self.layer._shapes}
+        params = {name: d for name, d in given if d is not None}
         return Gradients(d_input, self._bare(d_old), params)
 
 

@@ -107,10 +107,8 @@ def pack_transposed(weight: np.ndarray, gates: int, rows: int) -> np.ndarray:
     return packed
 
 
-def in_torch_order(blocked: np.ndarray, like: np.ndarray | None, gates: int) -> np.ndarray | None:
+def in_torch_order(blocked: np.ndarray, like: np.ndarray, gates: int) -> np.ndarray:
     """Return the gradient of the parameter `like` from its sum with blocked rows."""
-    if like is None:
-        return None
     result = np.empty(like.shape, like.dtype)
     pitch = blocked.size // len(blocked)
     gemm.unblock_rows(blocked.reshape(-1), pitch, gates, result.reshape(len(result), -1))
