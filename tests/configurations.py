@@ -106,7 +106,7 @@ class Configuration:
         }
 
     def array_lengths(self):
-        return None if self.lengths is None else np.array(self.lengths)
+        return None if self.lengths is None else np.array(self.lengths, np.int64)
 
 
 def around(width: int) -> list[int]:
@@ -189,7 +189,7 @@ def run_torch(configuration, params, values, dtype, dropout=0.0) -> dict:
     # What holds for rows of length 0; the others are written over it.
     output, last = np.zeros_like(d_output), [s.copy() for s in states]
     d_x, d_first = np.zeros_like(x), [d.copy() for d in d_states]
-    lengths = np.full(self.B, self.T) if self.lengths is None else np.array(self.lengths)
+    lengths = np.full(self.B, self.T) if self.lengths is None else np.array(self.lengths, np.int64)
     rows = np.flatnonzero(lengths) if self.batched else slice(None)
     axis = 0 if self.batch_first else 1
     of_time = (rows,) if self.batch_first or not self.batched else (slice(None), rows)

@@ -148,7 +148,7 @@ def test_dropout_keeps_the_share_it_says_and_the_mean(cell, p):
 
 @every_cell
 def test_dropout_of_1_cuts_layers_apart_as_in_torch(cell):
-    configuration, layer = dropping(cell, 1.0, bidirectional=True)
+    configuration, layer = dropping(cell, 1.0, bidirectional=True, cotangents=(True, False))
     values = configuration.values(np.float64)
     got = run(layer, values)
     expected = run_torch(configuration, layer.params, values, np.float64, dropout=1.0)
