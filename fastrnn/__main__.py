@@ -70,8 +70,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The model file; replaced if it exists. [default: the resumed file, or "
-            "model.safetensors]",
+            help="The model file; one that exists is kept as NAME.previous. [default: the resumed "
+            "file, or model.safetensors]",
         ),
     ] = None,
     resume: Annotated[
@@ -98,6 +98,7 @@ def train(
         trainer = charlm.Trainer(charlm.Config(**options), charlm.read_text(text or ()))
     else:
         trainer = charlm.Trainer.resume(resume, charlm.read_text(text or ()), options)
+    _keep_earlier(path, resume)
     try:
         _train(trainer, path)
     except KeyboardInterrupt:
@@ -161,6 +162,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ArithmeticError, MemoryError, OSError, ValueError) as error:
         print(f"fastrnn: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _keep_earlier(path: Path, resume: Path | None) -> None:
+    """Rename a model that this run would overwrite, unless it is the one being resumed."""
+    if path.is_file() and not (resume and path.samefile(resume)):
+        kept = path.with_name(path.name + ".previous")
+        path.replace(kept)
+        print(f"{path} exists already; it is kept as {kept}")
 
 
 def _train(trainer: charlm.Trainer, path: Path) -> None:

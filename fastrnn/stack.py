@@ -60,7 +60,7 @@ class StackCall:
 
     def _bare(self, states: list[list[np.ndarray]]):
         """Stack states over layers and directions, as the user wants them."""
-        stacked = [np.stack(parts) for parts in zip(*states, strict=True)]
+        stacked = [np.stack(of_passes) for of_passes in zip(*states, strict=True)]
         return bare(tuple(s if self.batched else s[:, 0] for s in stacked))
 
     def _like_input(self, width: int, fill) -> np.ndarray:

@@ -5,6 +5,7 @@ NaN there and see whatever is read before it is written.
 """
 
 import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,7 @@ def pitch(n: int, dtype: np.dtype) -> int:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an uninitialised C-contiguous array that begins on a cache line."""
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + _LINE, np.uint8)
     start = -memory.__array_interface__["data"][0] % _LINE
     return memory[start : start + size].view(dtype).reshape(shape)
@@ -94,6 +95,8 @@ class Batch(NamedTuple):
 
     def slices(self, parts: int) -> list[tuple[int, int]]:
         """Return at most `parts` ranges of sequences with about the same number of steps."""
+        if parts == 1:
+            return [(0, len(self.lengths))]
         ends = np.cumsum(self.lengths)
         cuts = np.searchsorted(ends, np.arange(1, parts) * self.rows / parts, side="left") + 1
         bounds = [0, *cuts.tolist(), len(self.lengths)]

@@ -6,6 +6,7 @@ here. A cell's layer, and torch's, are found by the cell's name, so that a new c
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ def torch_class(cell, suffix=""):
     """Return the same of torch.nn; skips, visibly, where there is none."""
     torch = pytest.importorskip("torch")
     torch.set_num_threads(1)
+    # It says, once, that a projection is not as fast as it might be.
+    warnings.filterwarnings("ignore", "LSTM with projections is not supported with oneDNN")
     kind, options = layer_class(cell, torch.nn, suffix)
     if kind is None:
         pytest.skip(f"torch.nn has no counterpart of {cell.name}")

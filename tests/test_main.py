@@ -102,6 +102,13 @@ class TestTrain:
         assert Path(model).read_bytes() == before
         charlm.load(out)
 
+    def test_keeps_an_earlier_model(self, text, model, capsys):
+        earlier = Path(model).read_bytes()
+        assert run("train", text, *SMALL, "--steps", "4", "--out", model) == 0
+        assert "kept as" in capsys.readouterr().out
+        assert Path(model + ".previous").read_bytes() == earlier
+        assert Path(model).read_bytes() != earlier
+
     def test_default_file(self, text, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         assert run("train", text, *SMALL, "--steps", "1") == 0
