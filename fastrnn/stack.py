@@ -111,7 +111,9 @@ class StackCall:
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""
         size = self.layer.dtype.itemsize
-        own = sum(trace.nbytes for stage in self.stages for trace in stage.traces)
+        batch = self.batch.order.nbytes + self.batch.lengths.nbytes  # one for all traces
+        own = batch + (0 if self.lengths is None else self.lengths.nbytes)
+        own += sum(trace.nbytes - batch for stage in self.stages for trace in stage.traces)
         # Between layers, the output of each stays, and with dropout its mask and product.
         for below, stage in zip(self.stages, self.stages[1:], strict=False):
             own += int(np.prod(below.output)) * size * (1 if stage.mask is None else 3)

@@ -7,7 +7,7 @@ does not depend on how the work is shared.
 
 from fastrnn._jit import jit
 from fastrnn.kernels.gemm import product
-from fastrnn.kernels.simd import lanes, load, load_part, store, store_part
+from fastrnn.kernels.simd import lanes, load, load_part, store, store_part, zero_like
 from fastrnn.kernels.tile import WIDEST
 
 
@@ -37,6 +37,22 @@ def add_row(to, to_at, source, at, count):
         here = min(n, count - i)
         total = load_part(to, to_at + i, here) + load_part(source, at + i, here)
         store_part(to, to_at + i, total, here)
+
+
+@jit
+def add_column(to, to_at, source, at, pitch, rows):
+    """Add the sum of a vector-wide column to a vector, compensated: nothing else evens it out.
+
+    Source: Kahan 1965, "Further remarks on reducing truncation errors".
+    """
+    total = load(to, to_at)
+    lost = zero_like(total)
+    for row in range(rows):
+        term = load(source, at + row * pitch) - lost
+        new = total + term
+        lost = (new - total) - term
+        total = new
+    store(to, to_at, total)
 
 
 @jit
@@ -131,12 +147,8 @@ def backward_products(
             d_w_hh, m0 * hh_pitch, hh_pitch,
             d_w_hh, m0 * hh_pitch, hh_pitch)
     for m in range(m0, m1, n):
-        sum_x, sum_h = load(d_b_ih, m), load(d_b_hh, m)
-        for row in range(rows):
-            sum_x += load(d_a_x, row * pitch + m)
-            sum_h += load(d_a_h, row * pitch + m)
-        store(d_b_ih, m, sum_x)
-        store(d_b_hh, m, sum_h)
+        add_column(d_b_ih, m, d_a_x, m, pitch, rows)
+        add_column(d_b_hh, m, d_a_h, m, pitch, rows)
     if w_ih.size and r0 < r1:
         product(r1 - r0, input_size, k, d_a_x, r0 * pitch, pitch, 1,
                 w_ih, 0, WIDEST * n * k, 0, WIDEST, zeros, 0, 0, d_x_rows, 0, x_p)

@@ -74,6 +74,9 @@ class Configuration:
         shown = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "cell"}
         return f"{self.cell.name}: " + ", ".join(f"{k}={v!r}" for k, v in shown.items())
 
+    def _repr_pretty_(self, printer, cycle):  # what hypothesis shows
+        printer.text(repr(self))
+
     @property
     def options(self) -> dict:
         """Arguments of the constructor, ours and torch's."""

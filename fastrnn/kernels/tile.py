@@ -35,6 +35,7 @@ from fastrnn.kernels.simd import (
 # accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.
 _MOST_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 8, 2: 6, 3: 4, 4: 3}}
 WIDEST = 4
+_TERMS = 128  # of a sum that is rounded as one: see _define
 
 
 @functools.cache
@@ -84,59 +85,79 @@ def _define(module, dtype, rows, vectors):
     function.linkage = "internal"
     function.attributes.add("noinline")
     a, a_row, a_step, b, b_step, d, d_row, c, c_row, k, last = function.args
-    entry, loop, done = (function.append_basic_block(name) for name in ("entry", "loop", "done"))
+    entry, block, loop, flush, done = (
+        function.append_basic_block(name) for name in ("entry", "block", "loop", "flush", "done")
+    )
     builder = ir.IRBuilder(entry)
     mask = first_lanes(builder, last, vec.lanes)
-    block = [(r, v) for r in range(rows) for v in range(vectors)]
+    places = [(r, v) for r in range(rows) for v in range(vectors)]
+    zero = ir.Constant(vec.llvm, None)
 
     def element(base, row_length, r, v):
         row = builder.gep(base, [builder.mul(INT(r), row_length)])
         return builder.gep(row, [INT(v * vec.lanes)])
 
-    starts = []
-    for r, v in block:
-        at = element(d, d_row, r, v)
-        whole = v < vectors - 1
-        starts.append(read(builder, vec.llvm, at) if whole
-                      else read_masked(builder, vec.llvm, at, mask))  # fmt: skip
     a_rows = [element(a, a_row, r, 0) for r in range(rows)]
-    builder.cbranch(builder.icmp_signed(">", k, INT(0)), loop, done)
+    builder.branch(block)
+
+    # A block of terms: its sum is begun at zero, so that rounding grows with the root of the block
+    # and of the number of blocks, not of k, and is added to d, behind the first block to c itself.
+    builder.position_at_end(block)
+    left, a_begin, b_begin = builder.phi(INT), builder.phi(INT), builder.phi(INT)
+    sum_from, sum_row = builder.phi(d.type), builder.phi(INT)
+    for phi, value in ((left, k), (a_begin, INT(0)), (b_begin, INT(0)), (sum_from, d),
+                       (sum_row, d_row)):  # fmt: skip
+        phi.add_incoming(value, entry)
+    whole = builder.icmp_signed("<", INT(_TERMS), left)
+    count = builder.select(whole, INT(_TERMS), left)
+    builder.cbranch(builder.icmp_signed(">", count, INT(0)), loop, flush)
 
     builder.position_at_end(loop)
-    counters = {}
-    for name, stride in {"step": INT(1), "a": a_step, "b": b_step}.items():
-        counters[name] = builder.phi(INT), stride
-    sums = [builder.phi(vec.llvm) for _ in block]
-    a_at, b_at = counters["a"][0], counters["b"][0]
+    counters = []
+    for start, stride in ((INT(0), INT(1)), (a_begin, a_step), (b_begin, b_step)):
+        at = builder.phi(INT)
+        at.add_incoming(start, block)
+        counters.append((at, stride))
+    sums = [builder.phi(vec.llvm) for _ in places]
+    a_at, b_at = counters[1][0], counters[2][0]
     b_row = builder.gep(b, [b_at])
     b_vectors = [read(builder, vec.llvm, builder.gep(b_row, [INT(v * vec.lanes)]))
                  for v in range(vectors)]  # fmt: skip
     a_values = [splat(builder, builder.load(builder.gep(row, [a_at])), vec.lanes) for row in a_rows]
     results = [call(builder, "fma", vec.llvm, a_values[r], b_vectors[v], total)
-               for (r, v), total in zip(block, sums, strict=True)]  # fmt: skip
-    for phi, stride in counters.values():
-        phi.add_incoming(INT(0), entry)
-        phi.add_incoming(builder.add(phi, stride), loop)
-    for total, start, result in zip(sums, starts, results, strict=True):
-        total.add_incoming(start, entry)
+               for (r, v), total in zip(places, sums, strict=True)]  # fmt: skip
+    step, a_end, b_end = (builder.add(at, stride) for at, stride in counters)
+    for (at, _), end in zip(counters, (step, a_end, b_end), strict=True):
+        at.add_incoming(end, loop)
+    for total, result in zip(sums, results, strict=True):
+        total.add_incoming(zero, block)
         total.add_incoming(result, loop)
-    next_step = counters["step"][0].incomings[1][0]
-    again = builder.cbranch(builder.icmp_signed("<", next_step, k), loop, done)
+    again = builder.cbranch(builder.icmp_signed("<", step, count), loop, flush)
     # The loop is as wide as the registers allow: unrolling it would only take seconds to compile.
     again.set_metadata("llvm.loop", _not_unrolled(module))
 
-    builder.position_at_end(done)
-    totals = []
-    for start, result in zip(starts, results, strict=True):
-        totals.append(builder.phi(vec.llvm))
-        totals[-1].add_incoming(start, entry)
-        totals[-1].add_incoming(result, loop)
-    for (r, v), total in zip(block, totals, strict=True):
-        at = element(c, c_row, r, v)
+    builder.position_at_end(flush)
+    totals = [builder.phi(vec.llvm) for _ in places]
+    for total, result in zip(totals, results, strict=True):
+        total.add_incoming(zero, block)
+        total.add_incoming(result, loop)
+    a_next, b_next = builder.phi(INT), builder.phi(INT)
+    for phi, begin, end in ((a_next, a_begin, a_end), (b_next, b_begin, b_end)):
+        phi.add_incoming(begin, block)
+        phi.add_incoming(end, loop)
+    for (r, v), total in zip(places, totals, strict=True):
+        before, after = element(sum_from, sum_row, r, v), element(c, c_row, r, v)
         if v < vectors - 1:
-            write(builder, total, at)
+            write(builder, builder.fadd(read(builder, vec.llvm, before), total), after)
         else:
-            write_masked(builder, total, at, mask)
+            start = read_masked(builder, vec.llvm, before, mask)
+            write_masked(builder, builder.fadd(start, total), after, mask)
+    for phi, value in ((left, builder.sub(left, count)), (a_begin, a_next), (b_begin, b_next),
+                       (sum_from, c), (sum_row, c_row)):  # fmt: skip
+        phi.add_incoming(value, flush)
+    builder.cbranch(whole, block, done)
+
+    builder.position_at_end(done)
     builder.ret_void()
     return function
 
@@ -190,8 +211,8 @@ def tile(typingctx, rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_s
 
         c[r, n] = d[r, n] + sum over s < k of a[r, s] b[s, n]
 
-    Summed in the order of s, by fused multiply-add: the result does not depend on `rows` or
-    `vectors`, so a row comes out the same in any company.
+    Summed in the order of s, by fused multiply-add, in blocks of 128 terms: the result does not
+    depend on `rows` or `vectors`, so a row comes out the same in any company.
 
     Args:
         rows: rows of the tile, 1 to most_rows(vectors).
