@@ -31,6 +31,25 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
     tallest = most_rows(width)
     units = width // gates
 
+    @jit(name=f"{name}_step")
+    def step_tile(
+        rows, vectors,                       # of the tile: sequences, vectors of hidden units
+        a_x, a_x_at, a_x_row,                # (rows, vectors * gates * lanes), as a_h
+        a_h, a_h_row,
+        states, states_at, row_length, between,   # rows row_length apart, states `between`
+        saved, saved_at, saved_row,          # empty: keep nothing
+    ):
+        n = lanes(a_h)
+        for r in range(rows):
+            for v in range(vectors):
+                at = states_at + r * row_length + v * n
+                new, kept = step(load_many(a_x, a_x_at + r * a_x_row + v * gates * n, n, gates),
+                                 load_many(a_h, r * a_h_row + v * gates * n, n, gates),
+                                 load_many(states, at, between, states_count))
+                store_many(states, at, between, new)
+                if saved.size:
+                    store_many(saved, saved_at + r * saved_row + v * saved_count * n, n, kept)
+
     @jit(name=f"{name}_forward")
     def forward(
         x, index, x_time, x_row, input_size,         # as in input_part
@@ -51,9 +70,9 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
         n = lanes(a_h)
         batch, hidden_p, emitted_p = states.shape[1], states.shape[2], emitted.shape[1]
         states, emitted = flat(states), flat(emitted)
-        unprojected = flat(unprojected)
+        saved, unprojected = flat(saved), flat(unprojected)
         blocks = hidden_p // n
-        columns = blocks * gates * n
+        columns, saved_row = blocks * gates * n, blocks * saved_count * n
         running, first, begin = batch, row0, s0
         while begin < s1:
             end = min(begin + chunk, s1)
@@ -67,31 +86,24 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
                 if rows <= 0:
                     return
                 tiles = (rows + tallest - 1) // tallest
-                for panel in range((blocks + units - 1) // units):
-                    here = min(units, blocks - panel * units)
+                for unit in range(0, blocks, units):
+                    vectors = min(units, blocks - unit)
+                    column = unit * gates * n
                     row = 0
                     for i in range(tiles):
                         height = (rows - row + tiles - i - 1) // (tiles - i)
-                        column = panel * width * n
-                        tile(height, here * gates, n, emitted_size,
-                             emitted, (j0 + row) * emitted_p, emitted_p, 1,
-                             w_hh, column * emitted_size, here * gates * n,
+                        j = j0 + row
+                        tile(height, vectors * gates, n, emitted_size,
+                             emitted, j * emitted_p, emitted_p, 1,
+                             w_hh, column * emitted_size, vectors * gates * n,
                              b_hh, column, 0,
                              a_h, 0, width * n)
-                        for r in range(row, row + height):
-                            for u in range(here):
-                                unit = panel * units + u
-                                at = (j0 + r) * hidden_p + unit * n
-                                new, kept = step(
-                                    load_many(a_x, (a_x_row + r) * columns + unit * gates * n,
-                                              n, gates),
-                                    load_many(a_h, (r - row) * width * n + u * gates * n,
-                                              n, gates),
-                                    load_many(states, at, batch * hidden_p, states_count))
-                                store_many(states, at, batch * hidden_p, new)
-                                if saved.size:
-                                    store_many(saved, ((first + j0 + r) * blocks + unit)
-                                               * saved_count * n, n, kept)
+                        step_tile(height, vectors,
+                                  a_x, (a_x_row + row) * columns + column, columns,
+                                  a_h, width * n,
+                                  states, j * hidden_p + unit * n, hidden_p, batch * hidden_p,
+                                  saved, (first + j) * saved_row + unit * saved_count * n,
+                                  saved_row)
                         row += height
                 if w_hr.size:
                     product(rows, emitted_size, hidden_size,
@@ -117,6 +129,27 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
 def bind_backward(name, step_backward, gates, states_count, saved_count):
     """Return the compiled BPTT of a cell: steps s1..s0, backwards, of one slice of the batch."""
 
+    @jit(name=f"{name}_step_backward")
+    def step_row(
+        hidden_size,
+        saved, saved_at, h, h_at,            # of one row
+        d_states, states_at, between,        # states `between` apart; changed
+        d_a_x, d_a_h, d_at, shared,          # written
+    ):
+        n = lanes(d_a_h)
+        for unit in range((hidden_size + n - 1) // n):
+            at, gates_at = states_at + unit * n, d_at + unit * gates * n
+            d_x, d_h, d_state = step_backward(
+                load_many(saved, saved_at + unit * saved_count * n, n, saved_count),
+                load(h, h_at + unit * n),
+                load_many(d_states, at, between, states_count))
+            store_many(d_states, at, between, d_state)
+            # Padded lanes may hold NaN (inf * 0), and a product will sum over them.
+            there = min(n, hidden_size - unit * n)
+            store_many(d_a_h, gates_at, n, keep_lanes(d_h, there))
+            if not shared:
+                store_many(d_a_x, gates_at, n, keep_lanes(d_x, there))
+
     @jit(name=f"{name}_backward")
     def backward(
         order, lengths, reverse,
@@ -141,8 +174,8 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
         a_pitch, h_pitch, d_h_pitch = d_a_h.shape[1], h_rows.shape[1], d_h_rows.shape[1]
         d_states, d_emitted, h_0 = flat(d_states), flat(d_emitted), flat(h_0)
         d_a_x, d_a_h, h_rows, d_h_rows = flat(d_a_x), flat(d_a_h), flat(h_rows), flat(d_h_rows)
-        blocks = hidden_p // n
-        k = blocks * gates * n
+        saved = flat(saved)
+        k, saved_row = hidden_p * gates, hidden_p * saved_count
         running, first = 0, row1
         for s in range(s1 - 1, s0 - 1, -1):
             while running < batch and lengths[running] > s:
@@ -166,8 +199,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                     copy_row(h_rows, row * h_pitch, output,
                              out_at + before * out_time + order[j] * out_row, emitted_size)
                 if w_hr.size:
-                    copy_row(d_h_rows, row * d_h_pitch, d_emitted, j * emitted_p,
-                             emitted_p)
+                    copy_row(d_h_rows, row * d_h_pitch, d_emitted, j * emitted_p, emitted_p)
                 else:
                     copy_row(d_states, j * hidden_p, d_emitted, j * emitted_p, emitted_p)
             if w_hr.size:
@@ -176,21 +208,9 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                         d_states, j0 * hidden_p, hidden_p)
             for j in range(j0, j0 + rows):
                 row = at_row + j - j0
-                for unit in range(blocks):
-                    at = j * hidden_p + unit * n
-                    there = min(n, hidden_size - unit * n)
-                    d_x, d_h, d_state = step_backward(
-                        load_many(saved, ((first + j) * blocks + unit) * saved_count * n,
-                                  n, saved_count),
-                        load(h_rows, row * h_pitch + unit * n),
-                        load_many(d_states, at, batch * hidden_p, states_count))
-                    # Padded lanes may hold NaN (inf * 0) and are summed over below.
-                    store_many(d_a_h, row * a_pitch + unit * gates * n, n,
-                               keep_lanes(d_h, there))
-                    if not shared:
-                        store_many(d_a_x, row * a_pitch + unit * gates * n, n,
-                                   keep_lanes(d_x, there))
-                    store_many(d_states, at, batch * hidden_p, d_state)
+                step_row(hidden_size, saved, (first + j) * saved_row, h_rows, row * h_pitch,
+                         d_states, j * hidden_p, batch * hidden_p,
+                         d_a_x, d_a_h, row * a_pitch, shared)
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
             product(rows, emitted_p, k, d_a_h, at_row * a_pitch, a_pitch, 1,
