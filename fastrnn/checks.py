@@ -36,7 +36,7 @@ def boolean(owner: str, name: str, value: Any) -> bool:
 def float_dtype(owner: str, value: Any) -> np.dtype:
     """Return np.float32 or np.float64, as a dtype."""
     try:
-        dtype = np.dtype(value)
+        dtype = None if value is None else np.dtype(value)  # NumPy takes None for float64
     except TypeError:
         dtype = None
     if dtype is None or dtype not in FLOATS:

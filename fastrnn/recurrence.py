@@ -21,9 +21,10 @@ Kernels allocate nothing, check nothing, raise nothing: workspace.py and checks.
 
 from fastrnn._jit import jit
 from fastrnn.kernels.gemm import product
+from fastrnn.kernels.rows import add_row, copy_row, flat
 from fastrnn.kernels.simd import keep_lanes, lanes, load, load_many, store_many
 from fastrnn.kernels.tile import WIDEST, most_rows, tile
-from fastrnn.unrolled import add_row, copy_row, flat, input_part, time_of
+from fastrnn.unrolled import input_part, time_of
 
 
 def bind_forward(name, step, gates, states_count, saved_count, width):

@@ -196,7 +196,7 @@ class _Step:
     @property
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""
-        return self.trace.nbytes
+        return self.trace.nbytes + self.trace.output.flat.nbytes
 
     def __call__(self, d_state) -> Gradients:
         d_new = self._states("d_state", "d_{}", d_state)

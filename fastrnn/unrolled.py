@@ -7,52 +7,9 @@ does not depend on how the work is shared.
 
 from fastrnn._jit import jit
 from fastrnn.kernels.gemm import product
-from fastrnn.kernels.simd import lanes, load, load_part, store, store_part, zero_like
+from fastrnn.kernels.rows import add_column, copy_row, flat
+from fastrnn.kernels.simd import lanes, load, store
 from fastrnn.kernels.tile import WIDEST
-
-
-@jit
-def flat(array):
-    """Return the array as one row: helpers that see one kind of array are compiled once."""
-    return array.reshape(array.size)
-
-
-@jit
-def copy_row(to, to_at, source, at, count):
-    """Copy `count` elements."""
-    n = lanes(to)
-    whole = count // n * n
-    for i in range(0, whole, n):
-        store(to, to_at + i, load(source, at + i))
-    if whole < count:
-        rest = load_part(source, at + whole, count - whole)
-        store_part(to, to_at + whole, rest, count - whole)
-
-
-@jit
-def add_row(to, to_at, source, at, count):
-    """Add `count` elements to as many."""
-    n = lanes(to)
-    for i in range(0, count, n):
-        here = min(n, count - i)
-        total = load_part(to, to_at + i, here) + load_part(source, at + i, here)
-        store_part(to, to_at + i, total, here)
-
-
-@jit
-def add_column(to, to_at, source, at, pitch, rows):
-    """Add the sum of a vector-wide column to a vector, compensated: nothing else evens it out.
-
-    Source: Kahan 1965, "Further remarks on reducing truncation errors".
-    """
-    total = load(to, to_at)
-    lost = zero_like(total)
-    for row in range(rows):
-        term = load(source, at + row * pitch) - lost
-        new = total + term
-        lost = (new - total) - term
-        total = new
-    store(to, to_at, total)
 
 
 @jit

@@ -13,7 +13,8 @@ Threads and time are elsewhere: every function works on the part of the result i
 """
 
 from fastrnn._jit import jit
-from fastrnn.kernels.simd import lanes
+from fastrnn.kernels.rows import copy_row, flat, pad_row
+from fastrnn.kernels.simd import lanes, transpose_square
 from fastrnn.kernels.tile import WIDEST, most_rows, tile
 
 _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
@@ -55,22 +56,30 @@ def pack_gates(
     """Pack weightᵀ with blocked columns: for the pre-activations x weightᵀ and h weightᵀ."""
     n = lanes(packed)
     hidden, k = weight.shape[0] // gates, weight.shape[1]
-    source = weight.reshape(weight.size)
+    source = flat(weight)
     vectors = (hidden + n - 1) // n * gates
     for vector in range(vectors):
         panel, within = vector // width, vector % width
         pitch = min(width, vectors - panel * width) * n
         unit, gate = vector // gates * n, vector % gates
-        there = min(n, hidden - unit)
+        row = (gate * hidden + unit) * k
         at = panel * width * n * k + within * n
+        pack_columns(packed, at, pitch, source, row, k, min(n, hidden - unit))
+
+
+@jit
+def pack_columns(
+    packed, at, pitch,     # written: k vectors, pitch apart
+    source, row, k, rows,  # rows of k elements, at most as many as a vector has lanes
+):
+    """Transpose a few rows into one vector for each of their elements, padded with zeros."""
+    n = lanes(packed)
+    whole = k // n * n if rows == n else 0
+    for s in range(0, whole, n):
+        transpose_square(packed, at + s * pitch, pitch, source, row + s, k)
+    for s in range(whole, k):
         for lane in range(n):
-            if lane < there:
-                row = (gate * hidden + unit + lane) * k
-                for s in range(k):
-                    packed[at + s * pitch + lane] = source[row + s]
-            else:
-                for s in range(k):
-                    packed[at + s * pitch + lane] = 0
+            packed[at + s * pitch + lane] = source[row + lane * k + s] if lane < rows else 0
 
 
 @jit
@@ -82,22 +91,16 @@ def pack_gates_transposed(
     """Pack weight with blocked rows: for the gradients d_a weight."""
     n = lanes(packed)
     hidden, columns = weight.shape[0] // gates, weight.shape[1]
-    source = weight.reshape(weight.size)
-    blocks = (hidden + n - 1) // n
-    k = blocks * gates * n
-    for panel in range((columns + WIDEST * n - 1) // (WIDEST * n)):
-        column = panel * WIDEST * n
+    source = flat(weight)
+    k = (hidden + n - 1) // n * gates * n
+    for column in range(0, columns, WIDEST * n):
         count = min(WIDEST * n, columns - column)
         pitch = (count + n - 1) // n * n
         for s in range(k):
             unit, gate = s // (gates * n) * n + s % n, s // n % gates
-            at = panel * WIDEST * n * k + s * pitch
-            row = (gate * hidden + unit) * columns + column
             here = count if unit < hidden else 0
-            for j in range(here):
-                packed[at + j] = source[row + j]
-            for j in range(here, pitch):
-                packed[at + j] = 0
+            pad_row(packed, column * k + s * pitch,
+                    source, (gate * hidden + unit) * columns + column, here, pitch)
 
 
 @jit
@@ -109,9 +112,10 @@ def block_bias(
     """Reorder a bias as the columns of pack_gates."""
     n = lanes(blocked)
     hidden = bias.size // gates
-    for m in range(blocked.size):
-        unit, gate = m // (gates * n) * n + m % n, m // n % gates
-        blocked[m] = bias[gate * hidden + unit] if unit < hidden else 0
+    for unit in range(0, hidden, n):
+        for gate in range(gates):
+            pad_row(blocked, unit * gates + gate * n,
+                    bias, gate * hidden + unit, min(n, hidden - unit), n)
 
 
 @jit
@@ -122,9 +126,9 @@ def unblock_rows(
 ):
     """Put the rows of a weight's gradient back in torch's order."""
     n = lanes(blocked)
-    hidden = weight.shape[0] // gates
+    hidden, columns = weight.shape[0] // gates, weight.shape[1]
+    target = flat(weight)
     for gate in range(gates):
         for unit in range(hidden):
             at = ((unit // n * gates + gate) * n + unit % n) * pitch
-            for j in range(weight.shape[1]):
-                weight[gate * hidden + unit, j] = blocked[at + j]
+            copy_row(target, (gate * hidden + unit) * columns, blocked, at, columns)

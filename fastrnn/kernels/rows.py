@@ -1,0 +1,64 @@
+"""Rows of floats: copied and added, a vector at a time. What a row means is the callers' business.
+
+Memory is named as in simd.py; nothing overlaps.
+"""
+
+from fastrnn._jit import jit
+from fastrnn.kernels.simd import lanes, load, load_part, store, store_part, zero_like
+
+
+@jit
+def flat(array):
+    """Return the array as one row: helpers that see one kind of array are compiled once."""
+    return array.reshape(array.size)
+
+
+@jit
+def copy_row(to, to_at, source, at, count):
+    """Copy `count` elements."""
+    n = lanes(to)
+    whole = count // n * n
+    for i in range(0, whole, n):
+        store(to, to_at + i, load(source, at + i))
+    if whole < count:
+        rest = load_part(source, at + whole, count - whole)
+        store_part(to, to_at + whole, rest, count - whole)
+
+
+@jit
+def pad_row(to, to_at, source, at, count, width):
+    """Copy `count` elements and fill up with zeros to `width`, a number of whole vectors."""
+    n = lanes(to)
+    whole = count // n * n
+    for i in range(0, whole, n):
+        store(to, to_at + i, load(source, at + i))
+    for i in range(whole, width, n):
+        store(to, to_at + i, load_part(source, at + i, max(0, count - i)))
+
+
+@jit
+def add_row(to, to_at, source, at, count):
+    """Add `count` elements to as many."""
+    n = lanes(to)
+    for i in range(0, count, n):
+        here = min(n, count - i)
+        total = load_part(to, to_at + i, here) + load_part(source, at + i, here)
+        store_part(to, to_at + i, total, here)
+
+
+@jit
+def add_column(to, to_at, source, at, pitch, rows):
+    """Add the sum of a column, one vector wide, to a vector.
+
+    Compensated: nothing else would even out the rounding of a long sum.
+
+    Source: Kahan 1965, "Further remarks on reducing truncation errors".
+    """
+    total = load(to, to_at)
+    lost = zero_like(total)
+    for row in range(rows):
+        term = load(source, at + row * pitch) - lost
+        new = total + term
+        lost = (new - total) - term
+        total = new
+    store(to, to_at, total)
