@@ -73,8 +73,8 @@ def forward(
     size = sizes_of(cell, weights)
     dtype, count = size.dtype, len(batch.lengths)
     packed = packed or pack(cell, weights, size)
-    states = workspace.zeros((len(cell.states), count, size.hidden_p), dtype)
-    emitted = workspace.zeros((count, size.emitted_p), dtype)
+    states, emitted = workspace.zeros(
+        dtype, (len(cell.states), count, size.hidden_p), (count, size.emitted_p))
     if state[0] is not None:
         emitted[:, : size.emitted] = state[0][batch.order]
         if weights.w_hr is None:
@@ -84,9 +84,9 @@ def forward(
             target[:, : size.hidden] = initial[batch.order]
     kept = batch.rows if keep else 0
     shape = (kept, size.hidden_p // size.lanes, len(cell.saved), size.lanes)
-    saved = workspace.empty(shape, dtype)
     projects = keep and weights.w_hr is not None
-    unprojected = workspace.empty((batch.rows if projects else 0, size.hidden_p), dtype)
+    saved, unprojected = workspace.empty(
+        dtype, shape, (batch.rows if projects else 0, size.hidden_p))
     h_0 = emitted.copy() if keep else emitted
     if batch.rows:
         _run_forward(cell, size, packed, x, batch, reverse, states, emitted, saved, unprojected,
@@ -111,12 +111,10 @@ def _run_forward(
     for j0, j1 in slices:
         chunk = min(batch.steps, workspace.input_steps(j1 - j0, size.columns * dtype.itemsize))
         most = chunk * (j1 - j0)
-        scratch.append((
-            workspace.empty((most * size.input if x.ndim == 3 else 0,), dtype),
-            workspace.empty((most * size.columns,), dtype),
-            chunk,
-            workspace.empty((tall * cell.width * size.lanes,), dtype),
-        ))
+        x_rows, a_x, a_h = workspace.empty(
+            dtype, (most * size.input if x.ndim == 3 else 0,), (most * size.columns,),
+            (tall * cell.width * size.lanes,))
+        scratch.append((x_rows, a_x, chunk, a_h))
     stride = workspace.interruptible_steps(per_row * len(batch.lengths))
     for s0 in range(0, batch.steps, stride):
         s1 = min(batch.steps, s0 + stride)
@@ -154,23 +152,23 @@ def backward(
     """
     size, batch, x = sizes_of(cell, weights), trace.batch, trace.x
     dtype, count, gates = size.dtype, len(batch.lengths), len(cell.gates)
-    d_states = workspace.zeros((len(cell.states), count, size.hidden_p), dtype)
-    d_emitted = workspace.zeros((count, size.emitted_p), dtype)
+    d_states, d_emitted = workspace.zeros(
+        dtype, (len(cell.states), count, size.hidden_p), (count, size.emitted_p))
     if d_state[0] is not None:
         d_emitted[:, : size.emitted] = d_state[0][batch.order]
     for target, final in zip(d_states[1:], d_state[1:], strict=True):
         if final is not None:
             target[:, : size.hidden] = final[batch.order]
 
-    sums = _Sums(
-        workspace.zeros((size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
-                        else (size.input, size.columns), dtype),
-        workspace.zeros((size.columns, workspace.pitch(size.emitted, dtype)), dtype),
-        workspace.zeros((size.columns,), dtype),
-        workspace.zeros((size.columns,), dtype),
-        workspace.zeros((0 if weights.w_hr is None else size.emitted,
-                         workspace.pitch(size.hidden, dtype)), dtype),
-    )
+    sums = _Sums(*workspace.zeros(
+        dtype,
+        (size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
+        else (size.input, size.columns),
+        (size.columns, workspace.pitch(size.emitted, dtype)),
+        (size.columns,),
+        (size.columns,),
+        (0 if weights.w_hr is None else size.emitted, workspace.pitch(size.hidden, dtype)),
+    ))
     if batch.rows:
         _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x)
 
@@ -208,32 +206,31 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
     w_hh = pack_transposed(weights.w_hh, gates, size.columns)
     w_hr = pack_transposed(weights.w_hr, 1, size.emitted_p) if projects else nothing
     w_ih = nothing if d_x is None else pack_transposed(weights.w_ih, gates, size.columns)
-    zeros = workspace.zeros((max(size.emitted_p, size.hidden_p, size.input + 64),), dtype)
+    rows, index = _input_of(x, dtype)
+    width = size.input if d_x is not None else 0
 
     a_pitch = workspace.pitch(size.columns, dtype)
     stride = min(batch.steps, workspace.piece_steps(count, a_pitch * dtype.itemsize))
     most = stride * count
-    d_a_h = workspace.empty((most, a_pitch), dtype)
-    d_a_x = d_a_h if cell.shared else workspace.empty((most, a_pitch), dtype)
     # As wide as H too: a cell may look at h, which under a projection has fewer elements.
     h_width = workspace.pitch(max(size.emitted, size.hidden), dtype)
-    h_rows = workspace.empty((most, h_width), dtype)
-    d_h_rows = workspace.empty((most if projects else 0, workspace.pitch(size.emitted, dtype)),
-                               dtype)
+    d_a_h, d_a_x, h_rows, d_h_rows, zeros = workspace.empty(
+        dtype, (most, a_pitch), (0 if cell.shared else most, a_pitch), (most, h_width),
+        (most if projects else 0, workspace.pitch(size.emitted, dtype)),
+        (max(size.emitted_p, size.hidden_p, workspace.padded(size.input, dtype)),))
+    d_a_x = d_a_h if cell.shared else d_a_x
+    zeros.fill(0)
     place = np.empty(most, np.int64)
 
-    rows, index = _input_of(x, dtype)
-    width = size.input if d_x is not None else 0
-    per_row = 2 * size.columns * size.emitted
-    operations = per_row * batch.rows
+    operations = 2 * size.columns * size.emitted * batch.rows
     slices = batch.slices(workspace.parts(operations, threads.get_num_threads()))
     parts = workspace.parts(3 * operations, threads.get_num_threads())
-    blocks = size.columns // (gates * size.lanes)
+    blocks = size.hidden_p // size.lanes
     cuts = [blocks * i // parts * gates * size.lanes for i in range(parts + 1)]
     own = [
-        (workspace.empty((most if width else 0, workspace.pitch(width, dtype)), dtype),
-         workspace.empty((-(-most // parts) + 1 if width else 0, workspace.padded(width, dtype)),
-                         dtype))
+        workspace.empty(
+            dtype, (most if width else 0, workspace.pitch(width, dtype)),
+            (-(-most // parts) if width else 0, workspace.padded(width, dtype)))
         for _ in range(parts)
     ]
     d_x_rows = workspace.rows_of(d_x) if d_x is not None else Rows(nothing, 0, 0, 0)
@@ -258,4 +255,4 @@ def _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sum
         ])
         if projects:
             unrolled.projection_product(n, size.emitted, size.hidden, d_h_rows,
-                                          trace.unprojected, row0 * size.hidden_p, sums.w_hr)
+                                        trace.unprojected, row0 * size.hidden_p, sums.w_hr)

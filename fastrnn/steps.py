@@ -38,18 +38,21 @@ class Stream:
         x = self._input
         for layer, size in zip(weights, self._sizes, strict=True):
             packed = pack(cell, layer, size)
-            states = workspace.zeros((len(cell.states), batch_size, size.hidden_p), self._dtype)
-            emitted = workspace.zeros((batch_size, size.emitted_p), self._dtype)
+            states, emitted = workspace.zeros(
+                self._dtype, (len(cell.states), batch_size, size.hidden_p),
+                (batch_size, size.emitted_p),
+            )
+            saved, unprojected, x_rows, a_x, a_h = workspace.empty(
+                self._dtype, (0, 0, 0, 0), (0, size.hidden_p), (batch_size * size.input,),
+                (batch_size * size.columns,), (most_rows(cell.width) * cell.width * size.lanes,),
+            )
             output = np.zeros((batch_size, size.emitted), self._dtype)
             rest = (
                 size.input, order, ones, False, packed.w_ih, packed.b_ih, packed.w_hh,
                 packed.b_hh, packed.w_hr, packed.zeros, size.hidden, size.emitted, states,
-                emitted, workspace.empty((0, 0, 0, 0), self._dtype),
-                workspace.empty((0, size.hidden_p), self._dtype),
+                emitted, saved, unprojected,
                 output.reshape(-1), 0, 0, size.emitted, 0, 0, 1, 0, batch_size,
-                workspace.empty((batch_size * size.input,), self._dtype),
-                workspace.empty((batch_size * size.columns,), self._dtype), 1,
-                workspace.empty((most_rows(cell.width) * cell.width * size.lanes,), self._dtype),
+                x_rows, a_x, 1, a_h,
             )
             if not self._layers:
                 self._one_hot = (no_floats, self._index, 0, 1, *rest)

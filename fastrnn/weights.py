@@ -73,36 +73,33 @@ def plain(array: np.ndarray) -> np.ndarray:
 
 def pack(cell: Cell, weights: Weights, size: Sizes) -> Packed:
     """Pack the weights for the forward pass."""
-    gates = len(cell.gates)
-
-    def matrix(weight, gates, width, columns):
-        packed = workspace.empty((weight.shape[1] * columns,), size.dtype)
-        gemm.pack_gates(plain(weight), gates, width, packed)
-        return packed
-
-    def bias(value):
-        if value is None:
-            return workspace.zeros((size.columns,), size.dtype)
-        blocked = workspace.empty((size.columns,), size.dtype)
-        gemm.block_bias(plain(value), gates, blocked)
-        return blocked
-
-    return Packed(
-        matrix(weights.w_ih, gates, cell.width, size.columns),
-        bias(weights.b_ih),
-        matrix(weights.w_hh, gates, cell.width, size.columns),
-        bias(weights.b_hh),
-        workspace.empty((0,), size.dtype)
-        if weights.w_hr is None
-        else matrix(weights.w_hr, 1, WIDEST, size.emitted_p),
-        workspace.zeros((max(size.emitted_p, size.hidden_p),), size.dtype),
+    gates, projects = len(cell.gates), weights.w_hr is not None
+    w_ih, w_hh, w_hr, b_ih, b_hh, zeros = workspace.empty(
+        size.dtype,
+        (size.input * size.columns,),
+        (size.emitted * size.columns,),
+        (size.hidden * size.emitted_p if projects else 0,),
+        (size.columns,),
+        (size.columns,),
+        (max(size.emitted_p, size.hidden_p),),
     )
+    gemm.pack_gates(plain(weights.w_ih), gates, cell.width, w_ih)
+    gemm.pack_gates(plain(weights.w_hh), gates, cell.width, w_hh)
+    if weights.w_hr is not None:
+        gemm.pack_gates(plain(weights.w_hr), 1, WIDEST, w_hr)
+    for blocked, bias in ((b_ih, weights.b_ih), (b_hh, weights.b_hh)):
+        if bias is None:
+            blocked.fill(0)
+        else:
+            gemm.block_bias(plain(bias), gates, blocked)
+    zeros.fill(0)
+    return Packed(w_ih, b_ih, w_hh, b_hh, w_hr, zeros)
 
 
 def pack_transposed(weight: np.ndarray, gates: int, rows: int) -> np.ndarray:
     """Pack a weight for the backward pass: `rows` is the blocked size of its rows."""
     dtype = weight.dtype
-    packed = workspace.empty((rows * workspace.padded(weight.shape[1], dtype),), dtype)
+    [packed] = workspace.empty(dtype, (rows * workspace.padded(weight.shape[1], dtype),))
     gemm.pack_gates_transposed(plain(weight), gates, packed)
     return packed
 

@@ -1,6 +1,6 @@
 """Every buffer a pass needs: its shape, how long it lives, how rows of a user's array are found.
 
-Nothing is computed here. All memory a kernel writes comes from `empty`, so the tests fill it with
+Nothing is computed here. All memory a kernel writes comes from `memory`, so the tests fill it with
 NaN there and see whatever is read before it is written.
 """
 
@@ -39,19 +39,31 @@ def pitch(n: int, dtype: np.dtype) -> int:
     return row + _LINE // dtype.itemsize if row * dtype.itemsize % 1024 == 0 else row
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return an uninitialised C-contiguous array that begins on a cache line."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+def memory(size: int) -> np.ndarray:
+    """Return so many bytes, uninitialised."""
+    return np.empty(size, np.uint8)
 
 
-def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Return such an array full of zeros."""
-    array = empty(shape, dtype)
-    array.fill(0)
-    return array
+def empty(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return uninitialised C-contiguous arrays that live and die together.
+
+    Each begins on a cache line; they are cut from one piece, which is faster than asking often.
+    """
+    sizes = [-(-math.prod(shape) * dtype.itemsize // _LINE) * _LINE for shape in shapes]
+    piece = memory(sum(sizes) + _LINE)
+    at, arrays = -piece.ctypes.data % _LINE, []
+    for shape, size in zip(shapes, sizes, strict=True):
+        arrays.append(np.ndarray(shape, dtype, piece, at))
+        at += size
+    return arrays
+
+
+def zeros(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return such arrays full of zeros."""
+    arrays = empty(dtype, *shapes)
+    for array in arrays:
+        array.fill(0)
+    return arrays
 
 
 class Rows(NamedTuple):

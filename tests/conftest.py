@@ -19,7 +19,7 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn import layers, passes, steps, workspace  # noqa: E402
+from fastrnn import passes, stack, steps, weights, workspace  # noqa: E402
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
@@ -27,31 +27,26 @@ settings.register_profile("ci", deadline=None, derandomize=False, database=None,
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-def poisoned(array: np.ndarray) -> np.ndarray:
-    """Return the array full of what no result may depend on: NaN, or for integers -1."""
-    array.fill(np.nan if array.dtype.kind == "f" else -1)
-    return array
-
-
 class _PoisonedNumpy:
-    """NumPy, but for `empty`: for modules whose arrays are written by kernels."""
+    """NumPy, but for `empty`, which fills all bytes with ones: NaN, and for integers -1."""
 
     def __getattr__(self, name):
         return getattr(np, name)
 
     @staticmethod
     def empty(shape, dtype=float, order="C"):
-        return poisoned(np.empty(shape, dtype, order))
+        array = np.empty(shape, dtype, order)
+        array.reshape(-1).view(np.uint8).fill(255)
+        return array
 
 
 @pytest.fixture(autouse=True, scope="session")
 def poisoned_memory():
-    """Fill with NaN all memory that the package takes without writing it."""
-    empty = workspace.empty
+    """Poison all memory that the package takes for kernels to write."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workspace, "empty", lambda shape, dtype: poisoned(empty(shape, dtype)))
-        for module in (passes, layers, steps):
+        for module in (workspace, weights, passes, stack, steps):
             patch.setattr(module, "np", _PoisonedNumpy())
+        assert np.isnan(workspace.np.empty(3, np.float32)).all()
         yield
 
 
