@@ -23,7 +23,7 @@ from fastrnn._jit import jit
 from fastrnn.kernels.gemm import product
 from fastrnn.kernels.rows import add_row, copy_row, flat
 from fastrnn.kernels.simd import keep_lanes, lanes, load, load_many, store_many
-from fastrnn.kernels.tile import WIDEST, most_rows, tile
+from fastrnn.kernels.tile import TERMS, WIDEST, most_rows, tile
 from fastrnn.unrolled import input_part, time_of
 
 
@@ -94,7 +94,7 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
                     for i in range(tiles):
                         height = (rows - row + tiles - i - 1) // (tiles - i)
                         j = j0 + row
-                        tile(height, vectors * gates, n, emitted_size,
+                        tile(height, vectors * gates, n, emitted_size, TERMS,
                              emitted, j * emitted_p, emitted_p, 1,
                              w_hh, column * emitted_size, vectors * gates * n,
                              b_hh, column, 0,
@@ -107,7 +107,7 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
                                   saved_row)
                         row += height
                 if w_hr.size:
-                    product(rows, emitted_size, hidden_size,
+                    product(rows, emitted_size, hidden_size, TERMS,
                             states, j0 * hidden_p, hidden_p, 1,
                             w_hr, 0, WIDEST * n * hidden_size, 0, WIDEST, zeros, 0, 0,
                             emitted, j0 * emitted_p, emitted_p)
@@ -204,7 +204,8 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                 else:
                     copy_row(d_states, j * hidden_p, d_emitted, j * emitted_p, emitted_p)
             if w_hr.size:
-                product(rows, hidden_p, emitted_size, d_emitted, j0 * emitted_p, emitted_p, 1,
+                product(rows, hidden_p, emitted_size, TERMS,
+                        d_emitted, j0 * emitted_p, emitted_p, 1,
                         w_hr, 0, WIDEST * n * emitted_p, 0, WIDEST, zeros, 0, 0,
                         d_states, j0 * hidden_p, hidden_p)
             for j in range(j0, j0 + rows):
@@ -214,7 +215,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                          d_a_x, d_a_h, row * a_pitch, shared)
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
-            product(rows, emitted_p, k, d_a_h, at_row * a_pitch, a_pitch, 1,
+            product(rows, emitted_p, k, TERMS, d_a_h, at_row * a_pitch, a_pitch, 1,
                     w_hh, 0, WIDEST * n * k, 0, WIDEST,
                     d_states, j0 * hidden_p, hidden_p,
                     d_emitted, j0 * emitted_p, emitted_p)

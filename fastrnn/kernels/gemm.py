@@ -22,8 +22,8 @@ _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST +
 
 @jit
 def product(
-    rows, columns, k,
-    a, a_at, a_row, a_step,            # (rows, k), as in simd.tile
+    rows, columns, k, terms,           # `terms` of a block of a sum, as in tile.tile
+    a, a_at, a_row, a_step,            # (rows, k), as in tile.tile
     b, b_at, b_panel, b_step, width,   # (k, columns) in panels of `width` vectors, b_panel apart;
                                        # rows b_step apart, or each panel packed tight (b_step = 0)
     d, d_at, d_row,                    # (rows, columns), or one row repeated (d_row = 0)
@@ -40,7 +40,7 @@ def product(
         for i in range(tiles):
             # Tiles of nearly one height: 8 rows are 4 + 4, not 6 + 2.
             height = (rows - row + tiles - i - 1) // (tiles - i)
-            tile(height, vectors, last, k, a, a_at + row * a_row, a_row, a_step,
+            tile(height, vectors, last, k, terms, a, a_at + row * a_row, a_row, a_step,
                  b, b_at + panel * b_panel, b_step if b_step else vectors * n,
                  d, d_at + row * d_row + column, d_row,
                  c, c_at + row * c_row + column, c_row)

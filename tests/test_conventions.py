@@ -1,0 +1,193 @@
+"""What the sources promise of themselves, read from their syntax trees; nothing is run but README.
+
+One decorator, imports one way, every cell listed and none named elsewhere, docstrings that are
+true of their signatures.
+"""
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import fastrnn
+from fastrnn.cells import CELLS
+
+PACKAGE = Path(fastrnn.__file__).parent
+FILES = sorted(PACKAGE.glob("**/*.py"))
+NAMES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES}
+TREES = {NAMES[path]: ast.parse(path.read_text()) for path in FILES}
+every_module = pytest.mark.parametrize("module", TREES)
+
+# Imports go from a line to lines above it, or stay within a line.
+LAYERS = [
+    {"_jit"},
+    {"kernels"},
+    {"unrolled", "recurrence"},
+    {"cells"},
+    {"gradients", "checks", "workspace"},
+    {"parameters", "weights", "passes", "losses", "optim", "reference"},
+    {"functional", "linear"},
+    {"steps"},
+    {"stack"},
+    {"layers"},
+    {"checking", "charlm", "torch"},
+    {"__main__"},
+]
+# The oracle is nothing without independence, and what needs no kernel needs no numba.
+ALONE = {"reference": {"gradients"}, "losses": set(), "optim": {"optim"}, "checks": set(),
+         "gradients": set(), "_jit": set()}  # fmt: skip
+
+
+def imports(module):
+    """Return the modules of the package that a module imports, as `kernels.simd`, `checks`."""
+    found = set()
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "fastrnn":
+            inside = node.module.partition(".")[2]
+            for alias in node.names:
+                name = f"{inside}.{alias.name}".strip(".")
+                found.add(name if name in TREES or f"{name}.__init__" in TREES else inside)
+        elif isinstance(node, ast.Import):
+            found |= {a.name.partition(".")[2] for a in node.names if a.name.startswith("fastrnn")}
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "imports are absolute"
+    return found - {""}
+
+
+def rank(module):
+    top = module.partition(".")[0]
+    ranks = [i for i, names in enumerate(LAYERS) if top in names]
+    assert ranks, f"{module} has no place in LAYERS: give it one"
+    return ranks[0]
+
+
+@every_module
+def test_imports_go_one_way(module):
+    if module == "__init__":
+        return
+    for other in imports(module):
+        assert rank(other) <= rank(module), f"{module} imports {other}"
+    top = module.partition(".")[0]
+    if top in ALONE:
+        assert {other.partition(".")[0] for other in imports(module)} <= ALONE[top]
+
+
+def test_imports_make_no_circle():
+    done, path = set(), []
+
+    def visit(module):
+        if module in done:
+            return
+        assert module not in path, " <- ".join([*path, module])
+        path.append(module)
+        for other in sorted(imports(module) if module in TREES else ()):
+            visit(other)
+        done.add(path.pop())
+
+    for module in TREES:
+        visit(module)
+
+
+@every_module
+def test_every_file_says_what_it_is(module):
+    docstring = ast.get_docstring(TREES[module])
+    assert docstring
+    assert docstring[0].isupper() or docstring[0].islower() or docstring[0] == "`"
+    lines = (PACKAGE / (module.replace(".", "/") + ".py")).read_text().count("\n")
+    assert lines <= 400, f"{lines} lines: split it"
+
+
+@every_module
+def test_there_is_one_decorator(module):
+    if module == "_jit":
+        return
+    names = {n.id for n in ast.walk(TREES[module]) if isinstance(n, ast.Name)}
+    names |= {n.attr for n in ast.walk(TREES[module]) if isinstance(n, ast.Attribute)}
+    names |= {a.name for n in ast.walk(TREES[module]) if isinstance(n, ast.ImportFrom)
+              for a in n.names}  # fmt: skip
+    assert not names & {"njit", "vectorize", "guvectorize", "generated_jit", "prange", "stencil"}
+
+
+def test_every_cell_is_listed_and_imports_no_other():
+    modules = {m for m in TREES if m.startswith("cells.")} - {"cells.__init__", "cells.contract"}
+    listed = {f"cells.{name}" for name in vars(fastrnn.cells) if f"cells.{name}" in modules}
+    assert modules == listed
+    for module in modules:
+        cells = vars(importlib.import_module(f"fastrnn.{module}")).values()
+        cells = [cell for cell in cells if isinstance(cell, fastrnn.cells.Cell)]
+        assert cells, f"{module} makes no Cell"
+        assert all(cell in CELLS for cell in cells), f"a Cell of {module} is not in CELLS"
+        assert not [o for o in imports(module) if o.startswith("cells") and o != "cells.contract"]
+
+
+@every_module
+def test_the_engine_names_no_cell(module):
+    engine = {"unrolled", "recurrence", "workspace", "weights", "passes", "kernels"}
+    if module.partition(".")[0] not in engine:
+        return
+    words = {cell.name.partition("_")[0] for cell in CELLS}
+    text = (PACKAGE / (module.replace(".", "/") + ".py")).read_text().lower()
+    text = text.replace("fastrnn", "")
+    assert not [word for word in words if re.search(rf"\b{word}\b", text)]
+
+
+def public():
+    """Every public function, class and method of a public module."""
+    for module in TREES:
+        if module.startswith(("kernels", "_", "unrolled", "recurrence")):
+            continue
+        for node in ast.walk(TREES[module]):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
+                docstring = ast.get_docstring(node) or ""
+                if "Args:\n" in docstring:
+                    yield pytest.param(node, docstring, id=f"{module}.{node.name}")
+
+
+@pytest.mark.parametrize(("node", "docstring"), list(public()))
+def test_the_arguments_of_a_docstring_are_those_of_the_signature(node, docstring):
+    function = node
+    if isinstance(node, ast.ClassDef):
+        own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
+        if not own:
+            return
+        function = own[0]
+    arguments = function.args
+    names = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs,
+             arguments.kwarg]  # fmt: skip
+    names = [a.arg for a in names if a]
+    section = inspect.cleandoc(docstring).partition("Args:\n")[2]
+    section = re.split(r"\n\n|\n(?=\S)", section)[0]
+    told = re.findall(r"^    (\w[\w, ]*?):", section, re.MULTILINE)
+    told = [name for group in told for name in group.split(", ")]
+    assert told == [name for name in names if name not in ("self", "cls")]
+
+
+EXAMPLES = [m for m in TREES if ">>> " in (PACKAGE / (m.replace(".", "/") + ".py")).read_text()]
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
+@pytest.mark.usefixtures("threads")
+def test_examples_in_docstrings_run(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = doctest.testmod(importlib.import_module(f"fastrnn.{module}"), report=False)
+    assert result.attempted
+    assert not result.failed
+
+
+def test_readme_runs(tmp_path, monkeypatch):
+    """Its Python blocks, in order, each going on where the last one ended."""
+    path = PACKAGE.parent / "README.md"
+    if not path.exists():
+        pytest.skip("there is no README.md beside the package")
+    text, names = path.read_text(), {"__name__": "__main__"}
+    blocks = list(re.finditer(r"```python\n(.*?)```", text, re.DOTALL))
+    assert blocks
+    if any("torch" in block[1] for block in blocks):
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    for block in blocks:
+        above = "\n" * text[: block.start(1)].count("\n")  # so that errors name README's lines
+        exec(compile(above + block[1], str(path), "exec"), names)

@@ -1,0 +1,97 @@
+"""Packing and blocked products against NumPy, around the sizes of tiles and panels, amid NaN."""
+
+import numpy as np
+import pytest
+from compare import assert_close
+from configurations import around
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastrnn import workspace
+from fastrnn.kernels import gemm
+from fastrnn.kernels.tile import WIDEST
+
+both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+
+
+def blocked(weight, gates, n):
+    """The rows of a (gates * H, k) array in blocked order, zeros where padded, by the definition."""
+    hidden = len(weight) // gates
+    units = -(-hidden // n)
+    rows = np.zeros((units * gates * n, *weight.shape[1:]), weight.dtype)
+    for unit in range(hidden):
+        for gate in range(gates):
+            rows[(unit // n * gates + gate) * n + unit % n] = weight[gate * hidden + unit]
+    return rows
+
+
+def in_panels(matrix, width):
+    """A (k, columns) matrix cut into panels of `width` columns, each stored row by row."""
+    cuts = range(0, matrix.shape[1], width)
+    return np.concatenate([matrix[:, c : c + width].ravel() for c in cuts])
+
+
+def poisoned(size, dtype):
+    return np.full(size, np.nan, dtype)
+
+
+@both
+@pytest.mark.parametrize("gates", [1, 3, 4])
+@pytest.mark.parametrize("k", [1, 5, 16, 33])
+def test_packing_is_its_definition(gates, k, dtype):
+    n, rng = workspace.lanes(np.dtype(dtype)), np.random.default_rng(0)
+    for hidden in (*around(n), 4 * n + 3):
+        weight = rng.normal(size=(gates * hidden, k)).astype(dtype)
+        rows = blocked(weight, gates, n)
+        for width in {gates, WIDEST // gates * gates or gates}:
+            packed = poisoned(rows.size, dtype)
+            gemm.pack_gates(weight, gates, width, packed)
+            assert_close(packed, in_panels(rows.T, width * n), atol=0, name="pack_gates")
+        columns = -(-k // n) * n
+        wide = np.zeros((len(rows), columns), dtype)
+        wide[:, :k] = rows
+        packed = poisoned(wide.size, dtype)
+        gemm.pack_gates_transposed(weight, gates, packed)
+        assert_close(packed, in_panels(wide, WIDEST * n), atol=0, name="pack_gates_transposed")
+        bias = poisoned(len(rows), dtype)
+        gemm.block_bias(weight[:, 0].copy(), gates, bias)
+        assert_close(bias, rows[:, 0], atol=0, name="block_bias")
+        # And back: the gradient of a weight, whose rows are as far apart as the workspace says.
+        pitch = workspace.pitch(k, np.dtype(dtype))
+        apart = poisoned((len(rows), pitch), dtype)
+        apart[:, :k] = rows
+        back = poisoned(weight.shape, dtype)
+        gemm.unblock_rows(apart.ravel(), pitch, gates, back)
+        assert_close(back, weight, atol=0, name="unblock_rows")
+
+
+@both
+@settings(max_examples=100)
+@given(data=st.data())
+def test_product_equals_numpy(dtype, data):
+    n = workspace.lanes(np.dtype(dtype))
+    rows = data.draw(st.integers(0, 20), "rows")
+    columns = data.draw(st.sampled_from([*around(n), 4 * n, 4 * n + 1, 9 * n - 1]), "columns")
+    k = data.draw(st.sampled_from([0, 1, 2, 17, 130, 300]), "k")
+    width = data.draw(st.integers(1, WIDEST), "width")
+    tight = data.draw(st.booleans(), "tight")
+    repeated = data.draw(st.booleans(), "one row of d")
+    rng = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
+    a, b = (rng.normal(size=s).astype(dtype) for s in ((rows, k), (k, columns)))
+    d = rng.normal(size=(1 if repeated else rows, columns)).astype(dtype)
+    padded = -(-columns // n) * n
+    wide = poisoned((k, padded + n * WIDEST), dtype)
+    wide[:, :columns] = b
+    if tight:
+        wide = wide[:, :padded]
+        b_flat, b_panel, b_step = in_panels(wide, width * n), width * n * k, 0
+    else:
+        b_flat, b_panel, b_step = wide.ravel(), width * n, wide.shape[1]
+    a_flat = poisoned((rows, k + 3), dtype)
+    a_flat[:, :k] = a
+    c = poisoned((rows, columns + 2), dtype)
+    gemm.product(rows, columns, k, a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
+                 d.ravel(), 0, 0 if repeated else columns, c.reshape(-1), 0, columns + 2)  # fmt: skip
+    exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
+    assert_close(c[:, :columns], exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
+    assert np.isnan(c[:, columns:]).all()
