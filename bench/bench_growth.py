@@ -1,6 +1,6 @@
 """Time as sequences grow from 32 to 16,384 steps, B = 1, I = H = 64, for every cell.
 
-    python -m pytest bench/bench_growth.py --benchmark-group-by=param:mode,param:cell,param:shape
+python -m pytest bench/bench_growth.py --benchmark-group-by=param:mode,param:cell,param:shape
 """
 
 import pytest

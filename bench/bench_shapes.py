@@ -1,6 +1,6 @@
 """Every cell at the shapes people use (shapes.py), forward and training.
 
-    python -m pytest bench/bench_shapes.py --benchmark-group-by=param:mode,param:cell,param:shape
+python -m pytest bench/bench_shapes.py --benchmark-group-by=param:mode,param:cell,param:shape
 """
 
 import pytest

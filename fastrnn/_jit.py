@@ -4,6 +4,7 @@ Nothing here knows arrays or recurrence. `@njit` anywhere else in the package is
 (tests/test_conventions.py looks for it).
 """
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -109,6 +110,8 @@ class _Cache(caching.FunctionCache):
         try:
             return super()._load_overload(sig, target_context)
         except Exception:  # a damaged file costs one compilation, not the user's program
+            with contextlib.suppress(OSError):
+                self.flush()  # or saving would read the same index
             return None
 
     def _save_overload(self, sig, data):

@@ -55,7 +55,7 @@ def probability(owner: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def array(owner: str, name: str, value: Any) -> np.ndarray:
+def array(owner: str, name: str, value: Any, usual: str = "float32") -> np.ndarray:
     """Return a NumPy array in native byte order: from one, or from a torch CPU tensor."""
     if isinstance(value, np.ndarray):
         result = value.view(np.ndarray) if type(value) is not np.ndarray else value
@@ -67,7 +67,7 @@ def array(owner: str, name: str, value: Any) -> np.ndarray:
     else:
         raise TypeError(
             f"{owner}: {name} is a {type(value).__name__}; expected a NumPy array, "
-            f"e.g. np.asarray({name}, dtype=np.float32)."
+            f"e.g. np.asarray({name}, dtype=np.{usual})."
         )
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{owner}: {name} is a masked array; pass {name}.filled(0) and lengths=.")
@@ -146,7 +146,7 @@ def lengths(owner: str, value: Any, time: int, batch: int, batched: bool) -> np.
         return None
     if not batched:
         raise ValueError(f"{owner}: lengths with unbatched input: cut the input instead, x[:n].")
-    result = array(owner, "lengths", value)
+    result = array(owner, "lengths", value, usual="int64")
     if result.dtype.kind not in "iu":
         raise TypeError(
             f"{owner}: lengths is {result.dtype}; expected integers, e.g. lengths.astype(np.int64)."

@@ -1,4 +1,4 @@
-"""Configurations of a layer, drawn by hypothesis, and the same layer in torch, run on the same numbers.
+"""Configurations of a layer, drawn by hypothesis, and the same layer in torch on the same numbers.
 
 Sizes lie around the edges of the register tile; values come from seeded NumPy. Nothing is asserted
 here. A cell's layer, and torch's, are found by the cell's name, so that a new cell is covered.
@@ -201,6 +201,7 @@ def run_torch(configuration, params, values, dtype, dropout=0.0) -> dict:
     of_time = (rows,) if self.batch_first or not self.batched else (slice(None), rows)
     of_state = (slice(None), rows) if self.batched else ()
     if np.any(lengths[rows]):
+
         def leaf(array):
             return torch.tensor(array, requires_grad=True)
 
@@ -208,14 +209,17 @@ def run_torch(configuration, params, values, dtype, dropout=0.0) -> dict:
         argument = x_leaf
         if self.lengths is not None:
             argument = torch.nn.utils.rnn.pack_padded_sequence(
-                x_leaf, lengths[rows], batch_first=self.batch_first, enforce_sorted=False)
+                x_leaf, lengths[rows], batch_first=self.batch_first, enforce_sorted=False
+            )
         got, final = layer(argument, bare(leaves))
         if self.lengths is not None:
             got, _ = torch.nn.utils.rnn.pad_packed_sequence(
-                got, batch_first=self.batch_first, total_length=x.shape[axis ^ 1])
+                got, batch_first=self.batch_first, total_length=x.shape[axis ^ 1]
+            )
         torch.autograd.backward(
             [got, *members(final)],
-            [torch.tensor(d_output[of_time]), *[torch.tensor(d[of_state]) for d in d_states]])
+            [torch.tensor(d_output[of_time]), *[torch.tensor(d[of_state]) for d in d_states]],
+        )
         output[of_time], d_x[of_time] = got.detach().numpy(), x_leaf.grad.numpy()
         for i, s in enumerate(members(final)):
             last[i][of_state] = s.detach().numpy()

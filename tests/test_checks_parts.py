@@ -8,18 +8,20 @@ import pytest
 from test_checks import INDEX, LSTM, B, H, I, T, X, floats, index_with, no_kernel
 
 import fastrnn
-from fastrnn import functional as F  # noqa: N812
+from fastrnn import functional as F
 
 __all__ = ["no_kernel"]  # a fixture
 
 LINEAR = fastrnn.Linear(I, H, seed=0)
 CELLS = {"lstm": fastrnn.LSTMCell(I, H, seed=0), "gru": fastrnn.GRUCell(I, H, seed=0),
          "rnn": fastrnn.RNNCell(I, H, seed=0)}  # fmt: skip
-W = {"w_ih": floats(4 * H, I), "w_hh": floats(4 * H, H), "b_ih": floats(4 * H), "b_hh": floats(4 * H)}
+W = {"w_ih": floats(4 * H, I), "w_hh": floats(4 * H, H)} | dict.fromkeys(
+    ("b_ih", "b_hh"), floats(4 * H))  # fmt: skip
 FUNCTIONAL = {
     "w_ih list": ({"w_ih": W["w_ih"].tolist()}, TypeError, "lstm: w_ih is a list"),
     "w_ih half": ({"w_ih": W["w_ih"].astype(np.float16)}, ValueError, "w_ih: dtype must be"),
-    "w_ih 1-d": ({"w_ih": floats(4 * H)}, ValueError, r"w_ih has shape \(24,\); expected \(4 \* hidden_size"),
+    "w_ih 1-d": ({"w_ih": floats(4 * H)}, ValueError,
+        r"w_ih has shape \(24,\); expected \(4 \* hidden_size"),
     "w_ih rows": ({"w_ih": floats(4 * H + 1, I)}, ValueError, r"w_ih has shape \(25, 5\)"),
     "w_ih empty": ({"w_ih": floats(4 * H, 0)}, ValueError, "sizes of at least 1"),
     "w_hh": ({"w_hh": floats(4 * H, I)}, ValueError, r"w_hh has shape \(24, 5\); .* = \(24, 6\)"),
@@ -30,7 +32,8 @@ FUNCTIONAL = {
     "w_hr": ({"w_hr": floats(2, H + 1)}, ValueError, r"w_hr has shape \(2, 7\)"),
     "w_hr wide": ({"w_hr": floats(H + 1, H)}, ValueError, r"w_hr has shape \(7, 6\)"),
     "w_hr and w_hh": ({"w_hr": floats(2, H)}, ValueError, r"w_hh .*proj_size\) = \(24, 2\)"),
-    "state": ({"state": (floats(1, B, H), None)}, ValueError, r"h_0 has shape \(1, 3, 6\); .* = \(3, 6\)"),
+    "state": ({"state": (floats(1, B, H), None)}, ValueError,
+        r"h_0 has shape \(1, 3, 6\); .* = \(3, 6\)"),
     "x": ({"x": X[0]}, ValueError, "input is 2-D"),
     "x dtype": ({"x": X.astype(float)}, ValueError, "input is float64"),
     "index": ({"x": index_with(I)}, IndexError, r"input\[2, 1\] is 5"),
@@ -80,13 +83,15 @@ def test_steps(cell, x, state, error, message):
 
 STREAM = {
     "list": ([1.0] * I, TypeError, "x_t is a list"),
-    "sequence": (X, ValueError, r"LSTM.stream: x_t has shape \(4, 3, 5\); .*\(batch_size, input_size\) = \(3, 5\)"),
+    "sequence": (X, ValueError,
+        r"LSTM.stream: x_t has shape \(4, 3, 5\); .*\(batch_size, input_size\) = \(3, 5\)"),
     "one row of three": (X[0, 0], ValueError, r"x_t has shape \(5,\)"),
     "too few indices": (INDEX[0, :2], ValueError, r"integers \(batch_size,\) = \(3,\)"),
     "float64": (X[0].astype(float), ValueError, "x_t is float64"),
     "bool": (X[0].astype(bool), TypeError, "x_t is bool"),
     "objects": (X[0].astype(object), TypeError, "x_t is object"),
-    "index": (np.array([0, 1, I]), IndexError, r"LSTM.stream: x_t is .*\[0, input_size\) = \[0, 5\)"),
+    "index": (np.array([0, 1, I]), IndexError,
+        r"LSTM.stream: x_t is .*\[0, input_size\) = \[0, 5\)"),
     "negative": (np.array([0, -1, 1]), IndexError, "one-hot"),
     "masked": (np.ma.masked_array(X[0]), TypeError, "masked array"),
 }  # fmt: skip
@@ -120,7 +125,7 @@ def test_linear(x, error, message):
 
 def test_torch_tensors_that_cannot_be_read():
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="input cannot be read as a NumPy array: .*requires grad"):
+    with pytest.raises(TypeError, match=r"input cannot be read as a NumPy array: .*requires grad"):
         LSTM(torch.zeros(T, B, I, requires_grad=True))
     with pytest.raises(TypeError, match="input cannot be read as a NumPy array"):
         LSTM(torch.zeros(T, B, I, device="meta"))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastrnn
-from fastrnn import functional as F  # noqa: N812
+from fastrnn import functional as F
 from fastrnn import reference, workspace
 
 LANES = workspace.lanes(np.dtype(np.float64))

@@ -15,7 +15,7 @@ both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f
 
 
 def blocked(weight, gates, n):
-    """The rows of a (gates * H, k) array in blocked order, zeros where padded, by the definition."""
+    """The rows of a (gates * H, k) array in blocked order, zeros where padded, by definition."""
     hidden = len(weight) // gates
     units = -(-hidden // n)
     rows = np.zeros((units * gates * n, *weight.shape[1:]), weight.dtype)
@@ -74,6 +74,7 @@ def test_product_equals_numpy(dtype, data):
     columns = data.draw(st.sampled_from([*around(n), 4 * n, 4 * n + 1, 9 * n - 1]), "columns")
     k = data.draw(st.sampled_from([0, 1, 2, 17, 130, 300]), "k")
     width = data.draw(st.integers(1, WIDEST), "width")
+    terms = data.draw(st.sampled_from([1, 16, 1000]), "terms")
     tight = data.draw(st.booleans(), "tight")
     repeated = data.draw(st.booleans(), "one row of d")
     rng = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
@@ -90,8 +91,10 @@ def test_product_equals_numpy(dtype, data):
     a_flat = poisoned((rows, k + 3), dtype)
     a_flat[:, :k] = a
     c = poisoned((rows, columns + 2), dtype)
-    gemm.product(rows, columns, k, a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
-                 d.ravel(), 0, 0 if repeated else columns, c.reshape(-1), 0, columns + 2)  # fmt: skip
+    gemm.product(rows, columns, k, terms,
+                 a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
+                 d.ravel(), 0, 0 if repeated else columns,
+                 c.reshape(-1), 0, columns + 2)  # fmt: skip
     exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
     assert_close(c[:, :columns], exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
     assert np.isnan(c[:, columns:]).all()

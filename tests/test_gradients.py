@@ -19,7 +19,7 @@ from fastrnn.functional import _Call
 from fastrnn.kernels.activation import tanh
 from fastrnn.kernels.simd import fma, where_not_positive, zero_like
 
-T, B, I, H, P = 4, 3, 2, 5, 3
+T, B, I, H, P = 4, 3, 2, 5, 3  # noqa: E741
 LENGTHS = np.array([3, 0, 4])
 
 
@@ -249,7 +249,8 @@ def test_an_error_in_a_compiled_cell_is_found(cell, step):
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     name = f"broken_{step.__name__}_{digest}"
     backward = recurrence.bind_backward(
-        name, jit(step, name=f"{name}_step"), len(cell.gates), len(cell.states), len(cell.saved))
+        name, jit(step, name=f"{name}_step"), len(cell.gates), len(cell.states), len(cell.saved)
+    )
     this = Problem(cell._replace(backward=backward))
     with pytest.raises(AssertionError, match="entries differ"):
         this.check(this.gradient())

@@ -52,8 +52,13 @@ def test_a_pullback_is_pure(cell):
     (output, state), pullback = layer.vjp(values["x"], values["state"])
 
     def pull(factor):
-        return named(output, state, pullback(
-            factor * values["d_output"], bare([factor * d for d in members(values["d_state"])])))
+        return named(
+            output,
+            state,
+            pullback(
+                factor * values["d_output"], bare([factor * d for d in members(values["d_state"])])
+            ),
+        )
 
     expected = {factor: pull(factor) for factor in (1.0, -2.0, 0.5, 3.0)}
     again = {factor: pull(factor) for factor in reversed(expected)}

@@ -12,9 +12,9 @@ SIZES = [(r, v) for v in range(1, WIDEST + 1) for r in range(1, most_rows(v) + 1
 
 
 @compiled
-def call_tile(rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
+def call_tile(rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_at, b_step,
               d, d_at, d_row, c, c_at, c_row):  # fmt: skip
-    tile(rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
+    tile(rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_at, b_step,
          d, d_at, d_row, c, c_at, c_row)  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def call_tile(rows, vectors, last, k, a, a_at, a_row, a_step, b, b_at, b_step,
 def test_equals_numpy_and_touches_nothing_else(rows, vectors, dtype):
     n, rng = bytes_of_register() // np.dtype(dtype).itemsize, np.random.default_rng(0)
     for last in {1, n - 1, n}:
-        for k in (0, 1, 2, 7, 150):
+        for k, terms in ((0, 1), (1, 32), (2, 1), (7, 7), (150, 32), (150, 150)):
             columns = (vectors - 1) * n + last
             a = rng.normal(size=(rows, k)).astype(dtype)
             b = rng.normal(size=(k, columns)).astype(dtype)
@@ -40,7 +40,7 @@ def test_equals_numpy_and_touches_nothing_else(rows, vectors, dtype):
             d_view[...] = d
             c_flat = np.full((rows + 1) * (columns + 4), np.nan, dtype)
             c_view = c_flat[1 : 1 + rows * (columns + 4)].reshape(rows, -1)[:, :columns]
-            arguments = (rows, vectors, last, k, a_flat, 1, 1, rows + 3,
+            arguments = (rows, vectors, last, k, terms, a_flat, 1, 1, rows + 3,
                          b_flat, 3, vectors * n + 5)  # fmt: skip
             call_tile(*arguments, d_flat, 2, columns + 2, c_flat, 1, columns + 4)
             exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
@@ -70,7 +70,7 @@ def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
         c = np.zeros((rows, vectors * n), dtype)
         wide = np.zeros(vectors * n, dtype)
         wide[:n] = d
-        call_tile(rows, vectors, n, k, a, 0, k, 1, b, 0, WIDEST * n, wide, 0, 0,
+        call_tile(rows, vectors, n, k, 16, a, 0, k, 1, b, 0, WIDEST * n, wide, 0, 0,
                   c.ravel(), 0, vectors * n)  # fmt: skip
         results.append(c.ravel()[:n].copy())
     for result in results[1:]:

@@ -49,7 +49,8 @@ def train_in_torch(torch, layer, head):
         state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         logits = head(output)
         loss = torch.nn.functional.cross_entropy(
-            logits.reshape(-1, VOCABULARY), torch.tensor(text[1:].reshape(-1)))
+            logits.reshape(-1, VOCABULARY), torch.tensor(text[1:].reshape(-1))
+        )
         optimizer.zero_grad()
         loss.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(params, 0.25)))
