@@ -1,4 +1,4 @@
-"""Correct before fast: a contender is timed only after its numbers were compared with reference.py."""
+"""Correct before fast: a contender is timed only after a comparison with reference.py."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""The shapes that are measured, each with the reason why it is there. No contender is named here."""
+"""The shapes that are measured, each with the reason why it is there; no contender is named."""
 
 from typing import NamedTuple
 
