@@ -1,10 +1,20 @@
-"""Linear, the read-out of a network. Not recurrent, so NumPy's own matrix product does it."""
+"""Linear, the read-out of a network, on the products of the recurrence (kernels/gemm.py).
+
+Not on NumPy's: the threads of its BLAS go on spinning after a product, for longer than a pass of
+a small recurrent layer takes, and hold the cores that the layer would use.
+"""
 
 import numpy as np
 
-from fastrnn import checks
+from fastrnn import checks, workspace
 from fastrnn.gradients import Gradients
+from fastrnn.kernels import gemm, threads
+from fastrnn.kernels.tile import TERMS, WIDEST
 from fastrnn.parameters import Parameters
+from fastrnn.unrolled import terms_over_time
+from fastrnn.weights import pack_transposed, plain
+
+_PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache
 
 
 class Linear(Parameters):
@@ -36,15 +46,6 @@ class Linear(Parameters):
     def __repr__(self) -> str:
         return f"Linear({self.in_features}, {self.out_features})"
 
-    def _checked_input(self, x) -> np.ndarray:
-        x = checks.floats("Linear", "input", x, self.dtype)
-        if x.ndim < 1 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"Linear: input has shape {x.shape}; its last axis must be in_features = "
-                f"{self.in_features}."
-            )
-        return x
-
     def __call__(self, x) -> np.ndarray:
         """Return y, (..., out_features), for x, (..., in_features).
 
@@ -54,22 +55,86 @@ class Linear(Parameters):
         return self.vjp(x)[0]
 
     def vjp(self, x):
-        """Return `y, pullback`; `pullback(d_y)` returns the Gradients of sum(y * d_y)."""
-        x = self._checked_input(x)
+        """Return `y, pullback`; `pullback(d_y)` returns the Gradients of sum(y * d_y).
+
+        Raises:
+            TypeError, ValueError: x, or d_y, of another type, dtype or shape.
+        """
+        x = checks.floats("Linear", "input", x, self.dtype)
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Linear: input has shape {x.shape}; its last axis must be in_features = "
+                f"{self.in_features}."
+            )
         weight, bias = self._param("weight"), self._optional("bias")
-        rows = x.reshape(-1, self.in_features)
-        y = rows @ weight.T
-        if bias is not None:
-            y += bias
-        y = y.reshape(*x.shape[:-1], self.out_features)
+        rows = plain(x.reshape(-1, self.in_features))
+        y = _affine(rows, weight, bias).reshape(*x.shape[:-1], self.out_features)
 
         def pullback(d_y) -> Gradients:
             d_y = checks.cotangent("Linear", d_y, y.shape, self.dtype)
-            d_rows = np.zeros_like(y) if d_y is None else d_y
-            d_rows = d_rows.reshape(-1, self.out_features)
-            params = {"weight": d_rows.T @ rows}
+            d_y = np.zeros(y.shape, self.dtype) if d_y is None else d_y
+            d_rows = plain(d_y.reshape(-1, self.out_features))
+            params = {"weight": _outer(d_rows, rows)}
             if bias is not None:
-                params["bias"] = d_rows.sum(axis=0)
-            return Gradients((d_rows @ weight).reshape(x.shape), None, params)
+                params["bias"] = d_rows.sum(axis=0, dtype=np.float64).astype(self.dtype)
+            return Gradients(_times(d_rows, weight).reshape(x.shape), None, params)
 
         return y, pullback
+
+
+def _cuts(count: int, operations: float) -> list[tuple[int, int]]:
+    """Return ranges of `count` rows, one for each thread that this much work is worth."""
+    parts = workspace.parts(operations, threads.get_num_threads())
+    return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+
+
+def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Return x weightᵀ + bias."""
+    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
+    gemm.pack_gates(plain(weight), 1, WIDEST, packed)
+    start[...] = 0 if bias is None else bias
+    y = np.empty((rows, columns), dtype)
+    panel = WIDEST * workspace.lanes(dtype) * k
+    threads.run(gemm.product, [
+        (r1 - r0, columns, k, TERMS, x.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
+         start, 0, 0, y.reshape(-1), r0 * columns, columns)
+        for r0, r1 in _cuts(rows, 2 * y.size * k)
+    ])  # fmt: skip
+    return y
+
+
+def _times(d_y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return d_y weight."""
+    (rows, k), columns, dtype = d_y.shape, weight.shape[1], d_y.dtype
+    k_padded = workspace.padded(k, dtype)
+    packed = pack_transposed(weight, 1, k_padded)
+    [start] = workspace.zeros(dtype, (columns,))
+    d_x = np.empty((rows, columns), dtype)
+    panel = WIDEST * workspace.lanes(dtype) * k_padded
+    threads.run(gemm.product, [
+        (r1 - r0, columns, k, TERMS, d_y.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
+         start, 0, 0, d_x.reshape(-1), r0 * columns, columns)
+        for r0, r1 in _cuts(rows, 2 * d_x.size * k)
+    ])  # fmt: skip
+    return d_x
+
+
+def _outer(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Return d_yᵀ x, the sum over the rows of their outer products."""
+    (rows, m), columns, dtype = d_y.shape, x.shape[1], d_y.dtype
+    pitch = workspace.pitch(columns, dtype)
+    [padded] = workspace.empty(dtype, (rows * pitch,))
+    padded.reshape(rows, pitch)[:, :columns] = x  # the product reads whole vectors
+    d_weight = np.zeros((m, columns), dtype)
+    panel = WIDEST * workspace.lanes(dtype)
+    for r0 in range(0, rows, _PIECE):
+        count = min(_PIECE, rows - r0)
+        threads.run(gemm.product, [
+            (m1 - m0, columns, count, terms_over_time(count), d_y.reshape(-1), r0 * m + m0, 1, m,
+             padded, r0 * pitch, panel, pitch, WIDEST,
+             d_weight.reshape(-1), m0 * columns, columns,
+             d_weight.reshape(-1), m0 * columns, columns)
+            for m0, m1 in _cuts(m, 2 * count * d_weight.size)
+        ])  # fmt: skip
+    return d_weight
