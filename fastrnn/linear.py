@@ -90,34 +90,31 @@ def _cuts(count: int, operations: float) -> list[tuple[int, int]]:
 
 def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """Return x weightᵀ + bias."""
-    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    k, columns, dtype = x.shape[1], len(weight), x.dtype
     packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
     gemm.pack_gates(plain(weight), 1, WIDEST, packed)
     start[...] = 0 if bias is None else bias
-    y = np.empty((rows, columns), dtype)
-    panel = WIDEST * workspace.lanes(dtype) * k
-    threads.run(gemm.product, [
-        (r1 - r0, columns, k, TERMS, x.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
-         start, 0, 0, y.reshape(-1), r0 * columns, columns)
-        for r0, r1 in _cuts(rows, 2 * y.size * k)
-    ])  # fmt: skip
-    return y
+    return _product(x, packed, k, start)
 
 
 def _times(d_y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return d_y weight."""
-    (rows, k), columns, dtype = d_y.shape, weight.shape[1], d_y.dtype
-    k_padded = workspace.padded(k, dtype)
-    packed = pack_transposed(weight, 1, k_padded)
-    [start] = workspace.zeros(dtype, (columns,))
-    d_x = np.empty((rows, columns), dtype)
-    panel = WIDEST * workspace.lanes(dtype) * k_padded
+    k_packed = workspace.padded(len(weight), d_y.dtype)
+    packed = pack_transposed(weight, 1, k_packed)
+    return _product(d_y, packed, k_packed, np.zeros(weight.shape[1], d_y.dtype))
+
+
+def _product(a: np.ndarray, packed: np.ndarray, k_packed: int, start: np.ndarray) -> np.ndarray:
+    """Return start + a b, b packed in panels of k_packed rows, of which a may use fewer."""
+    (rows, k), columns, dtype = a.shape, len(start), a.dtype
+    panel = WIDEST * workspace.lanes(dtype) * k_packed
+    result = np.empty((rows, columns), dtype)
     threads.run(gemm.product, [
-        (r1 - r0, columns, k, TERMS, d_y.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
-         start, 0, 0, d_x.reshape(-1), r0 * columns, columns)
-        for r0, r1 in _cuts(rows, 2 * d_x.size * k)
+        (r1 - r0, columns, k, TERMS, a.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
+         start, 0, 0, result.reshape(-1), r0 * columns, columns)
+        for r0, r1 in _cuts(rows, 2 * result.size * k)
     ])  # fmt: skip
-    return d_x
+    return result
 
 
 def _outer(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:

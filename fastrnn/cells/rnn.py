@@ -21,7 +21,7 @@ def equations_tanh(a_x, a_h, h):
 def equations_relu(a_x, a_h, h):
     """The specification, in NumPy. Slow and obvious; never optimise this function."""
     a = a_x + a_h
-    return (np.where(a.real <= 0, 0 * a, a),)
+    return (np.where(a.real <= 0, 0, a),)
 
 
 @jit
