@@ -19,8 +19,8 @@ from fastrnn import cells, checks, steps
 from fastrnn.cells import Cell
 from fastrnn.functional import rnn_cell
 from fastrnn.parameters import Parameters
-from fastrnn.stack import TORCH_NAMES, StackCall
-from fastrnn.weights import Weights
+from fastrnn.stack import StackCall
+from fastrnn.weights import weights_of
 
 
 class _Recurrent(Parameters):
@@ -140,13 +140,8 @@ class _Recurrent(Parameters):
                 "begins at the end; use bidirectional=False, or call the layer on whole chunks."
             )
         batch_size = checks.integer(self._owner, "batch_size", batch_size)
-        weights = [self._weights(suffix) for _, _, suffix in self._passes]
+        weights = [weights_of(self, suffix) for _, _, suffix in self._passes]
         return steps.Stream(self._owner, self.cell, weights, batch_size)
-
-    def _weights(self, suffix: str) -> Weights:
-        w_ih, w_hh, *rest = TORCH_NAMES
-        b_ih, b_hh, w_hr = (self._optional(name + suffix) for name in rest)
-        return Weights(self._param(w_ih + suffix), self._param(w_hh + suffix), b_ih, b_hh, w_hr)
 
     def _drop(self, output: np.ndarray) -> np.ndarray:
         """Return the factors of one dropout, 0 or 1 / (1 - p)."""

@@ -85,11 +85,11 @@ class Parameters:
                 f"{self._owner}: state_dict lacks {missing} and has unknown {unknown}; expected "
                 f"exactly {list(self._shapes)}, or pass strict=False."
             )
-        common = [name for name in self._shapes if name in state_dict]
-        checked = {
-            name: self._checked(name, getattr(state_dict[name], "detach", lambda v=name:
-                                              state_dict[v])())
-            for name in common
-        }  # fmt: skip
+        checked = {}
+        for name in self._shapes:
+            if name in state_dict:
+                value = state_dict[name]
+                value = value.detach() if hasattr(value, "detach") else value  # a torch parameter
+                checked[name] = self._checked(name, value)
         for name, value in checked.items():
             self.params[name][...] = value

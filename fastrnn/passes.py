@@ -12,7 +12,7 @@ from fastrnn import unrolled, workspace
 from fastrnn.cells import Cell
 from fastrnn.kernels import threads
 from fastrnn.kernels.tile import most_rows
-from fastrnn.weights import Packed, Weights, in_torch_order, pack, pack_transposed, sizes_of
+from fastrnn.weights import Weights, in_torch_order, pack, pack_transposed, sizes_of
 from fastrnn.workspace import Batch, Rows
 
 
@@ -52,7 +52,6 @@ def forward(
     reverse: bool,
     output: Rows,
     keep: bool,
-    packed: Packed | None = None,
 ) -> tuple[tuple[np.ndarray, ...], Trace]:
     """Run a layer in one direction over all steps.
 
@@ -65,23 +64,16 @@ def forward(
         reverse: read every sequence from its own end.
         output: where h goes: E values for every real step; nothing is written past an end.
         keep: have the trace hold what `backward` needs.
-        packed: the weights, if they are packed already.
 
     Returns:
         The state behind the last step of each sequence, and the trace.
     """
     size = sizes_of(cell, weights)
-    dtype, count = size.dtype, len(batch.lengths)
-    packed = packed or pack(cell, weights, size)
-    states, emitted = workspace.zeros(
-        dtype, (len(cell.states), count, size.hidden_p), (count, size.emitted_p))
-    if state[0] is not None:
-        emitted[:, : size.emitted] = state[0][batch.order]
-        if weights.w_hr is None:
-            states[0] = emitted
-    for target, initial in zip(states[1:], state[1:], strict=True):
-        if initial is not None:
-            target[:, : size.hidden] = initial[batch.order]
+    dtype = size.dtype
+    packed = pack(cell, weights, size)
+    states, emitted = _sorted_states(size, batch, state)
+    if weights.w_hr is None:
+        states[0] = emitted
     kept = batch.rows if keep else 0
     shape = (kept, size.hidden_p // size.lanes, len(cell.saved), size.lanes)
     projects = keep and weights.w_hr is not None
@@ -91,12 +83,28 @@ def forward(
     if batch.rows:
         _run_forward(cell, size, packed, x, batch, reverse, states, emitted, saved, unprojected,
                      output)
-    final = [np.empty((count, size.emitted), dtype)]
-    final[0][batch.order] = emitted[:, : size.emitted]
-    for last in states[1:]:
-        final.append(np.empty((count, size.hidden), dtype))
-        final[-1][batch.order] = last[:, : size.hidden]
-    return tuple(final), Trace(batch, reverse, x, output, h_0, saved, unprojected)
+    trace = Trace(batch, reverse, x, output, h_0, saved, unprojected)
+    return _unsorted_states(size, batch, states, emitted), trace
+
+
+def _sorted_states(size, batch, given):
+    """Return a state, or the gradient at one, as kernels keep it: states and the emitted one."""
+    count = len(batch.lengths)
+    states, emitted = workspace.zeros(
+        size.dtype, (len(given), count, size.hidden_p), (count, size.emitted_p))
+    for target, array in zip((emitted, *states[1:]), given, strict=True):
+        if array is not None:
+            target[:, : array.shape[1]] = array[batch.order]
+    return states, emitted
+
+
+def _unsorted_states(size, batch, states, emitted):
+    """Return what _sorted_states was given the like of, in the caller's order."""
+    result = []
+    for kept, width in ((emitted, size.emitted), *((state, size.hidden) for state in states[1:])):
+        result.append(np.empty((len(batch.lengths), width), size.dtype))
+        result[-1][batch.order] = kept[:, :width]
+    return tuple(result)
 
 
 def _run_forward(
@@ -151,15 +159,8 @@ def backward(
         Gradients of the initial states and of the weights.
     """
     size, batch, x = sizes_of(cell, weights), trace.batch, trace.x
-    dtype, count, gates = size.dtype, len(batch.lengths), len(cell.gates)
-    d_states, d_emitted = workspace.zeros(
-        dtype, (len(cell.states), count, size.hidden_p), (count, size.emitted_p))
-    if d_state[0] is not None:
-        d_emitted[:, : size.emitted] = d_state[0][batch.order]
-    for target, final in zip(d_states[1:], d_state[1:], strict=True):
-        if final is not None:
-            target[:, : size.hidden] = final[batch.order]
-
+    dtype, gates = size.dtype, len(cell.gates)
+    d_states, d_emitted = _sorted_states(size, batch, d_state)
     sums = _Sums(*workspace.zeros(
         dtype,
         (size.columns, workspace.pitch(size.input, dtype)) if x.ndim == 3
@@ -172,14 +173,8 @@ def backward(
     if batch.rows:
         _run_backward(cell, size, weights, trace, d_output, d_states, d_emitted, sums, d_x)
 
-    initial = [np.empty((count, size.emitted), dtype)]
-    initial[0][batch.order] = d_emitted[:, : size.emitted]
-    for first in d_states[1:]:
-        initial.append(np.empty((count, size.hidden), dtype))
-        initial[-1][batch.order] = first[:, : size.hidden]
-
     d_w_ih = sums.w_ih if x.ndim == 3 else np.ascontiguousarray(sums.w_ih.T)
-    return tuple(initial), Weights(
+    return _unsorted_states(size, batch, d_states, d_emitted), Weights(
         in_torch_order(d_w_ih, weights.w_ih, gates),
         in_torch_order(sums.w_hh, weights.w_hh, gates),
         None if weights.b_ih is None else in_torch_order(sums.b_ih, weights.b_ih, gates),

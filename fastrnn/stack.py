@@ -11,9 +11,8 @@ import numpy as np
 from fastrnn import checks, passes, workspace
 from fastrnn.functional import bare
 from fastrnn.gradients import Gradients
+from fastrnn.weights import TORCH_NAMES, weights_of
 from fastrnn.workspace import Batch, Rows
-
-TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 class _Stage(NamedTuple):
@@ -30,7 +29,7 @@ class StackCall:
     def __init__(self, layer, x, state, lengths):
         name = layer._owner
         self.layer, self.cell = layer, layer.cell
-        self.weights = [layer._weights(suffix) for _, _, suffix in layer._passes]
+        self.weights = [weights_of(layer, suffix) for _, _, suffix in layer._passes]
         self.x, self.batched = checks.sequence(
             name, x, layer.input_size, layer.dtype, batch_first=layer.batch_first, unbatched=True
         )

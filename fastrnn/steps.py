@@ -12,9 +12,7 @@ from fastrnn.functional import bare, rnn_cell
 from fastrnn.gradients import Gradients
 from fastrnn.kernels.tile import most_rows
 from fastrnn.parameters import Parameters
-from fastrnn.weights import Weights, pack, sizes_of
-
-_TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+from fastrnn.weights import TORCH_NAMES, Weights, pack, sizes_of, weights_of
 
 
 class Stream:
@@ -157,10 +155,7 @@ class _Step:
     def __init__(self, layer: _Cell, x, state):
         name = layer._owner
         self.layer, self.cell = layer, layer.cell
-        self.weights = Weights(
-            layer._param("weight_ih"), layer._param("weight_hh"),
-            layer._optional("bias_ih"), layer._optional("bias_hh"), None,
-        )
+        self.weights = weights_of(layer)
         x = checks.array(name, "input", x)
         self.batched = x.ndim + (x.dtype.kind in "iu") == 2
         if x.ndim + (x.dtype.kind in "iu") not in (1, 2):
@@ -207,7 +202,7 @@ class _Step:
         d_old, d_weights = passes.backward(
             self.cell, self.weights, self.trace, None, d_new, d_x
         )
-        given = zip(_TORCH_NAMES, d_weights, strict=False)
+        given = zip(TORCH_NAMES, d_weights, strict=True)
         d_input = None if d_x is None else (d_x[0] if self.batched else d_x[0, 0])
         params = {name: d for name, d in given if d is not None}
         return Gradients(d_input, self._bare(d_old), params)

@@ -12,6 +12,7 @@ from fastrnn import workspace
 from fastrnn.cells import Cell
 from fastrnn.kernels import gemm
 from fastrnn.kernels.tile import WIDEST
+from fastrnn.parameters import Parameters
 
 
 class Weights(NamedTuple):
@@ -22,6 +23,16 @@ class Weights(NamedTuple):
     b_ih: np.ndarray | None  # (G*H,)
     b_hh: np.ndarray | None  # (G*H,)
     w_hr: np.ndarray | None  # (E, H)
+
+
+TORCH_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # of its fields
+
+
+def weights_of(layer: Parameters, suffix: str = "") -> Weights:
+    """Return the live parameters of one layer in one direction, checked."""
+    w_ih, w_hh, *others = (name + suffix for name in TORCH_NAMES)
+    b_ih, b_hh, w_hr = map(layer._optional, others)
+    return Weights(layer._param(w_ih), layer._param(w_hh), b_ih, b_hh, w_hr)
 
 
 class Sizes(NamedTuple):

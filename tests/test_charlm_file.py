@@ -7,21 +7,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from compare import assert_close
+from trained import CONFIG, TEXT, ignore, trained
 
 from fastrnn import charlm
-
-TEXT = "".join(np.random.default_rng(0).choice(list("abc d\n"), 300))
-CONFIG = charlm.Config(hidden=5, seq_len=4, batch=3, steps=6, lr=1e-2)
-
-
-def ignore(progress):
-    pass
-
-
-def trained(path, config=CONFIG, text=TEXT):
-    trainer = charlm.Trainer(config, text)
-    trainer.run(path, ignore)
-    return trainer
 
 
 def contents(path):

@@ -5,7 +5,7 @@ Two layouts of a weight matrix serve all cells, both with zeros where they are p
 blocked columns  The G*H rows of a torch weight, reordered so that the gates of one vector of
                  hidden units stand together: column (u, g, l) is gate g of unit u * lanes + l.
                  A row of pre-activations in this order is read by a cell one unit vector at a
-                 time, all gates at once, with no rest to treat: `blocked_size` floats.
+                 time, all gates at once, with no rest to treat.
 panels           The columns cut into strips of `width` vectors, each strip stored row by row, so
                  that the tile reads its operand b as one stream.
 
