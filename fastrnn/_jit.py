@@ -7,6 +7,7 @@ Nothing here knows arrays or recurrence. `@njit` anywhere else in the package is
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from numba import config, njit, types
-from numba.core import caching
+from numba.core import caching, codegen, compiler
 
 _PACKAGE = Path(__file__).parent
 _FLAGS = {
@@ -47,7 +48,7 @@ def source_digest() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(_PACKAGE.glob("**/*.py")):
-        compiled = path.name in ("_jit.py", "recurrence.py", "unrolled.py")
+        compiled = path.name in ("_jit.py", "bptt.py", "recurrence.py", "unrolled.py")
         if compiled or path.parent.name in ("cells", "kernels"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -122,7 +123,7 @@ class _Cache(caching.FunctionCache):
             self.disable()
 
 
-def jit(function: Callable | None = None, *, name: str | None = None) -> Any:
+def kernel(function: Callable | None = None, *, name: str | None = None) -> Any:
     """Compile `function` with Numba at its first call, and keep the result on disk.
 
     Args:
@@ -130,11 +131,79 @@ def jit(function: Callable | None = None, *, name: str | None = None) -> Any:
         name: required of a function made in a factory: unique, the same in every process.
     """
     if function is None:
+        return functools.partial(kernel, name=name)
+    dispatcher = _dispatcher(function, name)
+    dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
+class _PartLibrary(codegen.JITCodeLibrary):
+    """Code that is only linked into kernels: no machine code is made of it on its own.
+
+    Numba would optimise a function, make machine code of it, and then do so again in every
+    function that calls it, directly or not: most of the time that a kernel takes to compile.
+    """
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self):
+        return _NoEnvironment()
+
+
+class _NoEnvironment:
+    """In place of the code generator of what is never called from Python."""
+
+    def set_env(self, env_name, env):
+        pass
+
+
+class _PartCompiler(compiler.Compiler):
+    """Numba's compiler, but for the library."""
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
+        generator = targetctx.codegen()
+        self.state.library = _PartLibrary(generator, f"part_{next(_numbers)}")
+
+
+_numbers = itertools.count()
+
+
+def jit(function: Callable | None = None, *, name: str | None = None) -> Any:
+    """Compile a part of kernels: as `kernel`, but only compiled code can call it.
+
+    What only Python needs to call it takes as long to compile as a small function itself.
+    """
+    if function is None:
         return functools.partial(jit, name=name)
+    dispatcher = _dispatcher(function, name, no_cpython_wrapper=True,
+                             pipeline_class=_PartCompiler)  # fmt: skip
+
+    def from_python(*args, **kwargs):
+        raise TypeError(f"{function.__name__} is a part of kernels; Python cannot call it.")
+
+    dispatcher._compile_for_args = from_python
+    # Known to callers that are compiled, but not to the code that runs calls from Python.
+    dispatcher.add_overload = lambda cres: dispatcher.overloads.update(
+        {tuple(cres.signature.args): cres}
+    )
+    return dispatcher
+
+
+def _dispatcher(function, name, **options):
     if name is not None:
         function.__qualname__ = function.__name__ = name
-    dispatcher = njit(**_FLAGS)(function)
-    dispatcher._cache = _Cache(function)
+    dispatcher = njit(**_FLAGS, **options)(function)
     typed = dispatcher.get_call_template
 
     def typed_without_literals(args, kws):

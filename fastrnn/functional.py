@@ -46,22 +46,31 @@ class _Call:
         self.batch = workspace.sort_by_length(time, batch, lengths)
 
     def _states(self, name, pattern, value):
+        if value is None:
+            return passes.zero_states(self.size.dtype)
         names = [pattern.format(state) for state in self.cell.states]
         symbols = ["batch, hidden_size"] * len(names)
-        return checks.states(self.name, name, value, names, self.shapes, symbols, self.size.dtype)
+        given = checks.states(self.name, name, value, names, self.shapes, symbols, self.size.dtype)
+        members = tuple(None if member is None else member[None] for member in given)
+        return passes.as_states(members, self.size.dtype)
 
     def run(self, keep):
         shape = (*self.x.shape[:2], self.size.emitted)
         self.output = np.zeros(shape, self.size.dtype)
-        final, self.trace = passes.forward(
-            self.cell, self.weights, self.x, self.state, self.batch, reverse=self.reverse,
-            output=workspace.rows_of(self.output), keep=keep,
+        final = passes.new_states(self.cell, 1, shape[1], self.size)
+        self.trace = passes.forward(
+            self.cell, self.size, self.weights, self.x, self.state, self.batch, 0,
+            reverse=self.reverse, output=workspace.rows_of(self.output), final=final, keep=keep,
         )  # fmt: skip
-        return self.output, bare(final)
+        return self.output, self._bare(final)
+
+    def _bare(self, states):
+        return bare(tuple(member[0] for member in states.members()))
 
     @property
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""
+        assert self.trace is not None  # only a pullback is asked
         return self.trace.nbytes
 
     def __call__(self, d_output, d_state=None) -> Gradients:
@@ -69,11 +78,13 @@ class _Call:
         d_final = self._states("d_state", "d_{}_n", d_state)
         rows = None if d_output is None else workspace.rows_of(d_output)
         d_x = np.zeros(self.x.shape, self.size.dtype) if self.x.ndim == 3 else None
-        d_state, d_weights = passes.backward(
-            self.cell, self.weights, self.trace, rows, d_final, d_x
+        assert self.trace is not None
+        d_initial = passes.new_states(self.cell, 1, self.x.shape[1], self.size)
+        d_weights = passes.backward(
+            self.cell, self.size, self.weights, self.trace, rows, d_final, d_x, d_initial
         )
         params = {name: d for name, d in d_weights._asdict().items() if d is not None}
-        return Gradients(d_x, bare(d_state), params)
+        return Gradients(d_x, self._bare(d_initial), params)
 
 
 def bare(states: tuple):

@@ -1,4 +1,4 @@
-"""Linear, the read-out of a network, on the products of the recurrence (kernels/gemm.py).
+"""Linear, the read-out of a network, on the products of the recurrence (kernels/affine.py).
 
 Not on NumPy's: the threads of its BLAS go on spinning after a product, for longer than a pass of
 a small recurrent layer takes, and hold the cores that the layer would use.
@@ -8,13 +8,10 @@ import numpy as np
 
 from fastrnn import checks, workspace
 from fastrnn.gradients import Gradients
-from fastrnn.kernels import gemm, threads
-from fastrnn.kernels.tile import TERMS, WIDEST
+from fastrnn.kernels import threads
+from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward
 from fastrnn.parameters import Parameters
-from fastrnn.unrolled import terms_over_time
-from fastrnn.weights import pack_transposed, plain
-
-_PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache
+from fastrnn.weights import plain
 
 
 class Linear(Parameters):
@@ -66,72 +63,49 @@ class Linear(Parameters):
                 f"Linear: input has shape {x.shape}; its last axis must be in_features = "
                 f"{self.in_features}."
             )
-        weight, bias = self._param("weight"), self._optional("bias")
+        weight, bias = plain(self._param("weight")), self._optional("bias")
         rows = plain(x.reshape(-1, self.in_features))
-        y = _affine(rows, weight, bias).reshape(*x.shape[:-1], self.out_features)
+        y = _forward(rows, weight, bias).reshape(*x.shape[:-1], self.out_features)
 
         def pullback(d_y) -> Gradients:
             d_y = checks.cotangent("Linear", d_y, y.shape, self.dtype)
             d_y = np.zeros(y.shape, self.dtype) if d_y is None else d_y
             d_rows = plain(d_y.reshape(-1, self.out_features))
-            params = {"weight": _outer(d_rows, rows)}
-            if bias is not None:
-                params["bias"] = d_rows.sum(axis=0, dtype=np.float64).astype(self.dtype)
-            return Gradients(_times(d_rows, weight).reshape(x.shape), None, params)
+            d_x, params = _backward(rows, weight, bias, d_rows)
+            return Gradients(d_x.reshape(x.shape), None, params)
 
         return y, pullback
 
 
-def _cuts(count: int, operations: float) -> list[tuple[int, int]]:
-    """Return ranges of `count` rows, one for each thread that this much work is worth."""
-    parts = workspace.parts(operations, threads.get_num_threads())
-    return [(count * i // parts, count * (i + 1) // parts) for i in range(parts)]
+def _threads_for(rows: int, weight: np.ndarray) -> int:
+    return workspace.parts(2 * rows * weight.size, threads.get_num_threads())
 
 
-def _affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """Return x weightᵀ + bias."""
-    k, columns, dtype = x.shape[1], len(weight), x.dtype
+    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    y = np.empty((rows, columns), dtype)
     packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
-    gemm.pack_gates(plain(weight), 1, WIDEST, packed)
-    start[...] = 0 if bias is None else bias
-    return _product(x, packed, k, start)
+    nothing = np.empty(0, dtype)
+    n = _threads_for(rows, weight)
+    affine_forward(threads.call(n), n, x, weight, nothing if bias is None else plain(bias), y,
+                   packed, start)  # fmt: skip
+    return y
 
 
-def _times(d_y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return d_y weight."""
-    k_packed = workspace.padded(len(weight), d_y.dtype)
-    packed = pack_transposed(weight, 1, k_packed)
-    return _product(d_y, packed, k_packed, np.zeros(weight.shape[1], d_y.dtype))
-
-
-def _product(a: np.ndarray, packed: np.ndarray, k_packed: int, start: np.ndarray) -> np.ndarray:
-    """Return start + a b, b packed in panels of k_packed rows, of which a may use fewer."""
-    (rows, k), columns, dtype = a.shape, len(start), a.dtype
-    panel = WIDEST * workspace.lanes(dtype) * k_packed
-    result = np.empty((rows, columns), dtype)
-    threads.run(gemm.product, [
-        (r1 - r0, columns, k, TERMS, a.reshape(-1), r0 * k, k, 1, packed, 0, panel, 0, WIDEST,
-         start, 0, 0, result.reshape(-1), r0 * columns, columns)
-        for r0, r1 in _cuts(rows, 2 * result.size * k)
-    ])  # fmt: skip
-    return result
-
-
-def _outer(d_y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return d_yᵀ x, the sum over the rows of their outer products."""
-    (rows, m), columns, dtype = d_y.shape, x.shape[1], d_y.dtype
-    pitch = workspace.pitch(columns, dtype)
-    [padded] = workspace.empty(dtype, (rows * pitch,))
-    padded.reshape(rows, pitch)[:, :columns] = x  # the product reads whole vectors
-    d_weight = np.zeros((m, columns), dtype)
-    panel = WIDEST * workspace.lanes(dtype)
-    for r0 in range(0, rows, _PIECE):
-        count = min(_PIECE, rows - r0)
-        threads.run(gemm.product, [
-            (m1 - m0, columns, count, terms_over_time(count), d_y.reshape(-1), r0 * m + m0, 1, m,
-             padded, r0 * pitch, panel, pitch, WIDEST,
-             d_weight.reshape(-1), m0 * columns, columns,
-             d_weight.reshape(-1), m0 * columns, columns)
-            for m0, m1 in _cuts(m, 2 * count * d_weight.size)
-        ])  # fmt: skip
-    return d_weight
+def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the gradients at x and at the parameters."""
+    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    pitch = workspace.pitch(k, dtype)
+    packed, zeros, x_rows = workspace.empty(
+        dtype, (columns * workspace.padded(k, dtype),), (k,), (min(rows, PIECE) * pitch,)
+    )
+    d_x = np.empty((rows, k), dtype)
+    params: dict[str, np.ndarray] = {"weight": np.zeros((columns, k), dtype)}
+    if bias is not None:
+        params["bias"] = np.zeros(columns, dtype)
+    n = _threads_for(rows, weight)
+    affine_backward(threads.call(n), n, x, weight, d_y, d_x, params["weight"],
+                    params.get("bias", np.empty(0, dtype)), packed, zeros, x_rows,
+                    pitch)  # fmt: skip
+    return d_x, params

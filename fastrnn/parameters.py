@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fastrnn import checks
+from fastrnn import checks, workspace
 
 
 class Parameters:
@@ -30,7 +30,8 @@ class Parameters:
         random = np.random.default_rng(seed)
         self._shapes = dict(shapes)
         for name, shape in shapes.items():
-            self.params[name] = random.uniform(-bound, bound, shape).astype(self.dtype)
+            [self.params[name]] = workspace.empty(self.dtype, shape)  # on a cache line
+            self.params[name][...] = random.uniform(-bound, bound, shape)
 
     def _optional(self, name: str) -> np.ndarray | None:
         """Return a live parameter, or None if this layer has none of that name."""

@@ -1,34 +1,246 @@
-"""WHEN: the loop over time, and the loop back (backpropagation through time, BPTT).
+"""WHEN, forward: the loop over time. The loop back is in bptt.py.
 
-One path serves all cells: a cell brings `step` and `step_backward`, functions of a few vectors
-(cells/__init__.py), and the factories here put the loops around them. No cell is named here.
+One path serves all cells: a cell brings `step`, a function of a few vectors (cells/contract.py),
+and `bind_forward` puts the loops around it. No cell is named here.
+
+    a_x = b_ih + x W_ihᵀ      one product for many steps
+    a_h = b_hh + h W_hhᵀ      one tile at a time, consumed by `step` while in L1
 
 Rows. The B sequences are sorted by falling length, so that at step s the first so many are still
 running. Real steps are numbered s by s, row after row of those running: with equal lengths, step
-s of row j is row s * B + j. A slice is a range j0..j1 of the sorted sequences; slices share
-nothing but weights, so each may run in a thread of its own, in any order, with the same result.
-A sequence is read in the direction it is given or, `reverse`, from its own end.
+s of row j is row s * B + j. A sequence is read in the direction it is given or, `reverse`, from
+its own end.
 
-Forward     a_x = b_ih + x W_ihᵀ      one product for many steps
-            a_h = b_hh + h W_hhᵀ      one tile at a time, consumed by `step` while in L1
-Backward    d_h += d_a_h W_hh         step by step; then one product each over many steps:
-            d_W_hh = d_a_hᵀ h         d_W_ih = d_a_xᵀ x         d_x = d_a_x W_ih
+Threads. Either the batch is cut into slices, which share nothing but weights; or, where the
+weights are large, the hidden units are cut into chunks that march step by step (kernels/team.py),
+each weight read by one core only. What is computed, and in which order it is summed, is the same.
+
+Weights. Packed for the tile (kernels/gemm.py), or, `thin`, where the steps are too few for that to
+pay, read as they lie in memory (kernels/dots.py).
 
 Letters: T time, B batch, I input, H hidden, E emitted (H, or the projection's size), G gates; with
 a p behind it, rounded up to whole vectors. Pre-activations have blocked columns (kernels/gemm.py).
 Kernels allocate nothing, check nothing, raise nothing: workspace.py and checks.py did.
 """
 
-from fastrnn._jit import jit
-from fastrnn.kernels.gemm import product
-from fastrnn.kernels.rows import add_row, copy_row, flat
-from fastrnn.kernels.simd import keep_lanes, lanes, load, load_many, store_many
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn._jit import jit, kernel
+from fastrnn.kernels import team
+from fastrnn.kernels.dots import dots
+from fastrnn.kernels.gemm import block_bias, pack_gates, product
+from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
+from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.simd import flat, lanes, load, load_many, part_of, store, store_many
 from fastrnn.kernels.tile import TERMS, WIDEST, most_rows, tile
-from fastrnn.unrolled import input_part, time_of
+
+
+class Sequences(NamedTuple):
+    """What is read, and in which order."""
+
+    x: np.ndarray  # flat; (t, b) begins at t * time + b * row. Empty for one-hot input:
+    index: np.ndarray  # flat, the same places; then this holds the classes
+    time: int
+    row: int
+    order: np.ndarray  # (B,) sorted by falling length: which sequence
+    lengths: np.ndarray  # (B,) how long
+    reverse: bool
+
+
+class Target(NamedTuple):
+    """Where h goes: E values for (t, b) begin at `at` + t * time + b * row."""
+
+    flat: np.ndarray
+    at: int
+    time: int
+    row: int
+
+
+# Regions of the work space, as numbered in workspace.Plan.
+W_IH, W_HH, W_HR, B_IH, B_HH, ZEROS, STATES, EMITTED, X_ROWS, A_X, A_H = range(11)
+
+
+@jit
+def time_of(s, length, reverse):
+    """Return the time a sequence of this length reads at its step s."""
+    return length - 1 - s if reverse else s
+
+
+class Weights(NamedTuple):
+    """What multiplies: packed, or `thin`, the caller's own arrays."""
+
+    thin: bool
+    gather: bool  # a one-hot input picks columns of the caller's w_ih
+    w_ih: np.ndarray
+    w_hh: np.ndarray
+    w_hr: np.ndarray  # packed (H, E); empty: no projection
+    b_ih: np.ndarray  # blocked, as b_hh
+    b_hh: np.ndarray
+    zeros: np.ndarray
+
+
+class States(NamedTuple):
+    """The states before and after a step, in two buffers that swap roles at every step."""
+
+    buffers: np.ndarray  # flat (2, states, B, row)
+    turn: int  # from one to the other
+    row: int  # at least Hp
+    emitted: np.ndarray  # flat: the h that W_hh multiplies; without projection, `buffers`
+    emitted_turn: int  # 0: a projected h has one buffer
+    emitted_row: int
+
+
+class Kept(NamedTuple):
+    """What training keeps, row by row; empty: nothing."""
+
+    saved: np.ndarray  # flat (rows, Hp / lanes, saved, lanes)
+    unprojected: np.ndarray  # flat (rows, Hp): h before the projection
+
+
+@jit
+def region(work, offsets, number, part, parts):
+    """Return one part of a region of the work space (workspace.Plan)."""
+    size = (offsets[number + 1] - offsets[number]) // parts
+    at = offsets[number] + part * size
+    return part_of(work, at, size)
+
+
+@jit
+def affine(rows, k, a, a_at, a_row, thin, w, b, gates, hidden_size, width, unit0, unit1, c, c_at):
+    """Write the pre-activations b + a wᵀ of the hidden units in blocks unit0..unit1."""
+    n = lanes(c)
+    blocks = (hidden_size + n - 1) // n
+    columns, column = blocks * gates * n, unit0 * gates * n
+    if thin:
+        for unit in range(unit0, unit1):
+            for gate in range(gates):
+                at = (unit * gates + gate) * n
+                dots(rows, min(n, hidden_size - unit * n), k, a, a_at, a_row,
+                     w, (gate * hidden_size + unit * n) * k, k, b, at, c, c_at + at, columns)
+    else:
+        product(rows, (unit1 - unit0) * gates * n, k, TERMS, a, a_at, a_row, 1,
+                w, column * k, width * n * k, 0, width, b, column, 0, c, c_at + column, columns)
+
+
+@jit
+def pick(rows, sequences, s, j0, weights, input_size, gates, hidden_size, width, unit0, unit1,
+         a_x, a_x_at):
+    """Write the input's part of one step for one-hot input: b_ih and the picked columns of W_ih."""
+    n = lanes(a_x)
+    blocks = (hidden_size + n - 1) // n
+    columns = blocks * gates * n
+    for row in range(rows):
+        j = j0 + row
+        t = time_of(s, sequences.lengths[j], sequences.reverse)
+        code = sequences.index[t * sequences.time + sequences.order[j] * sequences.row]
+        for vector in range(unit0 * gates, unit1 * gates):
+            column, to = vector * n, a_x_at + row * columns + vector * n
+            if weights.gather:
+                first = vector // gates * n
+                for lane in range(n):
+                    unit = vector % gates * hidden_size + min(first + lane, hidden_size - 1)
+                    a_x[to + lane] = (weights.b_ih[column + lane]
+                                      + weights.w_ih[unit * input_size + code])
+            else:
+                panel = column // (width * n)
+                pitch = min(width * n, columns - panel * width * n)
+                at = panel * width * n * input_size + code * pitch + column - panel * width * n
+                store(a_x, to, load(weights.b_ih, column) + load(weights.w_ih, at))
+
+
+@jit
+def input_part(begin, end, most, j0, j1, unit0, unit1, sequences, weights, input_size, hidden_size,
+               gates, width, x_rows, a_x):
+    """Write a_x = b_ih + x W_ihᵀ for steps begin..end of a slice, for some hidden units."""
+    n = lanes(a_x)
+    columns = (hidden_size + n - 1) // n * gates * n
+    lengths, order, reverse = sequences.lengths, sequences.order, sequences.reverse
+    batch = lengths.size
+    rows = 0
+    # Equal lengths, in the caller's order: row (s, j) is where a formula says.
+    regular = lengths[batch - 1] == lengths[0]
+    step = -sequences.time if reverse else sequences.time
+    whole = j1 - j0 == 1 or (step == sequences.row * (j1 - j0) and not weights.thin)
+    pitch = x_rows.size // (most * (j1 - j0))
+    for s in range(begin, end):
+        running = 0
+        for j in range(j0, j1):
+            running += lengths[j] > s
+        at = time_of(s, lengths[j0], reverse) * sequences.time + j0 * sequences.row
+        if not sequences.x.size:
+            pick(running, sequences, s, j0, weights, input_size, gates, hidden_size, width,
+                 unit0, unit1, a_x, rows * columns)
+        elif regular and whole:
+            if s == begin:
+                affine((end - begin) * running, input_size, sequences.x, at,
+                       step if j1 - j0 == 1 else sequences.row,
+                       weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
+                       unit0, unit1, a_x, 0)
+        elif regular and running >= 24 and not weights.thin:
+            affine(running, input_size, sequences.x, at, sequences.row,
+                   weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
+                   unit0, unit1, a_x, rows * columns)
+        else:
+            for j in range(j0, j0 + running):
+                at = (time_of(s, lengths[j], reverse) * sequences.time
+                      + order[j] * sequences.row)
+                copy_row(x_rows, (rows + j - j0) * pitch, sequences.x, at, input_size)
+            if s == end - 1:
+                affine(rows + running, input_size, x_rows, 0, pitch,
+                       weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
+                       unit0, unit1, a_x, 0)
+        rows += running
+
+
+@jit
+def _pack_part(part, parts, w_ih, w_hh, w_hr, gates, width, packed_ih, packed_hh, packed_hr):
+    """Pack a share of each weight that has a place to go."""
+    if packed_ih.size:
+        pack_gates(w_ih, gates, width, packed_ih, part, parts)
+    if packed_hh.size:
+        pack_gates(w_hh, gates, width, packed_hh, part, parts)
+    if packed_hr.size:
+        pack_gates(w_hr, 1, WIDEST, packed_hr, part, parts)
+
+
+@jit
+def begin_states(order, number, first, others, states, states_count, states_row, emitted,
+                 emitted_row):
+    """Put the states of pass `number`, or zeros, into the first buffer (passes.States)."""
+    batch = order.size
+    fill(states, 0, states_count * batch * states_row, 0)
+    fill(emitted, 0, batch * emitted_row, 0)
+    for j in range(batch):
+        if first.size:
+            size = first.shape[2]
+            copy_row(emitted, j * emitted_row,
+                     flat(first), (number * batch + order[j]) * size, size)
+        if others.size:
+            passes, size = others.shape[1], others.shape[3]
+            for i in range(states_count - 1):
+                copy_row(states, ((i + 1) * batch + j) * states_row, flat(others),
+                         ((i * passes + number) * batch + order[j]) * size, size)
+
+
+@jit
+def _end(sequences, number, states, first, others):
+    """Give the caller the state of each sequence behind its last step."""
+    batch = sequences.order.size
+    for j in range(batch):
+        turn, b = sequences.lengths[j] % 2, sequences.order[j]
+        size = first.shape[2]
+        copy_row(flat(first), (number * batch + b) * size, states.emitted,
+                 turn * states.emitted_turn + j * states.emitted_row, size)
+        passes, size = others.shape[1], others.shape[3]
+        for i in range(others.shape[0]):
+            copy_row(flat(others), ((i * passes + number) * batch + b) * size, states.buffers,
+                     turn * states.turn + ((i + 1) * batch + j) * states.row, size)
 
 
 def bind_forward(name, step, gates, states_count, saved_count, width):
-    """Return the compiled forward pass of a cell: steps s0..s1 of one slice of the batch."""
+    """Return the compiled forward pass of a cell, in one direction, and one step of its stream."""
     tallest = most_rows(width)
     units = width // gates
 
@@ -37,187 +249,230 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
         rows, vectors,                       # of the tile: sequences, vectors of hidden units
         a_x, a_x_at, a_x_row,                # (rows, vectors * gates * lanes), as a_h
         a_h, a_h_row,
-        states, states_at, row_length, between,   # rows row_length apart, states `between`
+        states, old, new, row_length, between,   # rows row_length apart, states `between`
         saved, saved_at, saved_row,          # empty: keep nothing
     ):
         n = lanes(a_h)
         for r in range(rows):
             for v in range(vectors):
-                at = states_at + r * row_length + v * n
-                new, kept = step(load_many(a_x, a_x_at + r * a_x_row + v * gates * n, n, gates),
-                                 load_many(a_h, r * a_h_row + v * gates * n, n, gates),
-                                 load_many(states, at, between, states_count))
-                store_many(states, at, between, new)
+                at = r * row_length + v * n
+                after, kept = step(load_many(a_x, a_x_at + r * a_x_row + v * gates * n, n, gates),
+                                   load_many(a_h, r * a_h_row + v * gates * n, n, gates),
+                                   load_many(states, old + at, between, states_count))
+                store_many(states, new + at, between, after)
                 if saved.size:
                     store_many(saved, saved_at + r * saved_row + v * saved_count * n, n, kept)
 
-    @jit(name=f"{name}_forward")
-    def forward(
-        x, index, x_time, x_row, input_size,         # as in input_part
-        order, lengths, reverse,
-        w_ih, b_ih, w_hh, b_hh,                      # packed, blocked
-        w_hr, zeros,                                 # packed (H, E), or empty: no projection
-        hidden_size, emitted_size,
-        states,        # (states, B, Hp) changed: the state before step s0, then after step s1
-        emitted,       # (B, Ep)         changed: the h that W_hh multiplies
-        saved,         # (rows, Hp / lanes, saved, lanes) written; empty: keep nothing
-        unprojected,   # (rows, Hp) written: h before the projection; empty: keep nothing
-        output, out_at, out_time, out_row,           # flat, E wide, written
-        row0,          # number of the first row of step s0
-        s0, s1, j0, j1,
-        x_rows, a_x, chunk,                          # flat scratch for `chunk` steps of the slice
-        a_h,                                         # flat scratch (tallest, width * lanes)
-    ):
+    @jit(name=f"{name}_advance")
+    def advance(s, rows, j0, unit0, unit1, first, hidden_size, emitted_size,
+                sequences, weights, states, kept, target, a_x, a_x_row, a_h):
+        """Compute step s of `rows` sequences from j0 on, for some blocks of hidden units."""
         n = lanes(a_h)
-        batch, hidden_p, emitted_p = states.shape[1], states.shape[2], emitted.shape[1]
-        states, emitted = flat(states), flat(emitted)
-        saved, unprojected = flat(saved), flat(unprojected)
-        blocks = hidden_p // n
-        columns, saved_row = blocks * gates * n, blocks * saved_count * n
-        running, first, begin = batch, row0, s0
-        while begin < s1:
-            end = min(begin + chunk, s1)
-            input_part(x, index, x_time, x_row, input_size, order, lengths, reverse,
-                       w_ih, b_ih, width, begin, end, j0, j1, x_rows, a_x)
-            a_x_row = 0
-            for s in range(begin, end):
-                while running > 0 and lengths[running - 1] <= s:
-                    running -= 1
-                rows = min(running, j1) - j0
-                if rows <= 0:
-                    return
-                tiles = (rows + tallest - 1) // tallest
-                for unit in range(0, blocks, units):
-                    vectors = min(units, blocks - unit)
-                    column = unit * gates * n
-                    row = 0
-                    for i in range(tiles):
-                        height = (rows - row + tiles - i - 1) // (tiles - i)
-                        j = j0 + row
-                        tile(height, vectors * gates, n, emitted_size, TERMS,
-                             emitted, j * emitted_p, emitted_p, 1,
-                             w_hh, column * emitted_size, vectors * gates * n,
-                             b_hh, column, 0,
-                             a_h, 0, width * n)
-                        step_tile(height, vectors,
-                                  a_x, (a_x_row + row) * columns + column, columns,
-                                  a_h, width * n,
-                                  states, j * hidden_p + unit * n, hidden_p, batch * hidden_p,
-                                  saved, (first + j) * saved_row + unit * saved_count * n,
-                                  saved_row)
-                        row += height
-                if w_hr.size:
-                    product(rows, emitted_size, hidden_size, TERMS,
-                            states, j0 * hidden_p, hidden_p, 1,
-                            w_hr, 0, WIDEST * n * hidden_size, 0, WIDEST, zeros, 0, 0,
-                            emitted, j0 * emitted_p, emitted_p)
-                for j in range(j0, j0 + rows):
-                    if not w_hr.size:
-                        copy_row(emitted, j * emitted_p, states, j * hidden_p, hidden_p)
-                    elif saved.size:
-                        copy_row(unprojected, (first + j) * hidden_p, states, j * hidden_p,
-                                 hidden_p)
-                    t = time_of(s, lengths[j], reverse)
-                    copy_row(output, out_at + t * out_time + order[j] * out_row,
-                             emitted, j * emitted_p, emitted_size)
-                a_x_row += rows
-                first += running
-            begin = end
+        batch = sequences.order.size
+        blocks = (hidden_size + n - 1) // n
+        hidden_p, columns, saved_row = blocks * n, blocks * gates * n, blocks * saved_count * n
+        before, after = s % 2, (s + 1) % 2
+        old, new = before * states.turn + j0 * states.row, after * states.turn + j0 * states.row
+        h_at = before * states.emitted_turn + j0 * states.emitted_row
+        tiles = (rows + tallest - 1) // tallest
+        for unit in range(unit0, unit1, units):
+            vectors = min(units, unit1 - unit)
+            column, row = unit * gates * n, 0
+            for i in range(tiles):
+                height = (rows - row + tiles - i - 1) // (tiles - i)
+                if weights.thin:
+                    height = rows
+                    thin_tile(rows, vectors, unit, hidden_size, emitted_size,
+                              states.emitted, h_at, states.emitted_row, weights, a_h)
+                else:
+                    tile(height, vectors * gates, n, emitted_size, TERMS,
+                         states.emitted, h_at + row * states.emitted_row, states.emitted_row, 1,
+                         weights.w_hh, column * emitted_size, vectors * gates * n,
+                         weights.b_hh, column, 0,
+                         a_h, 0, width * n)
+                step_tile(height, vectors,
+                          a_x, (a_x_row + row) * columns + column, columns,
+                          a_h, width * n,
+                          states.buffers, old + row * states.row + unit * n,
+                          new + row * states.row + unit * n, states.row, batch * states.row,
+                          kept.saved, (first + j0 + row) * saved_row + unit * saved_count * n,
+                          saved_row)
+                row += height
+                if row == rows:
+                    break
+        if weights.w_hr.size:
+            product(rows, emitted_size, hidden_size, TERMS, states.buffers, new, states.row, 1,
+                    weights.w_hr, 0, WIDEST * n * hidden_size, 0, WIDEST, weights.zeros, 0, 0,
+                    states.emitted, h_at, states.emitted_row)
+            if kept.saved.size:
+                for row in range(rows):
+                    copy_row(kept.unprojected, (first + j0 + row) * hidden_p,
+                             states.buffers, new + row * states.row, hidden_p)
+        begin = unit0 * n
+        count = (emitted_size if weights.w_hr.size else min(emitted_size, unit1 * n)) - begin
+        h_at = after * states.emitted_turn + j0 * states.emitted_row
+        for row in range(rows):
+            j = j0 + row
+            t = time_of(s, sequences.lengths[j], sequences.reverse)
+            to = target.at + t * target.time + sequences.order[j] * target.row
+            copy_row(target.flat, to + begin, states.emitted,
+                     h_at + row * states.emitted_row + begin, count)
 
-    return forward
+    @jit(name=f"{name}_thin")
+    def thin_tile(rows, vectors, unit, hidden_size, k, h, h_at, h_row, weights, a_h):
+        """As the tile, of a weight that is not packed: a_h of all rows."""
+        n = lanes(a_h)
+        for v in range(vectors):
+            there = min(n, hidden_size - (unit + v) * n)
+            for gate in range(gates):
+                dots(rows, there, k, h, h_at, h_row,
+                     weights.w_hh, (gate * hidden_size + (unit + v) * n) * k, k,
+                     weights.b_hh, ((unit + v) * gates + gate) * n,
+                     a_h, (v * gates + gate) * n, width * n)
 
-
-def bind_backward(name, step_backward, gates, states_count, saved_count):
-    """Return the compiled BPTT of a cell: steps s1..s0, backwards, of one slice of the batch."""
-
-    @jit(name=f"{name}_step_backward")
-    def step_row(
-        hidden_size,
-        saved, saved_at, h, h_at,            # of one row
-        d_states, states_at, between,        # states `between` apart; changed
-        d_a_x, d_a_h, d_at, shared,          # written
-    ):
-        n = lanes(d_a_h)
-        for unit in range((hidden_size + n - 1) // n):
-            at, gates_at = states_at + unit * n, d_at + unit * gates * n
-            d_x, d_h, d_state = step_backward(
-                load_many(saved, saved_at + unit * saved_count * n, n, saved_count),
-                load(h, h_at + unit * n),
-                load_many(d_states, at, between, states_count))
-            store_many(d_states, at, between, d_state)
-            # Padded lanes may hold NaN (inf * 0), and a product will sum over them.
-            there = min(n, hidden_size - unit * n)
-            store_many(d_a_h, gates_at, n, keep_lanes(d_h, there))
-            if not shared:
-                store_many(d_a_x, gates_at, n, keep_lanes(d_x, there))
-
-    @jit(name=f"{name}_backward")
-    def backward(
-        order, lengths, reverse,
-        saved,                                       # as forward wrote it
-        output, out_at, out_time, out_row,           # h after each step; none of it is changed
-        h_0,                                         # (B, Ep) h before the first step
-        d_output, d_out_at, d_out_time, d_out_row,   # flat; empty: zero
-        w_hh, w_hr, zeros,                           # packed (GHp, E); packed (E, H) or empty
-        hidden_size, emitted_size,
-        d_states,      # (states, B, Hp) changed: gradient at the state after s1, then before s0
-        d_emitted,     # (B, Ep)         changed: the same for the emitted h
-        d_a_x, d_a_h,  # (rows, pitch) written; one array where `shared`
-        shared,
-        h_rows,        # (rows, pitch) written: h before each step
-        d_h_rows,      # (rows, pitch) written: gradient at each projected h; empty: no projection
-        place,         # (rows,) written: time * B + sequence
-        row0, s0, s1, j0, j1,                        # rows are counted from row0, that of s0
-        row1,                                        # the number behind the last row of step s1
-    ):
-        n = lanes(d_a_h)
-        batch, hidden_p, emitted_p = d_states.shape[1], d_states.shape[2], d_emitted.shape[1]
-        a_pitch, h_pitch, d_h_pitch = d_a_h.shape[1], h_rows.shape[1], d_h_rows.shape[1]
-        d_states, d_emitted, h_0 = flat(d_states), flat(d_emitted), flat(h_0)
-        d_a_x, d_a_h, h_rows, d_h_rows = flat(d_a_x), flat(d_a_h), flat(h_rows), flat(d_h_rows)
-        saved = flat(saved)
-        k, saved_row = hidden_p * gates, hidden_p * saved_count
-        running, first = 0, row1
-        for s in range(s1 - 1, s0 - 1, -1):
-            while running < batch and lengths[running] > s:
-                running += 1
-            first -= running
+    @jit(name=f"{name}_run")
+    def run(part, parts, pool, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size,
+            emitted_size, sequences, weights, states, kept, target, work, offsets):
+        """All steps: of one slice of the batch, or marching, of whatever chunks are to be done."""
+        slices = cuts.size - 1
+        j0, j1 = (0, cuts[slices]) if chunks else (cuts[part], cuts[part + 1])
+        x_rows = region(work, offsets, X_ROWS, part, parts)
+        a_x = region(work, offsets, A_X, 0 if chunks else part, slices)
+        a_h = region(work, offsets, A_H, part, parts)
+        blocks = (hidden_size + lanes(work) - 1) // lanes(work)
+        panels = (blocks + units - 1) // units
+        unit0, unit1 = 0, blocks
+        running, first, begin, a_x_row, s, waited = sequences.lengths.size, row0, s0, 0, s0, 0
+        while s < s1:
+            while running > 0 and sequences.lengths[running - 1] <= s:
+                running -= 1
             rows = min(running, j1) - j0
             if rows <= 0:
-                continue
-            at_row = first - row0 + j0
-            for j in range(j0, j0 + rows):
-                t = time_of(s, lengths[j], reverse)
-                row = at_row + j - j0
-                place[row] = t * batch + order[j]
-                if d_output.size:
-                    add_row(d_emitted, j * emitted_p, d_output,
-                            d_out_at + t * d_out_time + order[j] * d_out_row, emitted_size)
-                if s == 0:
-                    copy_row(h_rows, row * h_pitch, h_0, j * emitted_p, emitted_p)
-                else:
-                    before = time_of(s - 1, lengths[j], reverse)
-                    copy_row(h_rows, row * h_pitch, output,
-                             out_at + before * out_time + order[j] * out_row, emitted_size)
-                if w_hr.size:
-                    copy_row(d_h_rows, row * d_h_pitch, d_emitted, j * emitted_p, emitted_p)
-                else:
-                    copy_row(d_states, j * hidden_p, d_emitted, j * emitted_p, emitted_p)
-            if w_hr.size:
-                product(rows, hidden_p, emitted_size, TERMS,
-                        d_emitted, j0 * emitted_p, emitted_p, 1,
-                        w_hr, 0, WIDEST * n * emitted_p, 0, WIDEST, zeros, 0, 0,
-                        d_states, j0 * hidden_p, hidden_p)
-            for j in range(j0, j0 + rows):
-                row = at_row + j - j0
-                step_row(hidden_size, saved, (first + j) * saved_row, h_rows, row * h_pitch,
-                         d_states, j * hidden_p, batch * hidden_p,
-                         d_a_x, d_a_h, row * a_pitch, shared)
-            # d_states[0] is the part of d_h that does not come through a_h: under a projection,
-            # where it would have another size, cells have none and it is 0.
-            product(rows, emitted_p, k, TERMS, d_a_h, at_row * a_pitch, a_pitch, 1,
-                    w_hh, 0, WIDEST * n * k, 0, WIDEST,
-                    d_states, j0 * hidden_p, hidden_p,
-                    d_emitted, j0 * emitted_p, emitted_p)
+                return
+            if chunks == 0 or team.step_of_march(pool, chunks) == s:
+                if chunks:
+                    mine = team.claim_chunk(pool, s, part, chunks, waited)
+                    if mine < 0:
+                        team.wait_a_little(pool, waited)
+                        waited += 1
+                        continue
+                    unit0 = mine * panels // chunks * units
+                    unit1 = min(blocks, (mine + 1) * panels // chunks * units)
+                if s == begin:
+                    input_part(s, min(s + chunk, s1), chunk, j0, j1, unit0, unit1, sequences,
+                               weights, input_size, hidden_size, gates, width, x_rows, a_x)
+                advance(s, rows, j0, unit0, unit1, first, hidden_size, emitted_size,
+                        sequences, weights, states, kept, target, a_x, a_x_row, a_h)
+                if chunks:
+                    team.chunk_done(pool)
+                    waited = 0
+                    continue  # with another chunk of this step, if one is left
+            a_x_row += rows
+            first += running
+            s += 1
+            if s == begin + chunk:
+                begin, a_x_row = s, 0
 
-    return backward
+    @jit(name=f"{name}_begin")
+    def begin(batch, emitted_size, projects, thin, gather, w_ih, w_hh, work, offsets):
+        """Return the weights and states that lie in a work space; w_ih, w_hh: the caller's."""
+        buffers = region(work, offsets, STATES, 0, 1)
+        row = buffers.size // (2 * states_count * batch)
+        turn = states_count * batch * row
+        weights = Weights(
+            thin, gather,
+            w_ih if thin or gather else region(work, offsets, W_IH, 0, 1),
+            w_hh if thin else region(work, offsets, W_HH, 0, 1),
+            region(work, offsets, W_HR, 0, 1),
+            region(work, offsets, B_IH, 0, 1), region(work, offsets, B_HH, 0, 1),
+            region(work, offsets, ZEROS, 0, 1))
+        if projects:
+            emitted = region(work, offsets, EMITTED, 0, 1)
+            return weights, States(buffers, turn, row, emitted, 0, emitted.size // batch)
+        return weights, States(buffers, turn, row, buffers, turn, row)
+
+    @jit(name=f"{name}_share")
+    def share_run(pool, owned, threads, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size,
+                  emitted_size, sequences, weights, states, kept, target, work, offsets):
+        """Run steps s0..s1, marching or in slices, with whoever helps."""
+        if not owned:
+            chunks = 0
+        if chunks:
+            team.begin_march(pool, s0, chunks, threads)
+        parts = threads if chunks else cuts.size - 1
+        team.share(pool, owned, parts, outlined(run, (
+            parts, pool, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size, emitted_size,
+            sequences, weights, states, kept, target, work, offsets)))
+
+    @kernel(name=f"{name}_forward")
+    def forward(
+        pool, threads,                             # threads.call; 1: use no other
+        x, index, time, row, order, lengths, reverse,   # Sequences
+        w_ih, w_hh, b_ih, b_hh, w_hr,              # the caller's; of size 0: not there
+        number,                                    # of this pass, in the states:
+        h_0, others_0,                             # passes.States; of size 0: zeros
+        h_n, others_n,                             # passes.States, written
+        output, out_at, out_time, out_row,         # Target
+        saved, unprojected,                        # Kept
+        thin, gather, chunks, chunk, cuts, offsets, work,   # workspace.Plan, and its memory
+        row0,                                      # number of the first row of step s0
+        s0, s1,                                    # these steps; the work space keeps the state
+    ):
+        mode = flush_denormals()
+        work, cuts, offsets = flat(work), flat(cuts), flat(offsets)
+        owned = threads > 1 and team.acquire(pool)
+        input_size, emitted_size = w_ih.shape[1], w_hh.shape[1]
+        hidden_size = w_ih.shape[0] // gates
+        sequences = Sequences(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
+        weights, states = begin(order.size, emitted_size, w_hr.size > 0, thin, gather,
+                                flat(w_ih), flat(w_hh), work, offsets)
+        kept = Kept(flat(saved), flat(unprojected))
+        target = Target(flat(output), out_at, out_time, out_row)
+        if s0 == 0:
+            to_ih, to_hh = region(work, offsets, W_IH, 0, 1), region(work, offsets, W_HH, 0, 1)
+            parts = threads if to_ih.size + to_hh.size > 1 << 16 else 1
+            team.share(pool, owned, parts, outlined(_pack_part, (
+                parts, w_ih, w_hh, w_hr, gates, width, to_ih, to_hh, weights.w_hr)))
+            block_bias(b_ih, gates, weights.b_ih)
+            block_bias(b_hh, gates, weights.b_hh)
+            fill(weights.zeros, 0, weights.zeros.size, 0)
+            begin_states(sequences.order, number, h_0, others_0, states.buffers, states_count,
+                         states.row, states.emitted, states.emitted_row)
+        share_run(pool, owned, threads, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size,
+                  emitted_size, sequences, weights, states, kept, target, work, offsets)
+        if s1 == lengths[0]:
+            _end(sequences, number, states, h_n, others_n)
+        if owned:
+            team.release(pool)
+        restore_mode(mode)
+
+    @kernel(name=f"{name}_stream")
+    def stream(
+        pool, threads,
+        one_hot,                                 # read the classes in rows[0], else x
+        s,                                       # at least 1: only whether it is even matters
+        hidden_size, projects,
+        rows,                                    # (3, B): classes, order, lengths (> s)
+        x, output,                               # (B, I); (B, E) written
+        chunks, cuts, offsets, work,             # of workspace.plan_stream, as forward left it
+    ):
+        """One step more of what `forward` has begun: packed weights and state are in `work`."""
+        mode = flush_denormals()
+        owned = threads > 1 and team.acquire(pool)
+        work, cuts, offsets = flat(work), flat(cuts), flat(offsets)
+        (batch, input_size), emitted_size = x.shape, output.shape[1]
+        numbers, nothing = flat(rows), part_of(work, 0, 0)
+        x, width_of_x = (nothing, 1) if one_hot else (flat(x), input_size)
+        sequences = Sequences(x, part_of(numbers, 0, batch), 0, width_of_x,
+                              part_of(numbers, batch, batch), part_of(numbers, 2 * batch, batch),
+                              False)
+        weights, states = begin(batch, emitted_size, projects, False, False, nothing, nothing,
+                                work, offsets)
+        share_run(pool, owned, threads, chunks, cuts, s, s + 1, 1, 0, input_size, hidden_size,
+                  emitted_size, sequences, weights, states, Kept(nothing, nothing),
+                  Target(flat(output), 0, 0, emitted_size), work, offsets)
+        if owned:
+            team.release(pool)
+        restore_mode(mode)
+
+    return forward, stream

@@ -40,6 +40,8 @@ class StackCall:
 
     def _states(self, name, pattern, value):
         """Check a state, or the gradient at one, and return a batched array or None for each."""
+        if value is None:
+            return passes.zero_states(self.layer.dtype)
         layer, count = self.layer, len(self.weights)
         rows = (self.x.shape[1],) if self.batched else ()
         widths = [layer._emitted] + [layer.hidden_size] * (len(self.cell.states) - 1)
@@ -52,15 +54,17 @@ class StackCall:
              for i in range(len(widths))],
             layer.dtype,
         )  # fmt: skip
-        return [s if s is None or self.batched else s[:, None] for s in given]
+        return passes.as_states(
+            tuple(s if s is None or self.batched else s[:, None] for s in given), layer.dtype
+        )
 
-    def _of_pass(self, states, index):
-        return tuple(None if s is None else s[index] for s in states)
+    def _new_states(self) -> passes.States:
+        size = self.layer._sizes[0]
+        return passes.new_states(self.cell, len(self.weights), self.x.shape[1], size)
 
-    def _bare(self, states: list[list[np.ndarray]]):
-        """Stack states over layers and directions, as the user wants them."""
-        stacked = [np.stack(of_passes) for of_passes in zip(*states, strict=True)]
-        return bare(tuple(s if self.batched else s[:, 0] for s in stacked))
+    def _bare(self, states: passes.States):
+        """Return states as the user wants them."""
+        return bare(tuple(s if self.batched else s[:, 0] for s in states.members()))
 
     def _like_input(self, width: int, fill) -> np.ndarray:
         """Return a (T, B, width) array that lies in memory as the caller's input does."""
@@ -80,7 +84,7 @@ class StackCall:
         layer, directions = self.layer, 1 + self.layer.bidirectional
         # What no step writes is 0: the output behind the end of a row.
         fill = np.empty if self.lengths is None else np.zeros
-        x, final = self.x, []
+        x, final = self.x, self._new_states()
         self.stages = []
         for depth in range(layer.num_layers):
             mask = None
@@ -93,13 +97,11 @@ class StackCall:
             rows, traces = workspace.rows_of(output), []
             for direction in range(directions):
                 index = depth * directions + direction
-                state, trace = passes.forward(
-                    self.cell, self.weights[index], x, self._of_pass(self.state, index),
-                    self.batch, reverse=bool(direction), keep=keep,
-                    output=rows._replace(at=direction * layer._emitted),
-                )  # fmt: skip
-                final.append(state)
-                traces.append(trace)
+                traces.append(passes.forward(
+                    self.cell, layer._sizes[index], self.weights[index], x, self.state,
+                    self.batch, index, reverse=bool(direction), keep=keep, final=final,
+                    output=Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
+                ))  # fmt: skip
             if keep:
                 self.stages.append(_Stage(traces, mask, output.shape))
             x = output
@@ -126,7 +128,7 @@ class StackCall:
         if d_output is not None:
             d_output = d_output if self.batched else d_output[:, None]
             d_output = d_output.swapaxes(0, 1) if layer.batch_first and self.batched else d_output
-        initial: list = [None] * len(self.weights)
+        initial = self._new_states()
         params: dict[str, np.ndarray] = {}
         for depth in reversed(range(layer.num_layers)):
             stage = self.stages[depth]
@@ -135,10 +137,10 @@ class StackCall:
             for direction, trace in enumerate(stage.traces):
                 index = depth * directions + direction
                 d_x_part = self._d_input(depth, trace)
-                initial[index], d_weights = passes.backward(
-                    self.cell, self.weights[index], trace,
-                    rows and Rows(rows.flat, direction * layer._emitted, rows.time, rows.row),
-                    self._of_pass(d_final, index), d_x_part,
+                d_weights = passes.backward(
+                    self.cell, layer._sizes[index], self.weights[index], trace,
+                    rows and Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
+                    d_final, d_x_part, initial,
                 )  # fmt: skip
                 suffix = layer._passes[index][2]
                 for name, d_weight in zip(TORCH_NAMES, d_weights, strict=True):
@@ -156,6 +158,7 @@ class StackCall:
     def _d_input(self, depth, trace):
         if trace.x.ndim == 2:
             return None
+        fill = np.empty if self.lengths is None else np.zeros
         if depth == 0:
-            return self._like_input(trace.x.shape[2], np.zeros)
-        return np.zeros(trace.x.shape, self.layer.dtype)
+            return self._like_input(trace.x.shape[2], fill)
+        return fill(trace.x.shape, self.layer.dtype)

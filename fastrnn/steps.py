@@ -10,9 +10,11 @@ from fastrnn import cells, checks, passes, workspace
 from fastrnn.cells import Cell
 from fastrnn.functional import bare, rnn_cell
 from fastrnn.gradients import Gradients
-from fastrnn.kernels.tile import most_rows
+from fastrnn.kernels.threads import get_num_threads
 from fastrnn.parameters import Parameters
-from fastrnn.weights import TORCH_NAMES, Weights, pack, sizes_of, weights_of
+from fastrnn.shortcut import Shortcuts, remember
+from fastrnn.weights import TORCH_NAMES, Weights, sizes_of, weights_of
+from fastrnn.workspace import Rows
 
 
 class Stream:
@@ -25,38 +27,14 @@ class Stream:
 
     def __init__(self, name: str, cell: Cell, weights: list[Weights], batch_size: int):
         self._name, self._batch_size = name, batch_size
-        self._sizes = [sizes_of(cell, layer) for layer in weights]
-        self._dtype = self._sizes[0].dtype
-        self._input = np.zeros((batch_size, self._sizes[0].input), self._dtype)
-        self._index = np.zeros(batch_size, np.int64)
-        no_floats, no_index = np.empty(0, self._dtype), np.empty(0, np.int64)
-        order, ones = np.arange(batch_size), np.ones(batch_size, np.int64)
-        self._kernel, self._layers, self._one_hot = cell.forward, [], ()
-        self._state = []
-        x = self._input
-        for layer, size in zip(weights, self._sizes, strict=True):
-            packed = pack(cell, layer, size)
-            states, emitted = workspace.zeros(
-                self._dtype, (len(cell.states), batch_size, size.hidden_p),
-                (batch_size, size.emitted_p),
-            )
-            saved, unprojected, x_rows, a_x, a_h = workspace.empty(
-                self._dtype, (0, 0, 0, 0), (0, size.hidden_p), (batch_size * size.input,),
-                (batch_size * size.columns,), (most_rows(cell.width) * cell.width * size.lanes,),
-            )
-            output = np.zeros((batch_size, size.emitted), self._dtype)
-            rest = (
-                size.input, order, ones, False, packed.w_ih, packed.b_ih, packed.w_hh,
-                packed.b_hh, packed.w_hr, packed.zeros, size.hidden, size.emitted, states,
-                emitted, saved, unprojected,
-                output.reshape(-1), 0, 0, size.emitted, 0, 0, 1, 0, batch_size,
-                x_rows, a_x, 1, a_h,
-            )
-            if not self._layers:
-                self._one_hot = (no_floats, self._index, 0, 1, *rest)
-            self._layers.append((x.reshape(-1), no_index, 0, size.input, *rest))
-            self._state.append((states, emitted))
-            x = output
+        self._dtype = weights[0].w_ih.dtype
+        self._input = np.zeros((batch_size, weights[0].w_ih.shape[1]), self._dtype)
+        rows = np.zeros((3, batch_size), np.int64)
+        self._index = rows[0]
+        self._passes, x = [], self._input
+        for layer in weights:
+            self._passes.append(passes.StreamPass(cell, layer, x, rows))
+            x = self._passes[-1].output
         self._output = x
 
     def __call__(self, x_t) -> np.ndarray:
@@ -71,37 +49,33 @@ class Stream:
         if type(x_t) is not np.ndarray:
             x_t = checks.array(self._name, "x_t", x_t)
         one_hot = x_t.dtype.kind in "iu"
-        shape = self._index.shape if one_hot else self._input.shape
-        single = self._batch_size == 1 and x_t.shape == shape[1:]
-        if x_t.shape != shape and not single:
+        mine = self._index if one_hot else self._input
+        single = self._batch_size == 1 and x_t.shape == mine.shape[1:]
+        if x_t.shape != mine.shape and not single:
             wanted = "integers (batch_size,)" if one_hot else "floats (batch_size, input_size)"
-            also = f" or {shape[1:]}" if self._batch_size == 1 else ""
+            also = f" or {mine.shape[1:]}" if self._batch_size == 1 else ""
             raise ValueError(
                 f"{self._name}.stream: x_t has shape {x_t.shape}; expected {wanted} = "
-                f"{shape}{also}."
+                f"{mine.shape}{also}."
             )
         if one_hot:
-            if x_t.min() < 0 or x_t.max() >= self._sizes[0].input:
+            if x_t.min() < 0 or x_t.max() >= self._input.shape[1]:
                 raise IndexError(
                     f"{self._name}.stream: x_t is {x_t}; integer input means one-hot, with "
-                    f"indices in [0, input_size) = [0, {self._sizes[0].input})."
+                    f"indices in [0, input_size) = [0, {self._input.shape[1]})."
                 )
-            self._index[...] = x_t
-        else:
-            if x_t.dtype != self._dtype:
-                checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
-            self._input[...] = x_t
-        kernel = self._kernel
-        kernel(*(self._one_hot if one_hot else self._layers[0]))
-        for layer in self._layers[1:]:
-            kernel(*layer)
+        elif x_t.dtype != self._dtype:
+            checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
+        mine[...] = x_t
+        for one_pass in self._passes:
+            one_pass.step(one_hot)
+            one_hot = False
         return self._output[0] if single else self._output
 
     def reset(self) -> None:
         """Set the state to zero, as at the beginning."""
-        for states, emitted in self._state:
-            states.fill(0)
-            emitted.fill(0)
+        for one_pass in self._passes:
+            one_pass.reset()
 
 
 class _Cell(Parameters):
@@ -119,6 +93,15 @@ class _Cell(Parameters):
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         self._make(shapes, self.hidden_size**-0.5, seed)
+        self._sizes = [sizes_of(self.cell, weights_of(self))]
+        self._shortcuts: Shortcuts = {}
+
+    # As a layer of one step, for shortcuts.
+    num_layers, bidirectional, batch_first, _passes = 1, False, False, ((0, 0, ""),)
+
+    @property
+    def _emitted(self) -> int:
+        return self.hidden_size
 
     def __repr__(self) -> str:
         return f"{self._owner}({self.input_size}, {self.hidden_size})"
@@ -137,7 +120,18 @@ class _Cell(Parameters):
         Raises:
             TypeError, ValueError, IndexError: an argument of another type, dtype, shape, range.
         """
-        return _Step(self, x, state).run(keep=False)
+        if type(x) is np.ndarray and x.ndim == 2 and state is not None:
+            shortcut = self._shortcuts.get((x.shape, get_num_threads()))
+            lstm = type(state) is tuple
+            if shortcut and x.dtype == self.dtype and x.flags.carray:
+                members = [m[None] for m in (state if lstm else (state,))]
+                result = shortcut(x[None], tuple(members) if lstm else members[0])
+                if result is not None:
+                    new = result[1]
+                    return tuple(m[0] for m in new) if lstm else new[0]
+        new = _Step(self, x, state).run(keep=False)
+        remember(self._shortcuts, self, x, lambda shape: (1, *shape) if len(shape) == 2 else None)
+        return new
 
     def vjp(self, x, state=None):
         """Compute one step and return `new_state, pullback`.
@@ -156,6 +150,7 @@ class _Step:
         name = layer._owner
         self.layer, self.cell = layer, layer.cell
         self.weights = weights_of(layer)
+        self.size = layer._sizes[0]
         x = checks.array(name, "input", x)
         self.batched = x.ndim + (x.dtype.kind in "iu") == 2
         if x.ndim + (x.dtype.kind in "iu") not in (1, 2):
@@ -171,6 +166,8 @@ class _Step:
         self.state = self._states("state", "{}", state)
 
     def _states(self, name, pattern, value):
+        if value is None:
+            return passes.zero_states(self.layer.dtype)
         rows = (self.x.shape[1],) if self.batched else ()
         count = len(self.cell.states)
         given = checks.states(
@@ -178,29 +175,38 @@ class _Step:
             [(*rows, self.layer.hidden_size)] * count,
             ["batch, " * self.batched + "hidden_size"] * count, self.layer.dtype,
         )
-        return tuple(s if s is None or self.batched else s[None] for s in given)
+        members = tuple(
+            None if s is None else s[None] if self.batched else s[None, None] for s in given
+        )
+        return passes.as_states(members, self.layer.dtype)
 
     def _bare(self, states):
-        return bare(tuple(s if self.batched else s[0] for s in states))
+        return bare(tuple(s[0] if self.batched else s[0, 0] for s in states.members()))
+
+    def _new_states(self):
+        return passes.new_states(self.cell, 1, self.x.shape[1], self.size)
 
     def run(self, keep):
-        output = np.empty((1, self.x.shape[1], self.layer.hidden_size), self.layer.dtype)
-        final, self.trace = passes.forward(
-            self.cell, self.weights, self.x, self.state, self.batch, reverse=False,
-            output=workspace.rows_of(output), keep=keep,
+        final = self._new_states()
+        self.trace = passes.forward(
+            self.cell, self.size, self.weights, self.x, self.state, self.batch, 0, reverse=False,
+            output=Rows(final.first, 0, 0, self.layer.hidden_size), final=final, keep=keep,
         )
         return self._bare(final)
 
     @property
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""
-        return self.trace.nbytes + self.trace.output.flat.nbytes
+        assert self.trace is not None  # only a pullback is asked
+        return self.trace.nbytes
 
     def __call__(self, d_state) -> Gradients:
         d_new = self._states("d_state", "d_{}", d_state)
-        d_x = np.zeros(self.x.shape, self.layer.dtype) if self.x.ndim == 3 else None
-        d_old, d_weights = passes.backward(
-            self.cell, self.weights, self.trace, None, d_new, d_x
+        d_x = np.empty(self.x.shape, self.layer.dtype) if self.x.ndim == 3 else None
+        assert self.trace is not None
+        d_old = self._new_states()
+        d_weights = passes.backward(
+            self.cell, self.size, self.weights, self.trace, None, d_new, d_x, d_old
         )
         given = zip(TORCH_NAMES, d_weights, strict=True)
         d_input = None if d_x is None else (d_x[0] if self.batched else d_x[0, 0])

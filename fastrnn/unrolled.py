@@ -1,138 +1,129 @@
-"""What can be done for many time steps at once: the large products around the loop over time.
+"""What BPTT does for many time steps at once: the large products around its loop (bptt.py).
 
-The rows, slices and letters are those of recurrence.py, whose loops do the rest. Each function
-computes the part of a result it is told, whole sums in the order of the rows, so that the result
-does not depend on how the work is shared.
+Rows, letters and threads are those of recurrence.py. Each function computes a part of a result,
+whole sums in the order of the rows, so that the result does not depend on how work is shared.
 """
 
+from typing import NamedTuple
+
+import numpy as np
+
 from fastrnn._jit import jit
-from fastrnn.kernels.gemm import product
-from fastrnn.kernels.rows import add_column, copy_row, flat
-from fastrnn.kernels.simd import lanes, load, store
+from fastrnn.kernels.gemm import product, terms_over_time
+from fastrnn.kernels.rows import add_column, copy_row
+from fastrnn.kernels.simd import lanes, load, load_part, store, store_part
 from fastrnn.kernels.tile import TERMS, WIDEST
 
 
-@jit
-def time_of(s, length, reverse):
-    """Return the time a sequence of this length reads at its step s."""
-    return length - 1 - s if reverse else s
+class Back(NamedTuple):
+    """What the loop back reads and writes besides the sequences; rows are `*_pitch` long."""
+
+    saved: np.ndarray  # as forward wrote it
+    unprojected: np.ndarray
+    number: int  # of this pass, in
+    h_0: np.ndarray  # (passes, B, E) in the caller's order, or of size 0: zeros
+    d_states: np.ndarray  # (states, B, Hp) gradient at the states, of the step that is next
+    d_emitted: np.ndarray  # (B, Ep) and at the emitted h
+    d_a_x: np.ndarray  # (rows of a piece, a_pitch); the same as d_a_h where a cell shares them
+    d_a_h: np.ndarray
+    a_pitch: int
+    h_rows: np.ndarray  # (rows of a piece, h_pitch) h before each step
+    h_pitch: int
+    d_h_rows: np.ndarray  # (rows of a piece, d_h_pitch) gradient at each projected h
+    d_h_pitch: int
+    place: np.ndarray  # of a row: time * B + sequence
+    w_hh: np.ndarray  # packed (GH, E)
+    w_hr: np.ndarray  # packed (E, H); empty: no projection
+    zeros: np.ndarray
+
+
+class Sums(NamedTuple):
+    """Gradients of the weights, in torch's shapes, added to; of size 0: not there."""
+
+    w_ih: np.ndarray
+    w_hh: np.ndarray
+    b_ih: np.ndarray
+    b_hh: np.ndarray
+    w_hr: np.ndarray
+    table: np.ndarray  # (I, a_pitch) of a one-hot input: w_ih transposed. Empty: add to w_ih
 
 
 @jit
-def terms_over_time(rows):
-    """Return the block of a sum over the rows of a piece: its rounding is seen, as it is long.
-
-    About as precise as adding step by step, which is what autograd does.
-    """
-    return 16 if rows < 256 else 64
-
-
-@jit
-def input_part(
-    x,              # flat; (t, b) begins at t * x_time + b * x_row.  Empty for one-hot input:
-    index,          # flat, the same places                           then this holds the classes
-    x_time, x_row, input_size,
-    order, lengths, reverse,   # (B,) sorted: which sequence, how long
-    w_ih, b_ih, width,         # packed (I, GHp); (GHp,)
-    s0, s1, j0, j1,            # the steps and the slice
-    x_rows,         # scratch (rows, I)
-    a_x,            # (rows, GHp) written
-):
-    """a_x = b_ih + x W_ihᵀ for all steps s0..s1 of a slice; a one-hot x picks a row of W_ihᵀ."""
-    n = lanes(a_x)
-    columns = b_ih.size
-    panel_size = width * n * input_size
-    rows = 0
-    for s in range(s0, s1):
-        for j in range(j0, j1):
-            if lengths[j] <= s:
-                break
-            at = time_of(s, lengths[j], reverse) * x_time + order[j] * x_row
-            if x.size:
-                copy_row(x_rows, rows * input_size, x, at, input_size)
-            else:
-                for column in range(0, columns, n):
-                    panel = column // (width * n)
-                    pitch = min(width * n, columns - panel * width * n)
-                    w_at = (panel * panel_size + index[at] * pitch + column
-                            - panel * width * n)
-                    store(a_x, rows * columns + column,
-                          load(b_ih, column) + load(w_ih, w_at))
-            rows += 1
-    if x.size:
-        product(rows, columns, input_size, TERMS, x_rows, 0, input_size, 1,
-                w_ih, 0, panel_size, 0, width, b_ih, 0, 0, a_x, 0, columns)
+def input_rows(part, parts, rows, sequences, back, input_size, k, x_rows, x_pitch,
+               w_ih, d_x, d_x_time, d_x_row, scratch):
+    """Gather a share of the rows of x, and compute the same rows of its gradient."""
+    batch = sequences.order.size
+    r0, r1 = rows * part // parts, rows * (part + 1) // parts
+    if x_rows.size:
+        for row in range(r0, r1):
+            at = (back.place[row] // batch * sequences.time
+                  + back.place[row] % batch * sequences.row)
+            copy_row(x_rows, row * x_pitch, sequences.x, at, input_size)
+    if d_x.size and r0 < r1:
+        n = lanes(scratch)
+        pitch = (input_size + n - 1) // n * n
+        own = scratch.size // parts * part
+        product(r1 - r0, input_size, k, TERMS, back.d_a_x, r0 * back.a_pitch, back.a_pitch, 1,
+                w_ih, 0, WIDEST * n * k, 0, WIDEST, back.zeros, 0, 0, scratch, own, pitch)
+        for row in range(r0, r1):
+            at = back.place[row] // batch * d_x_time + back.place[row] % batch * d_x_row
+            copy_row(d_x, at, scratch, own + (row - r0) * pitch, input_size)
 
 
 @jit
-def backward_products(
-    rows,              # real steps in this piece
-    place, batch,
-    x, index, x_time, x_row,       # the input, as in input_part
-    d_a_x, d_a_h,      # (rows, pitch)
-    h_rows,            # (rows, pitch)
-    m0, m1,            # this part: rows m0..m1 of the blocked weights, ...
-    d_w_ih,            # (GHp, pitch) added to; for one-hot input its transpose, (I, GHp)
-    d_w_hh,            # (GHp, pitch) added to
-    d_b_ih, d_b_hh,    # (GHp,)       added to
-    x_rows,            # scratch (rows, pitch) of this part
-    r0, r1,            # ... and rows r0..r1 of the input's gradient
-    w_ih, input_size,  # packed (GHp, I), or empty: no gradient of the input
-    zeros,
-    d_x_rows,          # scratch (rows, Ip) of this part
-    d_x, d_x_time, d_x_row,        # flat, written
-    emitted_size,
-):
-    """The four products of BPTT over all rows of a piece, for one part of their results.
+def _outer(rows, m0, m1, a, a_pitch, b, b_at, b_pitch, columns, c):
+    """Add rows m0..m1 of aᵀ b, the sum over `rows` rows, to c (.., columns)."""
+    product(m1 - m0, columns, rows, terms_over_time(rows), a, m0, 1, a_pitch,
+            b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
+            c, m0 * columns, columns, c, m0 * columns, columns)
 
-    A part computes whole sums, in the order of the rows: the result does not depend on how
-    the work is shared.
-    """
-    n = lanes(d_a_h)
-    pitch, h_pitch, x_pitch, x_p = (
-        d_a_h.shape[1], h_rows.shape[1], x_rows.shape[1], d_x_rows.shape[1])
-    k, ih_pitch, hh_pitch = d_w_hh.shape[0], d_w_ih.shape[1], d_w_hh.shape[1]
-    d_a_x, d_a_h, h_rows, x_rows = flat(d_a_x), flat(d_a_h), flat(h_rows), flat(x_rows)
-    d_w_ih, d_w_hh, d_x_rows = flat(d_w_ih), flat(d_w_hh), flat(d_x_rows)
-    terms = terms_over_time(rows)
-    if x.size:
-        for row in range(rows):
-            at = place[row] // batch * x_time + place[row] % batch * x_row
-            copy_row(x_rows, row * x_pitch, x, at, input_size)
-        product(m1 - m0, input_size, rows, terms, d_a_x, m0, 1, pitch,
-                x_rows, 0, WIDEST * n, x_pitch, WIDEST,
-                d_w_ih, m0 * ih_pitch, ih_pitch,
-                d_w_ih, m0 * ih_pitch, ih_pitch)
+
+@jit
+def _add_bias(rows, m0, m1, d_a, pitch, d_b):
+    """Add the sums of columns m0..m1, if the bias exists."""
+    n = lanes(d_a)
+    if d_b.size:
+        for m in range(m0, m1, n):
+            there = min(n, m1 - m)
+            total = add_column(load_part(d_b, m, there), n, d_a, m, pitch, rows)
+            store_part(d_b, m, total, there)
+
+
+@jit
+def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_size, hidden_size,
+                k, hidden_p, x_rows, x_pitch, sums):
+    """Add the rows of a piece to a share of the rows of each weight's gradient."""
+    n, batch = lanes(x_rows), sequences.order.size
+    vectors = (k + n - 1) // n
+    m0, m1 = vectors * part // parts * n, min(k, vectors * (part + 1) // parts * n)
+    _outer(rows, m0, m1, back.d_a_h, back.a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
+           sums.w_hh)
+    if sequences.x.size:
+        _outer(rows, m0, m1, back.d_a_x, back.a_pitch, x_rows, 0, x_pitch, input_size, sums.w_ih)
     else:
         for row in range(rows):
-            code = index[place[row] // batch * x_time + place[row] % batch * x_row]
-            for m in range(m0, m1, n):
-                at = code * ih_pitch + m
-                store(d_w_ih, at, load(d_w_ih, at) + load(d_a_x, row * pitch + m))
-    product(m1 - m0, emitted_size, rows, terms, d_a_h, m0, 1, pitch,
-            h_rows, 0, WIDEST * n, h_pitch, WIDEST,
-            d_w_hh, m0 * hh_pitch, hh_pitch,
-            d_w_hh, m0 * hh_pitch, hh_pitch)
-    for m in range(m0, m1, n):
-        add_column(d_b_ih, m, d_a_x, m, pitch, rows)
-        add_column(d_b_hh, m, d_a_h, m, pitch, rows)
-    if w_ih.size and r0 < r1:
-        product(r1 - r0, input_size, k, TERMS, d_a_x, r0 * pitch, pitch, 1,
-                w_ih, 0, WIDEST * n * k, 0, WIDEST, zeros, 0, 0, d_x_rows, 0, x_p)
-        for row in range(r0, r1):
-            at = place[row] // batch * d_x_time + place[row] % batch * d_x_row
-            copy_row(d_x, at, d_x_rows, (row - r0) * x_p, input_size)
+            code = sequences.index[back.place[row] // batch * sequences.time
+                                   + back.place[row] % batch * sequences.row]
+            if sums.table.size:
+                for m in range(m0, m1, n):
+                    at = code * back.a_pitch + m
+                    total = load(sums.table, at) + load(back.d_a_x, row * back.a_pitch + m)
+                    store(sums.table, at, total)
+            else:
+                for m in range(m0, m1):
+                    at = m * input_size + code
+                    sums.w_ih[at] = sums.w_ih[at] + back.d_a_x[row * back.a_pitch + m]
+    _add_bias(rows, m0, m1, back.d_a_x, back.a_pitch, sums.b_ih)
+    _add_bias(rows, m0, m1, back.d_a_h, back.a_pitch, sums.b_hh)
+    if sums.w_hr.size:
+        e0, e1 = emitted_size * part // parts, emitted_size * (part + 1) // parts
+        _outer(rows, e0, e1, back.d_h_rows, back.d_h_pitch, back.unprojected, row0 * hidden_p,
+               hidden_p, hidden_size, sums.w_hr)
 
 
 @jit
-def projection_product(
-    rows, h_size, m_size,
-    d_h_rows,          # (rows, pitch) gradient at the projected h
-    unprojected, at,   # (rows, Hp) from element `at` on
-    d_w_hr,            # (E, pitch) added to
-):
-    """d_W_hr += d_hᵀ m, m the state before the projection."""
-    pitch = d_w_hr.shape[1]
-    product(h_size, m_size, rows, terms_over_time(rows), flat(d_h_rows), 0, 1, d_h_rows.shape[1],
-            flat(unprojected), at, WIDEST * lanes(d_w_hr), unprojected.shape[1], WIDEST,
-            flat(d_w_hr), 0, pitch, flat(d_w_hr), 0, pitch)
+def untable(part, parts, sums, input_size, k, pitch):
+    """Give a share of the rows of W_ih's gradient what was added up by class."""
+    for m in range(k * part // parts, k * (part + 1) // parts):
+        for code in range(input_size):
+            sums.w_ih[m * input_size + code] = sums.table[code * pitch + m]

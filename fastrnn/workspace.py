@@ -4,6 +4,7 @@ Nothing is computed here. All memory a kernel writes comes from `memory`, so the
 NaN there and see whatever is read before it is written.
 """
 
+import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -13,10 +14,15 @@ import numpy as np
 from fastrnn.kernels.simd import bytes_of_register
 
 _LINE = 64  # bytes of a cache line
+_SMALL = 1 << 14  # elements of memory that need not begin on one
 _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must stay in L2
+_SHARED_OPERATIONS = 1e6  # of a call: below, waking a thread costs more than it saves
+_MARCH_OPERATIONS = 4e5  # of a step: below, waiting for each other does
+_CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
 _PIECE_BYTES = 1 << 21  # pre-activation gradients between two weight products
 _PIECE_ROWS = (256, 4096)
 _PIECE_OPERATIONS = 4e9  # between two looks at Ctrl-C: a tenth of a second, at worst one second
+_LEAST_OPERATIONS = 2e4  # that one step of one row costs at least, however small it is
 
 
 def lanes(dtype: np.dtype) -> int:
@@ -58,6 +64,11 @@ def empty(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return arrays
 
 
+def scratch(dtype: np.dtype, size: int) -> np.ndarray:
+    """Return one such array; a small one begins anywhere, which is quicker."""
+    return np.empty(size, dtype) if size < _SMALL else empty(dtype, (size,))[0]
+
+
 def zeros(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Return such arrays full of zeros."""
     arrays = empty(dtype, *shapes)
@@ -67,9 +78,9 @@ def zeros(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 
 class Rows(NamedTuple):
-    """A (T, B, F) array as kernels see it: row (t, b) begins at flat[at + t * time + b * row]."""
+    """A (T, B, F) array as kernels see it: row (t, b) begins at element at + t * time + b * row."""
 
-    flat: np.ndarray
+    array: np.ndarray  # C-contiguous, 3-D, or for indices 2-D
     at: int
     time: int
     row: int
@@ -83,12 +94,12 @@ def rows_of(array: np.ndarray) -> Rows:
     """
     time, batch = array.shape[:2]
     width = array.shape[2] if array.ndim == 3 else 1
+    if array.flags.carray:
+        return Rows(array, 0, batch * width, width)
     batch_first = array.swapaxes(0, 1)
-    if array.flags.c_contiguous and array.flags.writeable:
-        return Rows(array.reshape(-1), 0, batch * width, width)
-    if batch_first.flags.c_contiguous and array.flags.writeable:
-        return Rows(batch_first.reshape(-1), 0, width, time * width)
-    return Rows(np.array(array, order="C").reshape(-1), 0, batch * width, width)
+    if batch_first.flags.carray:
+        return Rows(batch_first, 0, width, time * width)
+    return Rows(np.array(array, order="C"), 0, batch * width, width)
 
 
 class Batch(NamedTuple):
@@ -115,34 +126,191 @@ class Batch(NamedTuple):
         return [(a, b) for a, b in itertools.pairwise(bounds) if a < b]
 
 
+@functools.lru_cache(maxsize=64)
+def _equal_batch(time: int, batch: int) -> "Batch":
+    order, lengths = np.arange(batch), np.full(batch, time)
+    return Batch(order, lengths, time if batch else 0, time * batch)
+
+
 def sort_by_length(time: int, batch: int, lengths: np.ndarray | None) -> Batch:
     """Return the batch of sequences with these lengths, all `time` long if there are none."""
     if lengths is None:
-        return Batch(np.arange(batch), np.full(batch, time), time if batch else 0, time * batch)
+        return _equal_batch(time, batch)
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
     return Batch(order, ordered, int(ordered[0]) if batch else 0, int(ordered.sum()))
 
 
-def input_steps(rows_per_step: int, row_bytes: int) -> int:
-    """Return for how many steps the input part is computed ahead: at least 24 rows, for speed."""
-    return max(1, max(24, _INPUT_BYTES // row_bytes) // rows_per_step)
+class Plan(NamedTuple):
+    """How a forward pass is run: all that is decided before it, and where its memory lies."""
+
+    threads: int  # that may help
+    thin: bool  # weights are read as they lie
+    gather: bool  # columns of w_ih are picked as they lie
+    chunks: int  # of hidden units that march; 0: slices of the batch
+    chunk: int  # steps for which the input part is computed ahead
+    cuts: np.ndarray  # slice p of the batch is cuts[p]..cuts[p + 1]
+    offsets: np.ndarray  # of the regions of the work space, in elements (recurrence.py)
+    size: int  # of the work space
+    stride: int  # steps between two looks at Ctrl-C
 
 
-def piece_steps(batch: int, row_bytes: int) -> int:
-    """Return how many steps of BPTT lie between two weight products.
+@functools.lru_cache(maxsize=256)
+def plan_equal(sizes, gates, states, width, tallest, steps, batch, one_hot, threads) -> Plan:
+    """Return the plan for sequences of one length."""
+    return _plan(sizes, gates, states, width, tallest, steps, batch, one_hot, threads, None)
 
-    It must not depend on the number of threads: it decides the order of summation.
-    """
+
+def plan_forward(sizes, cell, tallest, batch: "Batch", one_hot: bool, threads: int) -> Plan:
+    """Return the plan for a batch."""
+    count = len(batch.lengths)
+    known = (sizes, len(cell.gates), len(cell.states), cell.width, tallest, batch.steps, count,
+             one_hot, threads)  # fmt: skip
+    if batch.rows == batch.steps * count:
+        return plan_equal(*known)
+    return _plan(*known, batch)
+
+
+def plan_stream(sizes, cell, tallest, batch: int, threads: int) -> Plan:
+    """Return the plan for one step after another, without end, of packed weights."""
+    if 2 * sizes.columns * (sizes.emitted + sizes.input) * batch < _SHARED_OPERATIONS:
+        threads = 1
+    return _plan(sizes, len(cell.gates), len(cell.states), cell.width, tallest, 1 << 40, batch,
+                 False, threads, None)._replace(chunk=1)  # fmt: skip
+
+
+def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, batch) -> Plan:
+    rows = steps * count if batch is None else batch.rows
+    item, columns = sizes.dtype.itemsize, sizes.columns
+    per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
+    thin = steps <= 8 and rows <= max(8, min(32, sizes.input // 8, sizes.emitted // 8))
+    gather = one_hot and (thin or sizes.input > 8 * rows)
+    if per_row * rows < _SHARED_OPERATIONS:
+        threads = 1
+    panels = -(-columns // (width * sizes.lanes))
+    march = threads > 1 and not sizes.projects and per_row * count >= _MARCH_OPERATIONS
+    chunks = _chunks(per_row * count, panels, threads) if march else 0
+    cuts = _cuts(1 if chunks else threads, count, batch)
+    if len(cuts) == 2 and not chunks:
+        threads = 1
+    slices = len(cuts) - 1
+    widest = int(np.max(np.diff(cuts)))
+    chunk = max(1, min(steps, max(24, _INPUT_BYTES // (columns * item)) // max(1, widest)))
+    most = chunk * widest
+    parts = threads if chunks else slices
+    offsets, size = _regions(sizes.dtype, [
+        0 if thin or gather else sizes.input * columns,
+        0 if thin else sizes.emitted * columns,
+        sizes.hidden * sizes.emitted_p if sizes.projects else 0,
+        columns,
+        columns,
+        max(sizes.emitted_p, sizes.hidden_p),
+        2 * states * count * pitch(sizes.hidden, sizes.dtype),
+        count * sizes.emitted_p if sizes.projects else 0,
+        0 if one_hot or count == 1 else parts * most * pitch(sizes.input, sizes.dtype),
+        slices * most * columns,
+        parts * (max(tallest, widest) if thin else tallest) * width * sizes.lanes,
+    ])  # fmt: skip
+    stride = max(1, int(_PIECE_OPERATIONS / (max(per_row, _LEAST_OPERATIONS) * max(1, count))))
+    return Plan(threads, thin, gather, chunks, chunk, cuts, offsets, size, stride)
+
+
+class BackPlan(NamedTuple):
+    """How a backward pass is run, like Plan."""
+
+    threads: int
+    chunks: int
+    cuts: np.ndarray
+    parts: int  # in which the products over many steps are shared
+    piece: int  # steps between two such products
+    most: int  # rows of a piece
+    offsets: np.ndarray  # of the regions of the work space (bptt.py)
+    size: int
+    stride: int
+
+
+@functools.lru_cache(maxsize=256)
+def back_plan_equal(sizes, gates, states, shared, steps, batch, one_hot, wanted, threads):
+    """Return the plan of BPTT for sequences of one length."""
+    return _back_plan(sizes, gates, states, shared, steps, batch, one_hot, wanted, threads, None)
+
+
+def plan_backward(
+    sizes, cell, batch: "Batch", one_hot: bool, wanted: bool, threads: int
+) -> BackPlan:
+    """Return the plan of BPTT for a batch; `wanted`: the gradient at the input is."""
+    count = len(batch.lengths)
+    known = (sizes, len(cell.gates), len(cell.states), cell.shared, batch.steps, count, one_hot,
+             wanted, threads)  # fmt: skip
+    if batch.rows == batch.steps * count:
+        return back_plan_equal(*known)
+    return _back_plan(*known, batch)
+
+
+def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, threads, batch):
+    rows = steps * count if batch is None else batch.rows
+    dtype, item = sizes.dtype, sizes.dtype.itemsize
+    k = gates * sizes.hidden
+    per_row = 2 * k * sizes.emitted
+    if 3 * per_row * rows < _SHARED_OPERATIONS:
+        threads = 1
+    a_pitch = pitch(k, dtype)
+    # It must not depend on the number of threads: it decides the order of summation.
     least, most = _PIECE_ROWS
-    return max(1, min(most, max(least, _PIECE_BYTES // row_bytes)) // batch)
+    piece = min(most, max(least, _PIECE_BYTES // (a_pitch * item))) // max(1, count)
+    piece = max(1, min(steps, piece))
+    most = piece * count
+    panels = -(-sizes.hidden_p // (4 * sizes.lanes))
+    march = threads > 1 and not sizes.projects and per_row * count >= _MARCH_OPERATIONS
+    chunks = _chunks(per_row * count, panels, threads) if march else 0
+    cuts = _cuts(1 if chunks else threads, count, batch)
+    h_pitch = pitch(max(sizes.emitted, sizes.hidden), dtype)
+    input_p = padded(sizes.input, dtype)
+    table = one_hot and sizes.input <= 8 * rows
+    line = _LINE // item
+    row = -(-most * a_pitch // line) * line // most  # of d_a: its region is whole cache lines
+    offsets, size = _regions(dtype, [
+        k * sizes.emitted_p,
+        sizes.emitted * sizes.hidden_p if sizes.projects else 0,
+        k * input_p if wanted else 0,
+        max(sizes.emitted_p, sizes.hidden_p, input_p),
+        states * count * sizes.hidden_p,
+        count * sizes.emitted_p,
+        most * a_pitch,
+        0 if shared else most * a_pitch,
+        most * h_pitch,
+        most * pitch(sizes.emitted, dtype) if sizes.projects else 0,
+        0 if one_hot else most * pitch(sizes.input, dtype),
+        (most + threads) * input_p if wanted else 0,
+        sizes.input * row if table else 0,
+    ])  # fmt: skip
+    stride = piece * max(1, int(_PIECE_OPERATIONS / (3 * max(per_row, _LEAST_OPERATIONS) * most)))
+    return BackPlan(threads, chunks, cuts, threads, piece, most, offsets, size, stride)
 
 
-def interruptible_steps(operations_per_step: float) -> int:
-    """Return how many steps may pass before Python looks for Ctrl-C."""
-    return max(1, int(_PIECE_OPERATIONS / max(1.0, operations_per_step)))
+def _chunks(operations: float, panels: int, threads: int) -> int:
+    """Return in how many chunks of hidden units to march; 0: too few to share."""
+    wanted = max(threads, min(4 * threads, int(operations / _CHUNK_OPERATIONS)))
+    chunks = min(wanted, panels, 64)
+    return chunks if chunks > 1 else 0
+
+
+def _cuts(parts, count, batch):
+    """Return where to cut the batch into at most so many slices of about the same work."""
+    if batch is None:
+        parts = max(1, min(parts, count))
+        return np.arange(parts + 1) * count // parts
+    return np.array([0] + [j1 for _, j1 in batch.slices(parts)])
+
+
+def _regions(dtype, sizes):
+    """Return where regions of these sizes begin, each on a cache line, and where they end."""
+    line = _LINE // dtype.itemsize
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum([-(-size // line) * line for size in sizes], out=offsets[1:])
+    return offsets, int(offsets[-1])
 
 
 def parts(operations: float, threads: int) -> int:
     """Return among how many threads this much work is worth sharing."""
-    return max(1, min(threads, int(operations // 2e6)))
+    return threads if operations >= _SHARED_OPERATIONS else 1

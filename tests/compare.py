@@ -44,3 +44,13 @@ def assert_close(got, expected, *, atol, rtol=0.0, name="array"):
         f"by more than {tolerance:.3g}\nworst at {tuple(map(int, worst))}: got {got[worst]!r}, "
         f"expected {expected[worst]!r}, error {error[worst]:.3g}"
     )
+
+
+def few_ulp(array) -> float:
+    """Return 12 units in the last place of the largest entry.
+
+    As far as a row alone, or a stream, may be from the same row in a batch, where a short
+    sequence of few rows is computed from weights that are not packed (workspace.Plan.thin).
+    """
+    array = np.asarray(array)
+    return float(12 * np.spacing(np.abs(array).max(initial=0).astype(array.dtype)))

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from fastrnn._jit import jit
+from fastrnn._jit import kernel
 
 
 def compiled(function):
@@ -12,4 +12,4 @@ def compiled(function):
     The cache on disk is that of one version of the package and does not know the tests.
     """
     source = Path(function.__code__.co_filename).read_bytes()
-    return jit(function, name=f"{function.__name__}_{hashlib.sha256(source).hexdigest()[:12]}")
+    return kernel(function, name=f"{function.__name__}_{hashlib.sha256(source).hexdigest()[:12]}")

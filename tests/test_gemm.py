@@ -3,15 +3,42 @@
 import numpy as np
 import pytest
 from compare import assert_close
+from compiled import compiled
 from configurations import around
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn import workspace
 from fastrnn.kernels import gemm
+from fastrnn.kernels.gemm import block_bias, pack_gates, pack_rows, terms_over_time
+from fastrnn.kernels.simd import flat
 from fastrnn.kernels.tile import WIDEST
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+
+
+@compiled
+def product(rows, columns, k, terms, a, a_at, a_row, a_step, b, b_at, b_panel, b_step, width,
+            d, d_at, d_row, c, c_at, c_row):  # fmt: skip
+    gemm.product(rows, columns, k, terms, flat(a), a_at, a_row, a_step, flat(b), b_at, b_panel,
+                 b_step, width, flat(d), d_at, d_row, flat(c), c_at, c_row)  # fmt: skip
+
+
+@compiled
+def pack(weight, gates, width, parts, by_gates, as_it_is):
+    for part in range(parts):
+        pack_gates(weight, gates, width, flat(by_gates), part, parts)
+        pack_rows(weight, flat(as_it_is), part, parts)
+
+
+@compiled
+def block(bias, gates, blocked):
+    block_bias(flat(bias), gates, flat(blocked))
+
+
+@compiled
+def terms_of(rows, out):
+    out[0] = terms_over_time(rows)
 
 
 def blocked(weight, gates, n):
@@ -43,26 +70,20 @@ def test_packing_is_its_definition(gates, k, dtype):
     for hidden in (*around(n), 4 * n + 3):
         weight = rng.normal(size=(gates * hidden, k)).astype(dtype)
         rows = blocked(weight, gates, n)
+        wide = np.zeros((len(weight), -(-k // n) * n), dtype)
+        wide[:, :k] = weight
         for width in {gates, WIDEST // gates * gates or gates}:
-            packed = poisoned(rows.size, dtype)
-            gemm.pack_gates(weight, gates, width, packed)
-            assert_close(packed, in_panels(rows.T, width * n), atol=0, name="pack_gates")
-        columns = -(-k // n) * n
-        wide = np.zeros((len(rows), columns), dtype)
-        wide[:, :k] = rows
-        packed = poisoned(wide.size, dtype)
-        gemm.pack_gates_transposed(weight, gates, packed)
-        assert_close(packed, in_panels(wide, WIDEST * n), atol=0, name="pack_gates_transposed")
+            for parts in (1, 2, 5):  # more than there are panels
+                by_gates, as_it_is = poisoned(rows.size, dtype), poisoned(wide.size, dtype)
+                pack(weight, gates, width, parts, by_gates, as_it_is)
+                assert_close(by_gates, in_panels(rows.T, width * n), atol=0, name="pack_gates")
+                assert_close(as_it_is, in_panels(wide, WIDEST * n), atol=0, name="pack_rows")
         bias = poisoned(len(rows), dtype)
-        gemm.block_bias(weight[:, 0].copy(), gates, bias)
+        block(weight[:, 0].copy(), gates, bias)
         assert_close(bias, rows[:, 0], atol=0, name="block_bias")
-        # And back: the gradient of a weight, whose rows are as far apart as the workspace says.
-        pitch = workspace.pitch(k, np.dtype(dtype))
-        apart = poisoned((len(rows), pitch), dtype)
-        apart[:, :k] = rows
-        back = poisoned(weight.shape, dtype)
-        gemm.unblock_rows(apart.ravel(), pitch, gates, back)
-        assert_close(back, weight, atol=0, name="unblock_rows")
+        bias = poisoned(len(rows), dtype)
+        block(np.empty(0, dtype), gates, bias)  # there is none
+        assert not bias.any()
 
 
 @both
@@ -91,10 +112,17 @@ def test_product_equals_numpy(dtype, data):
     a_flat = poisoned((rows, k + 3), dtype)
     a_flat[:, :k] = a
     c = poisoned((rows, columns + 2), dtype)
-    gemm.product(rows, columns, k, terms,
-                 a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
-                 d.ravel(), 0, 0 if repeated else columns,
-                 c.reshape(-1), 0, columns + 2)  # fmt: skip
+    product(rows, columns, k, terms,
+            a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
+            d.ravel(), 0, 0 if repeated else columns,
+            c.reshape(-1), 0, columns + 2)  # fmt: skip
     exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
     assert_close(c[:, :columns], exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
     assert np.isnan(c[:, columns:]).all()
+
+
+def test_sums_over_time_are_cut_by_their_length_alone():
+    out = np.zeros(1)
+    for rows, terms in ((0, 16), (1, 16), (255, 16), (256, 64), (10**6, 64)):
+        terms_of(rows, out)
+        assert out[0] == terms

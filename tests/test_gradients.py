@@ -12,7 +12,7 @@ import pytest
 from compare import assert_close
 from configurations import bare, every_cell, members
 
-from fastrnn import recurrence
+from fastrnn import bptt
 from fastrnn._jit import jit
 from fastrnn.cells import gru, lstm, rnn
 from fastrnn.functional import _Call
@@ -248,7 +248,7 @@ def test_an_error_in_a_compiled_cell_is_found(cell, step):
     # The cache of kernels does not know this file: its digest is in their names.
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     name = f"broken_{step.__name__}_{digest}"
-    backward = recurrence.bind_backward(
+    backward = bptt.bind_backward(
         name, jit(step, name=f"{name}_step"), len(cell.gates), len(cell.states), len(cell.saved)
     )
     this = Problem(cell._replace(backward=backward))

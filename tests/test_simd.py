@@ -13,15 +13,18 @@ from fastrnn.kernels.simd import (
     at_most,
     copysign,
     fma,
+    flat,
     is_double,
-    keep_lanes,
     lanes,
     load,
     load_many,
     load_part,
+    part_of,
     store,
     store_many,
+    store_many_parts,
     store_part,
+    transpose_square,
     where_not_positive,
     zero_like,
 )
@@ -126,14 +129,16 @@ def test_parts_of_a_vector_touch_nothing_else(dtype):
 
 @compiled
 def move_many(source, at, stride, count, out, out_stride):
-    store_many(out, 0, out_stride, keep_lanes(load_many(source, at, stride, 3), count))
+    if count == lanes(out):
+        store_many(out, 0, out_stride, load_many(source, at, stride, 3))
+    else:
+        store_many_parts(out, 0, out_stride, load_many(source, at, stride, 3), count)
 
 
 @both
 def test_several_vectors_at_strides(dtype):
     n = width(dtype)
     source = np.arange(1, 12 * n + 1, dtype=dtype)
-    source[n:] *= 1
     for stride in (0, 1, n, 2 * n + 3):
         for count in (0, 1, n - 1, n):
             out = np.full(9 * n, -1, dtype)
@@ -141,18 +146,42 @@ def test_several_vectors_at_strides(dtype):
             for i in range(3):
                 want = source[2 + i * stride :][:n]
                 got = out[2 * n * i :][:n]
-                assert_close(got, np.where(np.arange(n) < count, want, 0), atol=0)
+                assert_close(got, np.where(np.arange(n) < count, want, -1), atol=0)
             assert (out[n : 2 * n] == -1).all()
 
 
+@compiled
+def through_memory(x, at, size, out):
+    whole, some = flat(x), part_of(flat(x), at, size)
+    out[0], out[1], out[2] = whole.size, some.size, some[0]
+    some[size - 1] = 7
+    store_part(some, 0, load_part(whole, 0, 1) + 1, 1)
+
+
 @both
-def test_nan_in_lanes_that_are_not_kept_is_gone(dtype):
+def test_memory_is_an_array_counted_flat(dtype):
+    x, out = np.arange(24, dtype=dtype).reshape(2, 3, 4), np.zeros(3, dtype)
+    through_memory(x, 5, 10, out)
+    assert out.tolist() == [24, 10, 5]
+    expected = np.arange(24)
+    expected[5], expected[14] = 1, 7
+    assert_close(x.ravel(), expected.astype(dtype), atol=0)
+
+
+@compiled
+def transposed(to, to_at, to_row, source, at, row):
+    transpose_square(flat(to), to_at, to_row, flat(source), at, row)
+
+
+@both
+def test_a_square_is_transposed(dtype):
     n = width(dtype)
-    source, out = np.full(3 * n, np.nan, dtype), np.ones(5 * n, dtype)
-    source[0] = 1
-    move_many(source, 0, n, 1, out, n)
-    assert out[0] == 1
-    assert not out[1:n].any()
+    source = np.arange((n + 1) * (n + 3), dtype=dtype).reshape(n + 1, n + 3)
+    to = np.full((n + 1, n + 2), -1, dtype)
+    transposed(to, 1, n + 2, source, 2, n + 3)
+    expected = np.full_like(to, -1)
+    expected[:n, 1 : n + 1] = source[:n, 2 : n + 2].T
+    assert_close(to, expected, atol=0)
 
 
 def test_what_the_cpu_has():

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compare import assert_close
+from compare import assert_close, few_ulp
 from configurations import (
     Configuration,
     around,
@@ -139,18 +139,20 @@ def test_cells_in_a_loop_are_the_layer(cell):
 @every_cell
 @pytest.mark.parametrize("batch", [1, 4])
 def test_nbytes_of_a_cell(cell, batch):
-    """Per row: what the cell saves, h before and after it, and two integers of the batch."""
+    """Per row: what the cell saves, and two integers of the batch."""
     step = cell_of(cell, 3, LANES)
     _, pullback = step.vjp(np.ones((batch, 3)))
-    assert pullback.nbytes == batch * ((len(cell.saved) + 2) * LANES * 8 + 16)
+    assert pullback.nbytes == batch * (len(cell.saved) * LANES * 8 + 16)
 
 
 @every_cell
-@settings(max_examples=30)
+@settings(max_examples=40)
 @given(data=st.data())
-def test_a_stream_is_its_layer_bit_for_bit(cell, data):
+def test_a_stream_is_its_layer(cell, data):
+    """Bit for bit; but where a layer has so few steps that it packs no weights, to a few ulp."""
     drawn = data.draw(configurations(cell, np.float64))
-    drawn = replace(drawn, bidirectional=False, lengths=None, batched=True, B=max(drawn.B, 1))
+    drawn = replace(drawn, bidirectional=False, lengths=None, batched=True, B=max(drawn.B, 1),
+                    T=data.draw(st.sampled_from([9, 14, drawn.T]), "steps"))  # fmt: skip
     layer, values = drawn.layer(np.float64), drawn.values(np.float64)
     x = values["x"].swapaxes(0, 1) if drawn.batch_first else values["x"]
     output, _ = layer(values["x"])
@@ -158,7 +160,8 @@ def test_a_stream_is_its_layer_bit_for_bit(cell, data):
     stream = layer.stream(batch_size=drawn.B)
     for _ in range(2):
         for t in range(drawn.T):
-            assert_close(stream(x[t]), output[t], atol=0, name=f"step {t}")
+            tolerance = 0 if drawn.T > 8 else few_ulp(output)
+            assert_close(stream(x[t]), output[t], atol=tolerance, name=f"step {t}")
         stream.reset()
 
 
@@ -166,7 +169,7 @@ def test_a_stream_is_its_layer_bit_for_bit(cell, data):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 def test_a_stream_of_one_takes_rows_without_a_batch(cell, dtype):
     layer = Configuration(cell, num_layers=2, H=9).layer(dtype)
-    indices = np.array([3, 0, 1])
+    indices = np.array([3, 0, 1] * 3)
     expected = layer(indices)[0]
     assert expected.dtype == dtype
     forms = {
@@ -176,7 +179,7 @@ def test_a_stream_of_one_takes_rows_without_a_batch(cell, dtype):
     }  # fmt: skip
     for name, x in forms.items():
         stream = layer.stream()
-        for t in range(3):
+        for t in range(9):
             y = stream(x[t])
             assert y.shape == ((1, 9) if name in ("(1, I)", "(1,)") else (9,))
             assert_close(y.reshape(9), expected[t], atol=0, name=name)

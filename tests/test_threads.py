@@ -1,183 +1,165 @@
-"""The pool: that all work is done once, that errors and Ctrl-C come out, and that nothing hangs.
+"""The pool of threads: when workers are made, when they wake and sleep, and what a fork leaves.
 
-Kernels here are plain functions; what fork and threads do to a layer is test_layers_shared.py's.
+How they share a job is test_team.py's; what users' threads and processes do to a layer,
+test_layers_shared.py's and test_conditions.py's.
 """
 
 import os
-import signal
-import subprocess
-import sys
+import queue
 import threading
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from processes import python
 
 import fastrnn
-from fastrnn.kernels import threads
+from fastrnn.kernels import team
+from fastrnn.kernels import threads as module
+
+# Where a call shares its work, and where it marches.
+LAYER = {"input_size": 128, "hidden_size": 256}
+X = np.ones((10, 4, 128), np.float32)
 
 
-def test_every_call_is_run_once():
-    for count in (0, 1, 2, 7, 40):
-        done, lock = [], threading.Lock()
-
-        def kernel(i, done=done, lock=lock):
-            with lock:
-                done.append(i)
-
-        if count:
-            threads.run(kernel, [(i,) for i in range(count)])
-        assert sorted(done) == list(range(count))
+@pytest.fixture
+def pool(monkeypatch):
+    """A pool of its own in place of the package's, whose workers may have been made before."""
+    fresh = module._Pool(1)
+    monkeypatch.setattr(module, "_pool", fresh)
+    return fresh
 
 
-def test_calls_run_side_by_side():
-    meeting = threading.Barrier(4, timeout=30)
-    threads.run(lambda i: meeting.wait(), [(i,) for i in range(4)])  # else the barrier breaks
+def asleep(pool, seconds=10.0):
+    """Wait until nobody serves."""
+    end = time.monotonic() + seconds
+    while pool.words[team.SERVING] or pool._calls.qsize():
+        assert time.monotonic() < end, "workers do not go to sleep"
+        time.sleep(0.001)
 
 
-def test_the_caller_takes_part():
-    names, meeting = [], threading.Barrier(3, timeout=30)
-
-    def kernel(i):
-        meeting.wait()
-        names.append(threading.current_thread())
-
-    threads.run(kernel, [(i,) for i in range(3)])
-    assert threading.current_thread() in names
-    assert all(t.daemon for t in names if t is not threading.current_thread())
-
-
-def test_an_error_comes_out_once_all_calls_are_settled():
-    running, finished = threading.Event(), []
-
-    def kernel(i):
-        if i == 0:
-            assert running.wait(30)
-            raise ZeroDivisionError(i)
-        running.set()
-        time.sleep(0.05)
-        finished.append(i)
-
-    with pytest.raises(ZeroDivisionError):
-        threads.run(kernel, [(0,), (1,)])
-    assert finished == [1]  # nobody uses the buffers any more
-    with pytest.raises(KeyError):
-        threads.run(lambda i: {}[i], [(i,) for i in range(5)])
-    with pytest.raises(KeyError):
-        threads.run(lambda i: {}[i], [(0,)])
-    done = []
-    threads.run(done.append, [(i,) for i in range(5)])  # the pool is as good as new
-    assert sorted(done) == list(range(5))
+def test_one_thread_wakes_and_makes_nobody(pool):
+    layer = fastrnn.LSTM(**LAYER, seed=0)
+    layer(X)
+    assert module.call(1) is pool.words
+    assert not pool._workers
+    module.set_num_threads(2)
+    fastrnn.LSTM(3, 5, seed=0)(X[..., :3].copy())  # too little to share
+    assert not pool._workers
+    layer(X)
+    assert len(pool._workers) == 1
 
 
-def test_calls_within_calls_and_from_many_threads():
-    def outer(i, results):
-        inner = []
-        threads.run(inner.append, [(10 * i + j,) for j in range(4)])
-        results.append(sorted(inner))
-
-    def one(_):
-        results = []
-        threads.run(outer, [(i, results) for i in range(4)])
-        return sorted(results)
-
-    expected = [[10 * i + j for j in range(4)] for i in range(4)]
-    with ThreadPoolExecutor(8) as pool:
-        for result in pool.map(one, range(40)):
-            assert result == expected
+def test_workers_are_made_when_needed_and_kept(pool):
+    for threads, workers in ((2, 1), (4, 3), (3, 3), (4, 3)):
+        words = module.call(threads)
+        assert words is pool.words
+        assert len(pool._workers) == workers
+        assert all(w.daemon and w.is_alive() for w in pool._workers)
+        assert [w.name for w in pool._workers] == [f"fastrnn-{i}" for i in range(workers)]
+    asleep(pool)
 
 
-def test_a_busy_pool_delays_nobody():
-    """What no worker has begun the caller does itself."""
-    free = threading.Event()
-    blocked = threading.Thread(
-        target=threads.run, args=(lambda i: free.wait(30), [(i,) for i in range(8)])
-    )
-    blocked.start()
-    try:
-        done = []
-        threads.run(done.append, [(i,) for i in range(8)])
-        assert sorted(done) == list(range(8))
-    finally:
-        free.set()
-        blocked.join(30)
+def test_words_are_on_cache_lines(pool):
+    for _ in range(20):
+        pool.forget_workers()
+        assert pool.words.ctypes.data % 64 == 0
+        assert pool.words.shape == (team.WORDS,)
+        assert np.delete(pool.words, team.YIELD).max() == 0
 
 
-def test_nothing_of_a_call_is_kept():
-    import gc
-    import weakref
+class _Deaf(queue.SimpleQueue):
+    """A queue nobody hears of: workers that the system does not run."""
 
-    class Buffer:
-        pass
+    def get(self):
+        threading.Event().wait()
 
-    buffer = Buffer()
-    gone = weakref.ref(buffer)
-    threads.run(lambda b, i: time.sleep(0.01), [(buffer, i) for i in range(4)])
-    del buffer
+
+def test_calls_that_nobody_hears_do_not_pile_up(pool):
+    """Else workers would look for jobs long after the last call, once for each."""
+    pool._calls = _Deaf()
     for _ in range(100):
-        gc.collect()
-        if gone() is None:
-            break
-        time.sleep(0.02)
-    assert gone() is None
+        module.call(4)
+    assert pool._calls.qsize() <= 3
+
+
+def test_who_serves_is_not_called_again(pool):
+    pool._calls = _Deaf()
+    pool.words[team.SERVING] = 2
+    module.call(4)
+    assert pool._calls.qsize() == 1
+    pool.words[team.SERVING] = 7
+    module.call(4)
+    assert pool._calls.qsize() == 1
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_nobody_spins_after_a_call(pool, count):
+    """Workers look for another job for 85 microseconds each, then use no CPU at all."""
+    module.set_num_threads(count)
+    layer = fastrnn.LSTM(**LAYER, seed=0)
+    for _ in range(300):
+        layer(X)
+    spent = []
+    for _ in range(5):
+        for _ in range(20):
+            layer(X)
+        begin = time.process_time()
+        time.sleep(0.1)
+        spent.append(time.process_time() - begin)
+        asleep(pool)
+    # Each may be called twice, and a busy machine counts what it does in between.
+    assert min(spent) < 2 * count * 1e-3
+    begin = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - begin < 5e-3
+
+
+def test_the_time_of_serving_is_what_it_should_be(pool):
+    module.call(2)
+    asleep(pool)
+    best = float("inf")
+    for _ in range(20):
+        begin = time.perf_counter()
+        team.serve(pool.words, pool._patience)
+        best = min(best, time.perf_counter() - begin)
+    assert 0.2 * module._SERVES < best < 3 * module._SERVES
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
+def test_the_callers_cpus_stay_its_own(pool):
+    before = os.sched_getaffinity(0)
+    module.set_num_threads(3)
+    fastrnn.LSTM(**LAYER, seed=0)(X)
+    assert os.sched_getaffinity(0) == before
+    for worker in pool._workers:
+        assert os.sched_getaffinity(worker.native_id) <= before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_makes_threads_of_its_own():
-    threads.run(lambda i: None, [(i,) for i in range(4)])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        done = []
-        threads.run(done.append, [(i,) for i in range(4)])
-        os._exit(0 if sorted(done) == [0, 1, 2, 3] else 1)
-    deadline = time.monotonic() + 30
-    while (waited := os.waitpid(child, os.WNOHANG))[0] == 0:
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.01)
-    assert os.waitstatus_to_exitcode(waited[1]) == 0
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
-def test_ctrl_c_leaves_no_call_running():
-    finished = []
-
-    def kernel(i):
-        time.sleep(0.4)  # for the caller: interrupted here
-        finished.append(i)
-
-    def others(i):
-        end = time.monotonic() + 0.6
-        while time.monotonic() < end:
-            pass
-        finished.append(i)
-
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    timer.start()
+    """Even if the fork comes while a kernel has the pool, which nobody in the child gives back."""
+    before = module._pool.words
+    module._pool.words[team.OWNED] = 1
     try:
-        with pytest.raises(KeyboardInterrupt):
-            threads.run(lambda i: kernel(i) if i == 0 else others(i), [(0,), (1,), (2,)])
-        begun = list(finished)
-        time.sleep(0.8)
-        assert finished == begun  # nothing went on after the interrupt came out
-        assert 0 not in finished
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            words = module._pool.words
+            fine = words is not before and not words[team.OWNED] and not module._pool._workers
+            module.call(3)
+            os._exit(0 if fine and len(module._pool._workers) == 2 else 1)
     finally:
-        signal.signal(signal.SIGINT, before)
-        timer.join()
+        before[team.OWNED] = 0
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert module._pool.words is before
 
 
 def environment(value):
     code = "import fastrnn; print(fastrnn.get_num_threads())"
-    env = os.environ | {"FASTRNN_NUM_THREADS": value}
-    env["PYTHONPATH"] = os.path.dirname(os.path.dirname(fastrnn.__file__))
-    command = [sys.executable, "-P", "-c", code]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return python(code, check=False, FASTRNN_NUM_THREADS=value)
 
 
 def test_the_environment_sets_the_number():
@@ -191,4 +173,8 @@ def test_the_environment_sets_the_number():
 
 def test_set_and_get(request):
     request.getfixturevalue("threads")(3)  # which undoes it
+    assert fastrnn.get_num_threads() == 3
+    for wrong, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="set_num_threads: n is"):
+            fastrnn.set_num_threads(wrong)
     assert fastrnn.get_num_threads() == 3

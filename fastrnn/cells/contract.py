@@ -6,7 +6,7 @@ The loops over time are in recurrence.py; a cell brings what happens at one step
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastrnn import recurrence
+from fastrnn import bptt, recurrence
 from fastrnn.kernels.tile import WIDEST
 
 
@@ -21,7 +21,8 @@ class Cell(NamedTuple):
     width: int  # vectors in a panel of packed weights: whole groups of gates
     equations: Callable  # (a_x, a_h, *states) -> states: one step in NumPy, the specification
     forward: Callable  # compiled: many steps (recurrence.bind_forward)
-    backward: Callable  # compiled: BPTT (recurrence.bind_backward)
+    stream: Callable  # compiled: one more step
+    backward: Callable  # compiled: BPTT (bptt.bind_backward)
 
 
 def bind(
@@ -53,6 +54,6 @@ def bind(
     width = max(1, WIDEST // len(gates)) * len(gates)
     return Cell(
         name, gates, states, saved, shared, width, equations,
-        recurrence.bind_forward(name, step, len(gates), len(states), len(saved), width),
-        recurrence.bind_backward(name, step_backward, len(gates), len(states), len(saved)),
+        *recurrence.bind_forward(name, step, len(gates), len(states), len(saved), width),
+        bptt.bind_backward(name, step_backward, len(gates), len(states), len(saved)),
     )  # fmt: skip

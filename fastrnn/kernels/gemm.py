@@ -13,8 +13,8 @@ Threads and time are elsewhere: every function works on the part of the result i
 """
 
 from fastrnn._jit import jit
-from fastrnn.kernels.rows import copy_row, flat, pad_row
-from fastrnn.kernels.simd import lanes, transpose_square
+from fastrnn.kernels.rows import fill, pad_row
+from fastrnn.kernels.simd import flat, lanes, transpose_square
 from fastrnn.kernels.tile import WIDEST, most_rows, tile
 
 _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
@@ -48,17 +48,29 @@ def product(
 
 
 @jit
+def terms_over_time(rows):
+    """Return the block of a sum over time: its rounding is seen, as it is long.
+
+    About as precise as adding step by step, which is what autograd does.
+    """
+    return 16 if rows < 256 else 64
+
+
+@jit
 def pack_gates(
     weight,   # (gates * H, k) C-contiguous
     gates, width,
     packed,   # written: (k, blocked columns) in panels of `width` vectors
+    part, parts,   # which share of the panels
 ):
     """Pack weightᵀ with blocked columns: for the pre-activations x weightᵀ and h weightᵀ."""
     n = lanes(packed)
     hidden, k = weight.shape[0] // gates, weight.shape[1]
     source = flat(weight)
     vectors = (hidden + n - 1) // n * gates
-    for vector in range(vectors):
+    panels = (vectors + width - 1) // width
+    first, behind = panels * part // parts * width, panels * (part + 1) // parts * width
+    for vector in range(first, min(behind, vectors)):
         panel, within = vector // width, vector % width
         pitch = min(width, vectors - panel * width) * n
         unit, gate = vector // gates * n, vector % gates
@@ -77,58 +89,43 @@ def pack_columns(
     whole = k // n * n if rows == n else 0
     for s in range(0, whole, n):
         transpose_square(packed, at + s * pitch, pitch, source, row + s, k)
+    zero = source[row] * 0  # of its type
     for s in range(whole, k):
         for lane in range(n):
-            packed[at + s * pitch + lane] = source[row + lane * k + s] if lane < rows else 0
+            packed[at + s * pitch + lane] = source[row + lane * k + s] if lane < rows else zero
 
 
 @jit
-def pack_gates_transposed(
-    weight,   # (gates * H, columns) C-contiguous
-    gates,
-    packed,   # written: (blocked columns, columns) in panels of WIDEST vectors
+def pack_rows(
+    weight,   # (k, columns) C-contiguous
+    packed,   # written: the same in panels of WIDEST vectors
+    part, parts,   # which share of the panels
 ):
-    """Pack weight with blocked rows: for the gradients d_a weight."""
+    """Pack a weight as it is: for the gradients d_a weight."""
     n = lanes(packed)
-    hidden, columns = weight.shape[0] // gates, weight.shape[1]
+    k, columns = weight.shape
     source = flat(weight)
-    k = (hidden + n - 1) // n * gates * n
-    for column in range(0, columns, WIDEST * n):
+    panels = (columns + WIDEST * n - 1) // (WIDEST * n)
+    for panel in range(panels * part // parts, panels * (part + 1) // parts):
+        column = panel * WIDEST * n
         count = min(WIDEST * n, columns - column)
         pitch = (count + n - 1) // n * n
         for s in range(k):
-            unit, gate = s // (gates * n) * n + s % n, s // n % gates
-            here = count if unit < hidden else 0
-            pad_row(packed, column * k + s * pitch,
-                    source, (gate * hidden + unit) * columns + column, here, pitch)
+            pad_row(packed, column * k + s * pitch, source, s * columns + column, count, pitch)
 
 
 @jit
 def block_bias(
-    bias,      # (gates * H,)
+    bias,      # (gates * H,); of size 0: zeros
     gates,
     blocked,   # written: (blocked columns,)
 ):
     """Reorder a bias as the columns of pack_gates."""
     n = lanes(blocked)
     hidden = bias.size // gates
+    if not hidden:
+        fill(blocked, 0, blocked.size, 0)
     for unit in range(0, hidden, n):
         for gate in range(gates):
             pad_row(blocked, unit * gates + gate * n,
                     bias, gate * hidden + unit, min(n, hidden - unit), n)
-
-
-@jit
-def unblock_rows(
-    blocked,   # (blocked columns, pitch): a gradient with blocked rows
-    pitch, gates,
-    weight,    # written: (gates * H, columns)
-):
-    """Put the rows of a weight's gradient back in torch's order."""
-    n = lanes(blocked)
-    hidden, columns = weight.shape[0] // gates, weight.shape[1]
-    target = flat(weight)
-    for gate in range(gates):
-        for unit in range(hidden):
-            at = ((unit // n * gates + gate) * n + unit % n) * pitch
-            copy_row(target, (gate * hidden + unit) * columns, blocked, at, columns)

@@ -8,12 +8,6 @@ from fastrnn.kernels.simd import lanes, load, load_part, store, store_part, zero
 
 
 @jit
-def flat(array):
-    """Return the array as one row: helpers that see one kind of array are compiled once."""
-    return array.reshape(array.size)
-
-
-@jit
 def copy_row(to, to_at, source, at, count):
     """Copy `count` elements."""
     n = lanes(to)
@@ -23,6 +17,13 @@ def copy_row(to, to_at, source, at, count):
     if whole < count:
         rest = load_part(source, at + whole, count - whole)
         store_part(to, to_at + whole, rest, count - whole)
+
+
+@jit
+def fill(to, at, count, value):
+    """Set `count` elements."""
+    for i in range(at, at + count):
+        to[i] = value
 
 
 @jit
@@ -47,18 +48,17 @@ def add_row(to, to_at, source, at, count):
 
 
 @jit
-def add_column(to, to_at, source, at, pitch, rows):
-    """Add the sum of a column, one vector wide, to a vector.
+def add_column(total, count, source, at, pitch, rows):
+    """Return a vector plus the sum of a column of `count` elements, at most one vector.
 
     Compensated: nothing else would even out the rounding of a long sum.
 
     Source: Kahan 1965, "Further remarks on reducing truncation errors".
     """
-    total = load(to, to_at)
     lost = zero_like(total)
     for row in range(rows):
-        term = load(source, at + row * pitch) - lost
+        term = load_part(source, at + row * pitch, count) - lost
         new = total + term
         lost = (new - total) - term
         total = new
-    store(to, to_at, total)
+    return total

@@ -3,9 +3,10 @@
 `Vec` has `+ - * /`, `fma` and a few functions; it is loaded from arrays and stored to them. With
 tile.py the only file that speaks LLVM. Mathematics, products and all that recurs are elsewhere.
 
-Memory is named by (array, index of an element): arrays are C-contiguous, of any number of
-dimensions, and counted flat. Nothing is checked, for speed, unless NUMBA_BOUNDSCHECK=1 is set
-when a kernel is compiled: then every access is, and one outside raises IndexError.
+Memory is named by (memory, index of an element). `flat(array)` makes a `Memory`, an address and
+a size, of a C-contiguous array, which must outlive it: kernels pass these around, as Numba's own
+arrays are ten times as much to compile. Nothing is checked, for speed, unless NUMBA_BOUNDSCHECK=1
+is set when a kernel is compiled: then every access is, and one outside raises IndexError.
 """
 
 import functools
@@ -17,7 +18,7 @@ from numba import config, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, register_model
+from numba.extending import intrinsic, make_attribute_wrapper, models, register_model
 
 INT = ir.IntType(64)
 _LANE = ir.IntType(32)
@@ -183,22 +184,6 @@ def power_of_two(builder, n):
 
 
 @intrinsic
-def keep_lanes(typingctx, values, count):
-    """Return a tuple of vectors with 0 in all lanes but the first `count`."""
-    if not isinstance(values, types.UniTuple):
-        return None
-
-    def codegen(context, builder, sig, args):
-        vector = values.dtype.llvm
-        mask, zero = first_lanes(builder, args[1], vector.count), ir.Constant(vector, None)
-        kept = [builder.select(mask, builder.extract_value(args[0], i), zero)
-                for i in range(len(values))]  # fmt: skip
-        return context.make_tuple(builder, values, kept)
-
-    return values(values, types.intp), codegen
-
-
-@intrinsic
 def is_double(typingctx, x):
     """Return whether the lanes of x are float64, as a constant the compiler can fold."""
 
@@ -221,19 +206,99 @@ def lanes(typingctx, array):
 # Memory.
 
 
-def address(context, builder, arrayty, array, index, extent):
+class Memory(types.Type):
+    """An address and how many elements lie there; `.size`, `[i]` and `[i] = value` work."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        super().__init__(name=f"Memory({dtype})")
+
+
+@register_model(Memory)
+class _MemoryModel(models.StructModel):
+    def __init__(self, dmm, fe_type):
+        members = [("data", types.CPointer(fe_type.dtype)), ("size", types.intp)]
+        super().__init__(dmm, fe_type, members)
+
+
+make_attribute_wrapper(Memory, "size", "size")
+
+
+def _memory(context, builder, kind, data, size):
+    struct = cgutils.create_struct_proxy(kind)(context, builder)
+    struct.data, struct.size = data, size
+    return struct._getvalue()
+
+
+def address(context, builder, kind, memory, index, extent):
     """Return the address of element `index`, of which `extent` elements on will be used."""
-    struct = context.make_array(arrayty)(context, builder, array)
+    if isinstance(kind, Memory):
+        struct = cgutils.create_struct_proxy(kind)(context, builder, memory)
+        size = struct.size
+    else:
+        struct = context.make_array(kind)(context, builder, memory)
+        size = struct.nitems
     if config.BOUNDSCHECK:
         outside = builder.or_(
             builder.icmp_signed("<", index, INT(0)),
-            builder.icmp_signed(">", builder.add(index, extent), struct.nitems),
+            builder.icmp_signed(">", builder.add(index, extent), size),
         )
         used = builder.icmp_signed(">", extent, INT(0))
         with builder.if_then(builder.and_(outside, used)):
             message = "a kernel left its array: please report this"
             context.call_conv.return_user_exc(builder, IndexError, (message,))
     return builder.gep(struct.data, [index])
+
+
+@intrinsic
+def flat(typingctx, array):
+    """Return the memory of a C-contiguous array."""
+    kind = Memory(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        struct = context.make_array(array)(context, builder, args[0])
+        return _memory(context, builder, kind, struct.data, struct.nitems)
+
+    return kind(array), codegen
+
+
+@intrinsic
+def part_of(typingctx, memory, at, size):
+    """Return `size` elements of a memory from `at` on."""
+
+    def codegen(context, builder, sig, args):
+        data = address(context, builder, memory, *args)
+        return _memory(context, builder, memory, data, args[2])
+
+    return memory(memory, types.intp, types.intp), codegen
+
+
+@infer_global(operator.getitem)
+class _GetItem(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Memory) and isinstance(args[1], types.Integer):
+            return signature(args[0].dtype, args[0], types.intp)
+        return None
+
+
+@lower_builtin(operator.getitem, Memory, types.Integer)
+def _get_item(context, builder, sig, args):
+    at = address(context, builder, sig.args[0], *args, INT(1))
+    return context.unpack_value(builder, sig.return_type, at)
+
+
+@infer_global(operator.setitem)
+class _SetItem(AbstractTemplate):
+    def generic(self, args, kws):
+        if isinstance(args[0], Memory) and isinstance(args[1], types.Integer):
+            return signature(types.none, args[0], types.intp, args[0].dtype)
+        return None
+
+
+@lower_builtin(operator.setitem, Memory, types.Integer, types.Any)
+def _set_item(context, builder, sig, args):
+    at = address(context, builder, sig.args[0], *args[:2], INT(1))
+    context.pack_value(builder, sig.args[2], args[2], at)
 
 
 def read(builder, vector, at):
@@ -355,6 +420,25 @@ def store_many(typingctx, array, index, stride, values):
         return context.get_dummy_value()
 
     return types.none(array, types.intp, types.intp, types.UniTuple(vec, times)), codegen
+
+
+@intrinsic
+def store_many_parts(typingctx, array, index, stride, values, count):
+    """Write the first `count` lanes of each vector of a tuple, `stride` elements apart."""
+    vec, times = Vec(array.dtype), len(values)
+
+    def codegen(context, builder, sig, args):
+        memory, index, stride, vectors, count = args
+        span = builder.add(builder.mul(stride, INT(times - 1)), count)
+        at = address(context, builder, array, memory, index, span)
+        mask = first_lanes(builder, count, vec.lanes)
+        for i in range(times):
+            value = builder.extract_value(vectors, i)
+            write_masked(builder, value, builder.gep(at, [builder.mul(stride, INT(i))]), mask)
+        return context.get_dummy_value()
+
+    kinds = types.UniTuple(vec, times)
+    return types.none(array, types.intp, types.intp, kinds, types.intp), codegen
 
 
 @intrinsic

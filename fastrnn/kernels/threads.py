@@ -1,48 +1,43 @@
-"""How work is shared among threads: a small pool of Python threads that run compiled kernels.
+"""The pool of threads that help with kernels: how many, when they wake and when they sleep.
 
-Kernels release the GIL, so plain threads run them side by side. No Numba threading layer and no
-OpenMP is used: nothing spins after a call returns, a forked child makes threads of its own, and
-any number of Python threads may call at once. The caller takes part: what no worker has begun
-when it is done with its own share, it does itself, so a busy pool delays nobody and nothing can
-deadlock. What is split, and that the split cannot change a result, is the callers' business.
+Workers are Python threads inside a compiled loop that holds no GIL (team.serve): after a job they
+look for the next one for less than a tenth of a millisecond, then sleep in Python until they are
+called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked child
+makes threads of its own, and any number of Python threads may call at once: one has the workers,
+the others work alone. How a job is shared is team.py's business, what is shared the kernels'.
 """
 
+import contextlib
+import ctypes
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+import time
+
+import numpy as np
+
+from fastrnn.kernels import team
+
+_SERVES = 85e-6  # seconds a worker looks for another job before it sleeps
 
 
-class _Task:
-    """One call of a kernel, run by whoever claims it first."""
+def _current_cpu() -> int:
+    """Return the number of the CPU that runs this thread, or -1 where nobody says."""
+    return _LIBC.sched_getcpu() if hasattr(_LIBC, "sched_getcpu") else -1
 
-    def __init__(self, kernel: Callable, arguments: tuple):
-        self.kernel, self.arguments = kernel, arguments
-        self.claim = threading.Lock()
-        self.unfinished = threading.Lock()
-        self.unfinished.acquire()
-        self.error: BaseException | None = None
 
-    def run_unless_claimed(self):
-        if self.claim.acquire(blocking=False):
-            try:
-                self.kernel(*self.arguments)
-            except BaseException as error:  # it belongs to the thread that waits
-                self.error = error
-            finally:
-                self.unfinished.release()
+try:
+    _LIBC = ctypes.PyDLL(None)
+except (OSError, TypeError):
+    _LIBC = None
 
-    def settle(self) -> KeyboardInterrupt | None:
-        """Wait until nobody runs this any more (Ctrl-C waits too: the buffers are in use)."""
-        interrupt = None
-        if self.claim.acquire(blocking=False):  # an error elsewhere: do not begin it
-            return None
-        while True:
-            try:
-                self.unfinished.acquire()
-                return interrupt
-            except KeyboardInterrupt as caught:
-                interrupt = caught
+
+def _yield_address() -> int:
+    """Return the address of sched_yield, or 0 where there is none."""
+    try:
+        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+    except (OSError, AttributeError, TypeError):
+        return 0
 
 
 class _Pool:
@@ -50,37 +45,72 @@ class _Pool:
 
     def __init__(self, threads: int):
         self.threads = threads
+        self._patience = 0
         self.forget_workers()
 
     def forget_workers(self):
         """Begin anew: a forked child has none of its parent's threads."""
-        self._tasks: queue.SimpleQueue[_Task] = queue.SimpleQueue()
-        self._workers = 0
+        self.words = np.zeros(team.WORDS + 8, np.int64)
+        self.words = self.words[-self.words.ctypes.data // 8 % 8 :][: team.WORDS]  # on a line
+        self.words[team.YIELD] = _yield_address()
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._workers: list[threading.Thread] = []
         self._growing = threading.Lock()
 
-    def _work(self):
+    def _work(self, words, calls):
         while True:
-            task = self._tasks.get()
-            task.run_unless_claimed()
-            del task  # or the arrays of the last call stay alive while this thread sleeps
+            calls.get()
+            team.serve(words, self._patience)
 
-    def run(self, kernel: Callable, calls: Sequence[tuple]):
+    def _grow(self, workers: int):
         with self._growing:
-            while self._workers < len(calls) - 1:
-                name = f"fastrnn-{self._workers}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
-                self._workers += 1
-        tasks = [_Task(kernel, arguments) for arguments in calls]
-        interrupts = []
-        try:
-            for task in tasks[1:]:
-                self._tasks.put(task)
-            for task in tasks:
-                task.run_unless_claimed()
-        finally:
-            interrupts += [i for i in map(_Task.settle, tasks) if i]
-        for error in [task.error for task in tasks if task.error] + interrupts:
-            raise error
+            if not self._patience:
+                self._patience = _pauses_in(_SERVES, self.words)
+            while len(self._workers) < workers:
+                name = f"fastrnn-{len(self._workers)}"
+                worker = threading.Thread(
+                    target=self._work, args=(self.words, self._calls), name=name, daemon=True
+                )
+                worker.start()
+                self._workers.append(worker)
+
+    def _keep_away(self):
+        """Have workers wake on other CPUs than the caller's.
+
+        Where a thread is woken on the CPU of who wakes it, both share it for milliseconds, until
+        the system notices: longer than most calls take.
+        """
+        cpu = _current_cpu()
+        if cpu >= 0 and hasattr(os, "sched_setaffinity"):
+            others = os.sched_getaffinity(0) - {cpu}
+            for worker in self._workers:
+                if others and worker.native_id:
+                    with contextlib.suppress(OSError):
+                        os.sched_setaffinity(worker.native_id, others)
+
+    def call(self, threads: int) -> np.ndarray:
+        words = self.words
+        # Who has been called but has not woken yet counts: else calls that nobody hears would
+        # pile up, and each would have a worker look for jobs that are long done.
+        asleep = threads - 1 - words[team.SERVING] - self._calls.qsize()
+        if asleep > 0:
+            if len(self._workers) < threads - 1:
+                self._grow(threads - 1)
+            self._keep_away()
+            for _ in range(asleep):
+                self._calls.put(None)
+        return words
+
+
+def _pauses_in(seconds: float, words: np.ndarray) -> int:
+    """Return how many times a waiting worker looks for a job in so many seconds."""
+    count, best = 1000, float("inf")
+    team.serve(words, 1)
+    for _ in range(10):
+        begin = time.perf_counter()
+        team.serve(words, count)
+        best = min(best, time.perf_counter() - begin)
+    return max(1, int(count * seconds / best))
 
 
 def _from_environment() -> int:
@@ -129,9 +159,9 @@ def get_num_threads() -> int:
     return _pool.threads
 
 
-def run(kernel: Callable, calls: Sequence[tuple]) -> None:
-    """Run kernel(*arguments) for each tuple of arguments, at the same time where threads allow."""
-    if len(calls) == 1:
-        kernel(*calls[0])
-    else:
-        _pool.run(kernel, calls)
+def call(threads: int) -> np.ndarray:
+    """Return the words of the pool for a kernel that will share its work among `threads`.
+
+    Wakes as many workers as are missing. With 1 nothing is woken.
+    """
+    return _pool.call(threads) if threads > 1 else _pool.words

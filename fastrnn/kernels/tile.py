@@ -7,14 +7,11 @@ long to compile. The loops around it, packing and blocking are in gemm.py.
 
 import functools
 
-import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastrnn._jit import before_kernels, jit
+from fastrnn.kernels.linked import call_linked, linked
 from fastrnn.kernels.simd import (
     INT,
     Vec,
@@ -67,10 +64,6 @@ def _type(dtype):
 
 def _chooser_type(dtype):
     return ir.FunctionType(ir.VoidType(), [INT, INT, *_type(dtype).args])
-
-
-def _symbol(dtype):
-    return f"fastrnn_tile_{dtype}"
 
 
 def _not_unrolled(module):
@@ -164,46 +157,22 @@ def _define(module, dtype, rows, vectors):
     return function
 
 
-@intrinsic
-def _compiled_address(typingctx, array):
-    """Compile the tiles of all sizes and return the address of the function that chooses one."""
-    dtype = array.dtype
-
-    def codegen(context, builder, sig, args):
-        chooser = ir.Function(builder.module, _chooser_type(dtype), _symbol(dtype))
-        rows, vectors, *rest = chooser.args
-        inside = ir.IRBuilder(chooser.append_basic_block("entry"))
-        never = chooser.append_basic_block("no_such_tile")
-        choice = inside.switch(inside.add(inside.mul(vectors, INT(16)), rows), never)
-        for v in range(1, WIDEST + 1):
-            for r in range(1, most_rows(v) + 1):
-                case = chooser.append_basic_block(f"tile_{r}x{v}")
-                choice.add_case(INT(v * 16 + r), case)
-                inside.position_at_end(case)
-                inside.call(_define(builder.module, dtype, r, v), rest, tail=True)
-                inside.ret_void()
-        inside.position_at_end(never)
-        inside.unreachable()
-        return builder.ptrtoint(chooser, INT)
-
-    return types.intp(array), codegen
-
-
-@jit
-def compiled_address(array):
-    """Return the address of the tiles for arrays like this one."""
-    return _compiled_address(array)
-
-
-_provided = set()
-
-
-@before_kernels
-def provide(dtype):
-    """Make the tiles of a type known by name to the kernels that are linked from now on."""
-    if dtype in (types.float32, types.float64) and dtype not in _provided:
-        _provided.add(dtype)
-        llvm.add_symbol(_symbol(dtype), compiled_address(np.empty(0, np.dtype(dtype.name))))
+@linked("tile", _chooser_type)
+def _define_chooser(module, chooser, dtype):
+    """Define the tiles of all sizes and, as `chooser`, the function that calls one of them."""
+    rows, vectors, *rest = chooser.args
+    inside = ir.IRBuilder(chooser.append_basic_block("entry"))
+    never = chooser.append_basic_block("no_such_tile")
+    choice = inside.switch(inside.add(inside.mul(vectors, INT(16)), rows), never)
+    for v in range(1, WIDEST + 1):
+        for r in range(1, most_rows(v) + 1):
+            case = chooser.append_basic_block(f"tile_{r}x{v}")
+            choice.add_case(INT(v * 16 + r), case)
+            inside.position_at_end(case)
+            inside.call(_define(module, dtype, r, v), rest, tail=True)
+            inside.ret_void()
+    inside.position_at_end(never)
+    inside.unreachable()
 
 
 @intrinsic
@@ -252,10 +221,8 @@ def tile(typingctx, rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_
         d = at("d", d, d_at, upto_last(rows, d_row), width)
         c = at("c", c, c_at, upto_last(rows, c_row), width)
         dtype = arrays["c"].dtype
-        function = cgutils.get_or_insert_function(
-            builder.module, _chooser_type(dtype), _symbol(dtype))  # fmt: skip
-        builder.call(function, [rows, vectors, a, a_row, a_step, b, b_step, d, d_row, c, c_row,
-                                k, terms, last])  # fmt: skip
+        call_linked(builder, "tile", dtype, [rows, vectors, a, a_row, a_step, b, b_step,
+                                             d, d_row, c, c_row, k, terms, last])  # fmt: skip
         return context.get_dummy_value()
 
     index = types.intp

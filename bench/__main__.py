@@ -1,0 +1,157 @@
+"""python -m bench: run, report, gate. Parsing and printing, nothing else."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import fastrnn
+from bench import gate as gates
+from bench import report as reports
+from bench.contenders import CONTENDERS
+from bench.measure import Result, measure
+from bench.problems import MODES, Problem
+from bench.shapes import SHAPES, parse
+from fastrnn.cells import CELLS
+
+app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
+console = Console(width=150)
+Threads = Annotated[int | None, typer.Option(help="of everyone; else as many as cores")]
+_PEERS = ",".join(reports.PEERS)
+
+
+def _threads(count: int | None) -> None:
+    if count is not None:
+        fastrnn.set_num_threads(count)
+
+
+def _choice(text: str, allowed, what: str) -> list[str]:
+    chosen = text.split(",")
+    for name in chosen:
+        if name not in allowed:
+            raise typer.BadParameter(f"{name!r} is no {what}; choose from {', '.join(allowed)}")
+    return chosen
+
+
+def _print(results: list[Result]) -> None:
+    table = Table("mode", "cell", "T,B,I,H", "who", "ms", "GFLOP/s", "of peak", "ratio", "error")
+    for r in results:
+        for name, timing in sorted(r.timings.items(), key=lambda item: item[1].seconds):
+            rate = r.operations / timing.seconds / 1e9
+            table.add_row(r.mode, r.cell, ",".join(map(str, r.shape)), name,
+                          f"{timing.seconds * 1e3:.4g}", f"{rate:.1f}", f"{rate / r.peak:.0%}",
+                          f"{timing.seconds / r.ours.seconds:.2f}",
+                          f"{timing.error:.0e}")  # fmt: skip
+        for name, reason in r.missing.items():
+            table.add_row(r.mode, r.cell, ",".join(map(str, r.shape)), name, reason)
+    console.print(table)
+
+
+@app.command()
+def run(
+    shape: Annotated[list[str], typer.Option(help="T,B,I,H, or a name in bench/shapes.py")],
+    cell: Annotated[str, typer.Option(help="separated by commas")] = "lstm,gru,rnn_tanh",
+    mode: Annotated[str, typer.Option(help=f"of {', '.join(MODES)}")] = "forward,train",
+    who: Annotated[str, typer.Option(help="contenders")] = _PEERS,
+    rounds: int = 7,
+    threads: Threads = None,
+    json: Annotated[Path | None, typer.Option(help="folder for results.json")] = None,
+):
+    """Measure shapes of your own: everyone who is installed, interleaved."""
+    _threads(threads)
+    cells = _choice(cell, [known.name for known in CELLS], "cell")
+    modes, names = _choice(mode, MODES, "mode"), _choice(who, CONTENDERS, "contender")
+    names = list(dict.fromkeys(["fastrnn", *names]))
+    try:
+        shapes = [(text, SHAPES[text]) if text in SHAPES else ("", parse(text)) for text in shape]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    results = [measure(Problem(c, s, m), names, name, rounds)
+               for m in modes for name, s in shapes for c in cells]  # fmt: skip
+    _print(results)
+    if json is not None:
+        reports.save(json, {"machine": reports.machine()}, results)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
+    grid: Annotated[int, typer.Option(help="so many shapes of the grid besides")] = 0,
+    cell: str = "lstm,gru,rnn_tanh",
+    mode: str = ",".join(MODES),
+    who: str = _PEERS,
+    rounds: int = 5,
+    growth: bool = True,
+    threads: Threads = None,
+):
+    """Measure everyone at every shape; write report.md, results.json and the plots."""
+    from bench import plots
+
+    _threads(threads)
+    cells = _choice(cell, [known.name for known in CELLS], "cell")
+    modes, names = _choice(mode, MODES, "mode"), _choice(who, CONTENDERS, "contender")
+    data, results = {"machine": reports.machine()}, []
+    for m in modes:
+        for name, shape in reports.shapes_of(grid if m in ("forward", "train") else 0):
+            if name not in reports.SHAPES_OF.get(m, (name,)):
+                continue
+            for c in cells:
+                result = measure(Problem(c, shape, m), names, name, rounds)
+                results.append(result)
+                best = result.best_peer
+                against = f", {best[0]} / ours = {best[1]:.2f}" if best else ""
+                console.print(
+                    f"{m} {c} {name} {shape}: {result.ours.seconds * 1e3:.4g} ms, "
+                    f"{result.share:.0%} of peak{against}"
+                )
+        reports.save(out, data, results)  # what there is, should the rest be interrupted
+    data["seldom"] = {
+        f"{c} {name}": reports.seldom(Problem(c, SHAPES[name]), names)
+        for c in cells for name in ("one_step", "forecast_b1", "speech_b1", "keyword_spotting")
+    }  # fmt: skip
+    if growth:
+        data["growth"] = reports.growth(names, say=console.print)
+        data["memory"] = reports.memory()
+    reports.save(out, data, results)
+    console.print(f"{out / 'report.md'} and {', '.join(plots.draw(out, data, results))}")
+
+
+@app.command()
+def draw(out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report"):
+    """Write report.md and the plots of a results.json again."""
+    from bench import plots
+
+    data, results = reports.load(out)
+    reports.save(out, data, results)
+    console.print(", ".join(plots.draw(out, data, results)))
+
+
+@app.command()
+def gate(
+    base: Annotated[str | None, typer.Option(help="revision to compare with")] = None,
+    rounds: int = 9,
+    slower: Annotated[float, typer.Option(help="slow the kernels down: does it notice?")] = 1.0,
+    threads: Threads = None,
+):
+    """Fail if a kernel is slower than in --base; without it, if one is far from the peak."""
+    _threads(threads)
+    say = console.print if console.is_terminal else lambda line: None
+    if base:
+        verdicts = gates.compare(base, rounds=rounds, slower=slower, say=say)
+        table = Table("case", "base ms", "here ms", "ratio", "noise", "verdict")
+    else:
+        verdicts = gates.efficiency(rounds=rounds, slower=slower, say=say)
+        table = Table("case", "floor", "share of peak", "ratio", "spread", "verdict")
+    for v in verdicts:
+        text = v.error or ("[red]slower[/red]" if v.slower else "ok")
+        table.add_row(v.case, f"{v.before:.3g}", f"{v.after:.3g}", f"{v.ratio:.3f}",
+                      f"{v.noise:.3f}", text)  # fmt: skip
+    console.print(table)
+    if any(v.slower for v in verdicts):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

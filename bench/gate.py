@@ -1,0 +1,165 @@
+"""Has anything become slower? Against another revision, or against the machine's limit.
+
+Against a revision: it is checked out beside the working tree, and both run in processes of their
+own, in turns, on the same machine; a second process of the base measures the noise, A against A,
+and only what is slower than that is called slower. Against the limit (`efficiency`): a kernel's
+share of the multiply-adds measured in the same run, so that a slow machine does not fail it and a
+slow kernel does.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import fastrnn
+from bench import peak
+from bench.problems import Problem
+from bench.shapes import SHAPES, Shape
+from bench.timing import block
+from bench.worker import runner, slowed
+
+ROOT = Path(__file__).parent.parent
+LEAST = 0.05  # nobody minds less
+CASES = [
+    (cell, name, mode)
+    for cell in ("lstm", "gru", "rnn_tanh")
+    for mode, names in {
+        "forward": ("one_step", "tiny", "forecast_b1", "keyword_spotting", "char_lm", "wide"),
+        "train": ("one_step", "forecast_b1", "keyword_spotting", "char_lm"),
+        "varlen": ("keyword_spotting",),
+        "stream": ("one_step",),
+    }.items()
+    for name in names
+]
+
+# One thread's least share of the measured peak. Typical shares are beside them; a kernel 1.5 times
+# slower is below its floor with room to spare, a noisy neighbour, for whom the best of several
+# rounds is taken, is not.
+FLOORS = {
+    ("lstm", Shape(60, 32, 256, 256), "forward"): 0.66,  # 0.87
+    ("gru", Shape(60, 32, 256, 256), "forward"): 0.66,  # 0.87
+    ("rnn_tanh", Shape(60, 32, 256, 256), "forward"): 0.64,  # 0.86
+    ("lstm", Shape(60, 32, 256, 256), "train"): 0.60,  # 0.80
+    ("gru", Shape(60, 32, 256, 256), "train"): 0.60,  # 0.80
+    ("rnn_tanh", Shape(60, 32, 256, 256), "train"): 0.60,  # 0.80
+}
+
+
+class Verdict(NamedTuple):
+    """What was found out about one case."""
+
+    case: str
+    before: float  # milliseconds, or the floor
+    after: float  # milliseconds, or the share
+    ratio: float  # after / before
+    noise: float  # what a ratio may differ from 1 by chance
+    slower: bool
+    error: str = ""
+
+
+class _Worker:
+    """A process that has one version of the package."""
+
+    def __init__(self, tree: Path, cache: Path):
+        environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(cache),
+                       "FASTRNN_NUM_THREADS": str(fastrnn.get_num_threads())}  # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "bench" / "worker.py")], env=environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tempfile.gettempdir(),
+        )  # fmt: skip
+
+    def times(self, cell, shape, mode, seconds, slower) -> list[float]:
+        request = {"cell": cell, "shape": shape, "mode": mode, "seconds": seconds, "slower": slower}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline() or '{"error": "the process died"}')
+        if "error" in answer:
+            raise RuntimeError(answer["error"])
+        return answer["times"]
+
+    def close(self):
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@contextmanager
+def _checked_out(revision: str):
+    """Give a folder with the package of a revision."""
+    with tempfile.TemporaryDirectory(prefix="fastrnn-gate-") as folder:
+        archive = subprocess.run(["git", "archive", revision, "fastrnn"], cwd=ROOT, check=True,
+                                 capture_output=True)  # fmt: skip
+        subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
+        yield Path(folder)
+
+
+def compare(base: str, cases=CASES, rounds: int = 9, seconds: float = 0.02, slower: float = 1.0,
+            say=print) -> list[Verdict]:  # fmt: skip
+    """Return a verdict for each case: the working tree against a revision."""
+    verdicts = []
+    with ExitStack() as stack:
+        tree = stack.enter_context(_checked_out(base))
+        cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastrnn-gate-")))
+        workers = {"base": _Worker(tree, cache), "again": _Worker(tree, cache),
+                   "here": _Worker(ROOT, cache)}  # fmt: skip
+        for worker in workers.values():
+            stack.callback(worker.close)
+        for cell, name, mode in cases:
+            case, shape = f"{mode} {cell} {name}", SHAPES[name]
+            found: dict[str, list[float]] = {who: [] for who in workers}
+            try:
+                for _ in range(rounds):
+                    for who, worker in workers.items():
+                        factor = slower if who == "here" else 1.0
+                        times = worker.times(cell, shape, mode, seconds, factor)
+                        found[who].append(float(np.median(times)))
+            except RuntimeError as error:
+                verdicts.append(Verdict(case, 0, 0, 1, 0, False, str(error)))
+                continue
+            verdicts.append(_verdict(case, found))
+            say(case)
+    return verdicts
+
+
+def _verdict(case: str, found: dict[str, list[float]]) -> Verdict:
+    """Judge a case: neighbouring rounds are compared, so that slow changes cancel."""
+    base, again, here = (np.log(found[who]) for who in ("base", "again", "here"))
+    alike, differs = again - base, here - (base + again) / 2
+    spread = 1.4826 * np.median(np.abs(alike - np.median(alike)))
+    noise = abs(float(np.median(alike))) + 3 * float(spread) / np.sqrt(len(alike))
+    change = float(np.median(differs))
+    return Verdict(case, float(np.exp(np.median(base))) * 1e3,
+                   float(np.exp(np.median(here))) * 1e3, float(np.exp(change)),
+                   float(np.exp(noise)) - 1, change > max(noise, np.log(1 + LEAST)))  # fmt: skip
+
+
+def efficiency(rounds: int = 7, slower: float = 1.0, say=print) -> list[Verdict]:
+    """Return a verdict for each floor: one thread's share of the peak, both in turns."""
+    before = fastrnn.get_num_threads()
+    fastrnn.set_num_threads(1)
+    verdicts = []
+    try:
+        burn, operations = peak.multiply_adds(np.float32)
+        for (cell, shape, mode), floor in FLOORS.items():
+            problem = Problem(cell, shape, mode)
+            run = slowed(runner(problem), slower)
+            shares = []
+            for _ in range(rounds):
+                limit = operations / min(block(burn, 0.01))
+                shares.append(problem.operations() / min(block(run, 0.05)) / limit)
+            share = max(shares)
+            verdicts.append(Verdict(f"{mode} {cell} {shape}", floor, share, share / floor,
+                                    max(shares) - min(shares), share < floor))  # fmt: skip
+            say(verdicts[-1].case)
+    finally:
+        fastrnn.set_num_threads(before)
+    return verdicts

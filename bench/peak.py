@@ -1,0 +1,113 @@
+"""The limits of this machine, measured: multiply-adds per second, and bytes read per second.
+
+`multiply_adds` is a loop of nothing but fused multiply-adds in registers; `read` adds up an array
+that lies in a cache. Both run on as many threads as the kernels use. A kernel's share of these is
+what can be compared between machines; its time is not.
+"""
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+
+import fastrnn
+from fastrnn import workspace
+from fastrnn._jit import jit, kernel
+from fastrnn.kernels import team, threads
+from fastrnn.kernels.machine import outlined
+from fastrnn.kernels.simd import flat, fma, lanes, load, store
+
+# The cache on disk is that of the package's sources and does not know this file.
+_VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+_STEPS = 20_000
+_SUMS = 12  # more than latency times throughput of any CPU's multiply-add
+
+
+@jit
+def _burn(part, steps, memory):
+    """Twelve independent sums, which stay in registers."""
+    n = lanes(memory)
+    at = part * 16 * n
+    x, y = load(memory, at), load(memory, at + n)
+    a, b, c, d, e, f = x, y, x + y, x, y, x - y
+    g, h, i, j, k, m = y, x, x, y, x, y
+    for _ in range(steps):
+        a, b, c, d, e, f = (fma(a, x, y), fma(b, x, y), fma(c, x, y), fma(d, x, y),
+                            fma(e, x, y), fma(f, x, y))  # fmt: skip
+        g, h, i, j, k, m = (fma(g, x, y), fma(h, x, y), fma(i, x, y), fma(j, x, y),
+                            fma(k, x, y), fma(m, x, y))  # fmt: skip
+    store(memory, at + 2 * n, a + b + c + d + e + f + g + h + i + j + k + m)
+
+
+@kernel(name=f"burn_{_VERSION}")
+def _burn_all(pool, count, steps, memory):
+    owned = count > 1 and team.acquire(pool)
+    team.share(pool, owned, count, outlined(_burn, (steps, flat(memory))))
+    if owned:
+        team.release(pool)
+
+
+@jit
+def _read(part, times, size, memory, sums):
+    """Add up `size` elements of this part's own, over and over."""
+    n = lanes(memory)
+    begin = part * size
+    a, b, c, d = load(sums, 0), load(sums, 0), load(sums, 0), load(sums, 0)
+    for _ in range(times):
+        for at in range(begin, begin + size, 4 * n):
+            a, b, c, d = (a + load(memory, at), b + load(memory, at + n),
+                          c + load(memory, at + 2 * n), d + load(memory, at + 3 * n))  # fmt: skip
+    store(sums, (part + 1) * 64, a + b + c + d)
+
+
+@kernel(name=f"read_{_VERSION}")
+def _read_all(pool, count, times, size, memory, sums):
+    owned = count > 1 and team.acquire(pool)
+    team.share(pool, owned, count, outlined(_read, (times, size, flat(memory), flat(sums))))
+    if owned:
+        team.release(pool)
+
+
+def multiply_adds(dtype=np.float32, count: int | None = None):
+    """Return a function to be timed and the operations of one call of it."""
+    count = count or fastrnn.get_num_threads()
+    memory = np.full(count * 256, 0.5, dtype)
+    operations = 2.0 * _SUMS * _STEPS * count * workspace.lanes(np.dtype(dtype))
+    return lambda: _burn_all(threads.call(count), count, _STEPS, memory), operations
+
+
+def reads(megabytes: float, count: int | None = None):
+    """Return a function that reads so much memory per thread, and the bytes of one call of it."""
+    count = count or fastrnn.get_num_threads()
+    size = int(megabytes * 2**20) // 4 // 256 * 256
+    memory = np.ones(size * count + 16, np.float32)
+    memory = memory[-memory.ctypes.data // 4 % 16 :][: size * count]  # on a cache line
+    sums = np.zeros(64 * (count + 1), np.float32)
+    times = max(1, int(8 / megabytes))
+    run = lambda: _read_all(threads.call(count), count, times, size, memory, sums)  # noqa: E731
+    return run, 4.0 * size * times * count
+
+
+def measure(run, work: float, rounds: int = 5) -> float:
+    """Return the best rate of a few rounds, in 1e9 per second: a limit is never noise upwards."""
+    run()
+    best = float("inf")
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+    return work / best / 1e9
+
+
+def limits() -> dict[str, float]:
+    """Return all limits, GFLOP/s and GB/s."""
+    return {
+        "float32 GFLOP/s, 1 thread": measure(*multiply_adds(np.float32, 1)),
+        "float32 GFLOP/s": measure(*multiply_adds(np.float32)),
+        "float64 GFLOP/s": measure(*multiply_adds(np.float64)),
+        "L2 GB/s, 1 thread": measure(*reads(0.5, 1)),
+        "L2 GB/s": measure(*reads(0.5)),
+        "L3 GB/s": measure(*reads(6)),
+        "memory GB/s": measure(*reads(128), rounds=2),
+    }

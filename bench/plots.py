@@ -1,0 +1,125 @@
+"""The plots of a report, as SVG. What they show is report.py's business."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import pyplot as plt
+
+from bench.measure import Result
+from bench.shapes import GROWTH
+
+_COLOURS = {"rnn_tanh": "#1b9e77", "rnn_relu": "#66a61e", "gru": "#7570b3", "lstm": "#d95f02"}
+_WHO = {"fastrnn": "#d95f02", "torch": "#444444", "onnxruntime": "#1b9e77", "openvino": "#7570b3",
+        "jax": "#e7298a", "reference": "#aaaaaa"}  # fmt: skip
+_STYLE = {
+    "svg.hashsalt": "fastrnn", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.constrained_layout.use": True, "legend.frameon": False,
+}  # fmt: skip
+
+
+def draw(path: Path, data: dict, results: list[Result]) -> list[str]:
+    """Write all plots that the data allow; return their names."""
+    with mpl.rc_context(_STYLE):
+        made = {
+            "speedup": lambda: _speedup(results),
+            "roofline": lambda: _roofline(data["machine"]["limits"], results),
+        }
+        if data.get("growth"):
+            made["growth"] = lambda: _growth(data["growth"])
+        if data.get("memory"):
+            made["memory"] = lambda: _memory(data["memory"])
+        for name, plot in made.items():
+            figure = plot()
+            figure.savefig(path / f"{name}.svg", metadata={"Date": None})
+            plt.close(figure)
+    return [f"{name}.svg" for name in made]
+
+
+def _speedup(results):
+    """Time of the fastest other over ours: a dot for each cell, a row for each shape."""
+    modes = [m for m in ("forward", "train") if any(r.mode == m for r in results)]
+    names = list(dict.fromkeys(r.name for r in results if r.name and r.name != "grid"))
+    figure, axes = plt.subplots(1, len(modes), figsize=(9, 0.28 * len(names) + 1.4), sharey=True,
+                                squeeze=False)  # fmt: skip
+    for axis, mode in zip(axes[0], modes, strict=True):
+        axis.axvline(1, color="black", linewidth=0.8)
+        for cell, colour in _COLOURS.items():
+            found = [(r.best_peer[1], names.index(r.name)) for r in results if r.best_peer
+                     and r.mode == mode and r.cell == cell and r.name in names]  # fmt: skip
+            if found:
+                axis.plot(*zip(*found, strict=True), "o", color=colour, markersize=5, alpha=0.8,
+                          label=cell)  # fmt: skip
+        axis.set_xscale("log")
+        ticks = (0.5, 1, 2, 5, 10, 20, 50)
+        axis.set_xticks(ticks, [f"{t:g}x" for t in ticks])
+        axis.minorticks_off()
+        axis.set_title("inference" if mode == "forward" else "training")
+        axis.set_xlabel("time of the fastest other / ours")
+        axis.grid(axis="x", alpha=0.3)
+    axes[0][0].set_yticks(range(len(names)), names)
+    axes[0][0].invert_yaxis()
+    axes[0][-1].legend(loc="lower right")
+    return figure
+
+
+def _roofline(limits, results):
+    """GFLOP/s against the multiply-adds that one step makes of each byte of weights."""
+    figure, axis = plt.subplots(figsize=(7, 4.2))
+    top, slope = limits["float32 GFLOP/s"], limits["L3 GB/s"]
+    intensity = np.geomspace(0.4, 80, 100)
+    axis.plot(intensity, np.minimum(top, slope * intensity), color="black", linewidth=1)
+    axis.plot(intensity, np.minimum(top, limits["L2 GB/s"] * intensity), color="black",
+              linewidth=1, linestyle=":")  # fmt: skip
+    axis.annotate("multiply-adds", (80, top), ha="right", va="bottom")
+    axis.annotate("weights from L3", (0.5, slope * 0.5), va="top")
+    axis.annotate("from L2", (0.5, limits["L2 GB/s"] * 0.5), va="bottom")
+    for cell, colour in _COLOURS.items():
+        for mode, marker in (("forward", "o"), ("train", "^")):
+            found = [(r.shape[1] / 2, r.operations / r.ours.seconds / 1e9) for r in results
+                     if r.cell == cell and r.mode == mode and r.name]  # fmt: skip
+            if found:
+                label = f"{cell}, {'inference' if mode == 'forward' else 'training'}"
+                axis.plot(*zip(*found, strict=True), marker, color=colour, markersize=5,
+                          alpha=0.7, label=label, linestyle="none")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="operations per byte of weights in a step (B / 2)",
+             ylabel="GFLOP/s", ylim=(0.1, None))  # fmt: skip
+    axis.legend(fontsize=7, loc="lower right", ncols=2)
+    return figure
+
+
+def _growth(rows):
+    """Time against the length of the sequence."""
+    panels = list(dict.fromkeys((mode, cell) for mode, cell, _, _ in rows))
+    figure, axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True,
+                                squeeze=False)  # fmt: skip
+    lengths = [shape.time for shape in GROWTH]
+    for axis, panel in zip(axes[0], panels, strict=True):
+        for mode, cell, who, seconds in rows:
+            if (mode, cell) == panel:
+                points = [(t, s) for t, s in zip(lengths, seconds, strict=True) if s is not None]
+                axis.plot(*zip(*points, strict=True), "o-", color=_WHO[who], markersize=3,
+                          label=who)  # fmt: skip
+        axis.set(xscale="log", yscale="log", title=f"{panel[1]}, {panel[0]}", xlabel="T")
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("seconds")
+    axes[0][0].legend(fontsize=7)
+    return figure
+
+
+def _memory(rows):
+    """Bytes against the length of the sequence."""
+    figure, axis = plt.subplots(figsize=(5, 3.2))
+    names = {
+        "output": "the output itself",
+        "inference": "inference, beyond its output",
+        "kept": "training: kept for the gradient",
+        "training": "training: most at any time",
+    }
+    for name, label in names.items():
+        axis.plot(rows["T"], np.array(rows[name]) / 1e6, "o-", markersize=3, label=label)
+    axis.set(xscale="log", yscale="log", xlabel="T", ylabel="megabytes",
+             title="LSTM, B = 1, I = H = 64")  # fmt: skip
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure

@@ -1,0 +1,88 @@
+"""What is measured: a layer, its input and the gradient at its output, drawn from a seed."""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+import fastrnn
+from bench.shapes import Shape
+from fastrnn import layers
+from fastrnn.cells import CELLS
+
+
+class Mode(NamedTuple):
+    """A way of using a layer."""
+
+    offer: str  # of a contender: forward, train or step
+    dtype: type = np.float32
+    one_hot: bool = False  # integers; who has no such input gets one-hot floats
+    varlen: bool = False  # lengths uniform in T/10..T
+
+
+MODES = {
+    "forward": Mode("forward"),
+    "train": Mode("train"),
+    "stream": Mode("step"),
+    "varlen": Mode("forward", varlen=True),
+    "varlen_train": Mode("train", varlen=True),
+    "one_hot": Mode("forward", one_hot=True),
+    "float64": Mode("forward", dtype=np.float64),
+    "float64_train": Mode("train", dtype=np.float64),
+}
+
+
+class Problem:
+    """A cell at a shape in a mode.
+
+    Args:
+        cell: its name.
+        shape: T, B, I, H.
+        mode: one of MODES.
+    """
+
+    def __init__(self, cell: str, shape: Shape, mode: str = "forward"):
+        random = np.random.default_rng(0)
+        self.cell = next(known for known in CELLS if known.name == cell)
+        self.shape, self.name, self.mode = shape, mode, MODES[mode]
+        self.dtype = np.dtype(self.mode.dtype)
+        self.layer, self.options = _layer_of(self.cell, shape, self.dtype)
+        self.kind, self.threads = type(self.layer).__name__, fastrnn.get_num_threads()
+        if self.mode.one_hot:
+            self.x = random.integers(shape.input, size=shape[:2])
+        else:
+            self.x = random.standard_normal(shape[:3]).astype(self.dtype)
+        self.d_output = random.standard_normal((*shape[:2], shape.hidden)).astype(self.dtype)
+        self.lengths = None
+        if self.mode.varlen:
+            least = max(1, shape.time // 10)
+            self.lengths = random.integers(least, shape.time + 1, shape.batch)
+            self.lengths[0] = shape.time
+
+    def floats(self) -> np.ndarray:
+        """Return the input as floats, one-hot input as one-hot vectors."""
+        if self.x.ndim == 3:
+            return self.x
+        return np.eye(self.shape.input, dtype=self.dtype)[self.x]
+
+    def steps(self):
+        """Yield the inputs of one step, over and over."""
+        return itertools.cycle(self.floats())
+
+    def operations(self) -> float:
+        """Return how many additions and multiplications the products of the real steps take."""
+        real = self.shape.batch * self.shape.time if self.lengths is None else self.lengths.sum()
+        width = self.shape.hidden + (self.shape.input if self.x.ndim == 3 else 0)
+        times = {"forward": 1, "train": 3, "step": 1 / self.shape.time}[self.mode.offer]
+        return times * 2 * float(real) * len(self.cell.gates) * self.shape.hidden * width
+
+
+def _layer_of(cell, shape, dtype):
+    """Return the layer that wears a cell, whichever class it is, and its options."""
+    for kind in layers._Recurrent.__subclasses__():
+        for options in ({"nonlinearity": "tanh"}, {"nonlinearity": "relu"}, {}):
+            if (kind is layers.RNN) == bool(options):
+                layer = kind(shape.input, shape.hidden, dtype=dtype, seed=0, **options)
+                if layer.cell is cell:
+                    return layer, options
+    raise LookupError(f"no layer wears the cell {cell.name}")

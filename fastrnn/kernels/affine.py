@@ -1,0 +1,102 @@
+"""The affine map y = x Wᵀ + b of many rows, and its gradient: the kernels of Linear.
+
+Rows are shared among threads, and for the weight's gradient its own rows: every sum is computed
+whole, in one order.
+"""
+
+from fastrnn._jit import jit, kernel
+from fastrnn.kernels import team
+from fastrnn.kernels.gemm import pack_gates, pack_rows, product, terms_over_time
+from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
+from fastrnn.kernels.rows import add_column, copy_row, fill
+from fastrnn.kernels.simd import flat, lanes, load_part, store_part
+from fastrnn.kernels.tile import TERMS, WIDEST
+
+PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache
+
+
+@jit
+def _rows_forward(part, parts, rows, k, columns, x, packed, start, y):
+    r0, r1 = rows * part // parts, rows * (part + 1) // parts
+    product(r1 - r0, columns, k, TERMS, x, r0 * k, k, 1,
+            packed, 0, WIDEST * lanes(y) * k, 0, WIDEST, start, 0, 0, y, r0 * columns, columns)
+
+
+@kernel
+def affine_forward(
+    pool, threads,
+    x,        # (rows, k)
+    weight,   # (columns, k)
+    bias,     # (columns,), or of size 0
+    y,        # (rows, columns) written
+    packed,   # scratch (k, columns rounded up to whole vectors)
+    start,    # scratch (columns,)
+):
+    """Write y = x weightᵀ + bias."""
+    mode = flush_denormals()
+    owned = threads > 1 and team.acquire(pool)
+    rows, k = x.shape
+    columns, packed, start = weight.shape[0], flat(packed), flat(start)
+    pack_gates(weight, 1, WIDEST, packed, 0, 1)
+    if bias.size:
+        copy_row(start, 0, flat(bias), 0, columns)
+    else:
+        fill(start, 0, columns, 0)
+    team.share(pool, owned, threads, outlined(_rows_forward, (
+        threads, rows, k, columns, flat(x), packed, start, flat(y))))
+    if owned:
+        team.release(pool)
+    restore_mode(mode)
+
+
+@jit
+def _rows_backward(part, parts, rows, k, columns, d_y, packed, zeros, d_x):
+    r0, r1 = rows * part // parts, rows * (part + 1) // parts
+    product(r1 - r0, k, columns, TERMS, d_y, r0 * columns, columns, 1,
+            packed, 0, WIDEST * lanes(d_x) * columns, 0, WIDEST, zeros, 0, 0, d_x, r0 * k, k)
+
+
+@jit
+def _weight_backward(part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias):
+    n = lanes(d_y)
+    m0, m1 = columns * part // parts, columns * (part + 1) // parts
+    product(m1 - m0, k, rows, terms_over_time(rows), d_y, r0 * columns + m0, 1, columns,
+            x_rows, 0, WIDEST * n, pitch, WIDEST,
+            d_weight, m0 * k, k, d_weight, m0 * k, k)
+    if d_bias.size:
+        for m in range(m0, m1, n):
+            there = min(n, m1 - m)
+            total = add_column(load_part(d_bias, m, there), there, d_y, r0 * columns + m, columns,
+                               rows)
+            store_part(d_bias, m, total, there)
+
+
+@kernel
+def affine_backward(
+    pool, threads,
+    x, weight,           # as in affine_forward
+    d_y,                 # (rows, columns)
+    d_x,                 # (rows, k) written
+    d_weight, d_bias,    # zeros, added to; d_bias of size 0: not there
+    packed, zeros,       # scratch (columns, k rounded up to whole vectors), (k,)
+    x_rows, pitch,       # scratch (at most PIECE, pitch)
+):
+    """Write the gradients of sum(y * d_y)."""
+    mode = flush_denormals()
+    owned = threads > 1 and team.acquire(pool)
+    rows, k = x.shape
+    columns, packed, zeros, x_rows = weight.shape[0], flat(packed), flat(zeros), flat(x_rows)
+    pack_rows(weight, packed, 0, 1)
+    fill(zeros, 0, k, 0)
+    team.share(pool, owned, threads, outlined(_rows_backward, (
+        threads, rows, k, columns, flat(d_y), packed, zeros, flat(d_x))))
+    for r0 in range(0, rows, PIECE):
+        count = min(PIECE, rows - r0)
+        for row in range(count):
+            copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
+        team.share(pool, owned, threads, outlined(_weight_backward, (
+            threads, r0, count, k, columns, flat(d_y), x_rows, pitch, flat(d_weight),
+            flat(d_bias))))
+    if owned:
+        team.release(pool)
+    restore_mode(mode)

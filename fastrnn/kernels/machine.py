@@ -1,0 +1,200 @@
+"""What kernels need of the machine besides vectors: atomic words, outlined calls, denormals.
+
+With simd.py, tile.py and dots.py all that speaks LLVM. The protocol of threads that is made of
+these is in threads.py.
+"""
+
+import platform
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastrnn.kernels.simd import INT, address
+
+_ARCH = platform.machine().lower()
+_X86 = _ARCH in ("x86_64", "amd64")
+_ARM = _ARCH in ("aarch64", "arm64")
+
+# Atomic words: element `at` of an int64 array, sequentially consistent.
+
+
+def _word(context, builder, words, array, at):
+    return address(context, builder, words, array, at, INT(1))
+
+
+@intrinsic
+def atomic_read(typingctx, words, at):
+    """Return a word."""
+
+    def codegen(context, builder, sig, args):
+        return builder.load_atomic(_word(context, builder, words, *args), "seq_cst", 8)
+
+    return types.int64(words, types.intp), codegen
+
+
+@intrinsic
+def atomic_write(typingctx, words, at, value):
+    """Set a word."""
+
+    def codegen(context, builder, sig, args):
+        at = _word(context, builder, words, *args[:2])
+        builder.store_atomic(args[2], at, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.none(words, types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_add(typingctx, words, at, value):
+    """Add to a word."""
+
+    def codegen(context, builder, sig, args):
+        builder.atomic_rmw("add", _word(context, builder, words, *args[:2]), args[2], "seq_cst")
+        return context.get_dummy_value()
+
+    return types.none(words, types.intp, types.int64), codegen
+
+
+@intrinsic
+def atomic_replace(typingctx, words, at, old, new):
+    """Set a word to `new` if it is `old`; return whether it was."""
+
+    def codegen(context, builder, sig, args):
+        at = _word(context, builder, words, *args[:2])
+        pair = builder.cmpxchg(at, args[2], args[3], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(words, types.intp, types.int64, types.int64), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the CPU that this is a loop that waits."""
+
+    def codegen(context, builder, sig, args):
+        if _X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            function = cgutils.get_or_insert_function(
+                builder.module, kind, "llvm.x86.sse2.pause")  # fmt: skip
+            builder.call(function, [])
+        elif _ARM:
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.hint")
+            builder.call(function, [ir.IntType(32)(1)])
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+# Calls by address, so that another thread can make them.
+
+
+@intrinsic
+def outlined(typingctx, function, arguments):
+    """Return (code, data) for `invoke`: function(part, *arguments), the part left open.
+
+    The arguments are kept in the caller's frame: its data must not be used when it has returned.
+    """
+    sig = function.get_call_type(typingctx, (types.intp, *arguments.types), {})
+
+    def codegen(context, builder, _, args):
+        # As Numba's own functions, so that what the function does with its status works.
+        kind = context.call_conv.get_function_type(types.none, (types.intp, types.intp))
+        number = len(builder.module.functions)
+        code = ir.Function(builder.module, kind, f"{builder.function.name}.outlined.{number}")
+        code.linkage = "internal"
+        inside = ir.IRBuilder(code.append_basic_block("entry"))
+        part, data = code.args[-2:]
+        kept = inside.load(inside.inttoptr(data, args[1].type.as_pointer()))
+        values = [inside.extract_value(kept, i) for i in range(len(arguments))]
+        context.get_function(function, sig)(inside, [part, *values])
+        context.call_conv.return_value(inside, context.get_dummy_value())
+        frame = cgutils.alloca_once_value(builder, args[1])
+        pair = [builder.ptrtoint(code, INT), builder.ptrtoint(frame, INT)]
+        return context.make_tuple(builder, types.UniTuple(types.intp, 2), pair)
+
+    return types.UniTuple(types.intp, 2)(function, arguments), codegen
+
+
+@intrinsic
+def invoke(typingctx, code, data, part):
+    """Call what `outlined` returned for one part; return 0, or another number if it raised."""
+
+    def codegen(context, builder, sig, args):
+        kind = context.call_conv.get_function_type(types.none, (types.intp, types.intp))
+        code, data, part = args
+        slots = [cgutils.alloca_once(builder, argument.pointee) if i else None
+                 for i, argument in enumerate(kind.args[:2])]  # fmt: skip
+        slots[0] = cgutils.alloca_once(builder, ir.IntType(64))
+        first = builder.bitcast(slots[0], kind.args[0])
+        status = builder.call(builder.inttoptr(code, kind.as_pointer()),
+                              [first, slots[1], part, data])  # fmt: skip
+        # Numba's status: 0 for a value, -2 for None.
+        fine = builder.icmp_signed("<=", status, status.type(0))
+        return builder.select(fine, INT(0), INT(1))
+
+    return types.intp(types.intp, types.intp, types.intp), codegen
+
+
+@intrinsic
+def call_if_any(typingctx, code):
+    """Call a C function without arguments by its address, if that is not 0."""
+
+    def codegen(context, builder, sig, args):
+        kind = ir.FunctionType(ir.IntType(32), []).as_pointer()
+        with builder.if_then(builder.icmp_signed("!=", args[0], INT(0))):
+            builder.call(builder.inttoptr(args[0], kind), [])
+        return context.get_dummy_value()
+
+    return types.none(types.intp), codegen
+
+
+# Denormals: numbers below the smallest normal one cost some CPUs a hundred cycles each.
+
+_FLUSH = {"x86": 0x8040, "arm": 1 << 24}  # MXCSR: flush to zero, denormals are zero; FPCR: FZ
+
+
+def _mode(builder, value=None):
+    """Read the floating-point mode of this thread, or set it."""
+    if _X86:
+        slot = cgutils.alloca_once(builder, ir.IntType(32))
+        pointer = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [pointer])
+        name = "llvm.x86.sse.ldmxcsr" if value is not None else "llvm.x86.sse.stmxcsr"
+        if value is not None:
+            builder.store(builder.trunc(value, ir.IntType(32)), slot)
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [builder.bitcast(slot, pointer)])
+        return builder.zext(builder.load(slot), INT) if value is None else None
+    if _ARM:
+        kind = ir.FunctionType(INT, []) if value is None else ir.FunctionType(ir.VoidType(), [INT])
+        name = f"llvm.aarch64.{'get' if value is None else 'set'}.fpcr"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [] if value is None else [value])
+    return INT(0)
+
+
+@intrinsic
+def flush_denormals(typingctx):
+    """Let this thread take denormals for zero; return its mode before, for `restore_mode`."""
+
+    def codegen(context, builder, sig, args):
+        before = _mode(builder)
+        flush = _FLUSH["x86"] if _X86 else _FLUSH["arm"] if _ARM else 0
+        _mode(builder, builder.or_(before, INT(flush)))
+        return before
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore_mode(typingctx, mode):
+    """Undo flush_denormals."""
+
+    def codegen(context, builder, sig, args):
+        _mode(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.none(types.int64), codegen

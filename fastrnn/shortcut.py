@@ -1,0 +1,153 @@
+"""The plainest call of a layer, without its overhead: prepared once for each shape of the input.
+
+A general call (stack.py) checks its arguments and plans its passes in some twenty microseconds,
+more than a step of a small layer takes. What follows from shapes alone is kept here; what may
+change from call to call, parameters and states, is looked at again. Whatever is unusual is left
+to the general call, and with it every error message.
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from fastrnn import passes, workspace
+from fastrnn.kernels import threads
+from fastrnn.kernels.tile import most_rows
+from fastrnn.weights import TORCH_NAMES, weights_of
+
+MOST = 32  # shapes that a layer remembers
+
+
+def is_plain(value, shape: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Return whether this is an array of that shape and type that kernels can take as it is."""
+    return (
+        type(value) is np.ndarray
+        and value.shape == shape
+        and value.dtype == dtype
+        and value.flags.carray  # contiguous, aligned, writeable
+    )
+
+
+def remember(known: "Shortcuts", layer, x, shape_of=lambda shape: shape) -> None:
+    """Prepare a shortcut for a call that was without error, once its shape recurs.
+
+    Args:
+        known: the shortcuts there are.
+        layer: whose call it was.
+        x: its input.
+        shape_of: from the shape of x to that of a layer's input, or None.
+    """
+    if type(x) is np.ndarray and x.dtype == layer.dtype and shape_of(x.shape) is not None:
+        key = (x.shape, threads.get_num_threads())
+        if key not in known:
+            if len(known) >= MOST:
+                known.clear()
+            known[key] = None
+        elif known[key] is None:
+            shortcut = Shortcut(layer, shape_of(x.shape))
+            known[key] = shortcut if shortcut.possible else False
+
+
+class Shortcut:
+    """A layer's call for float input of one shape, without lengths.
+
+    Attributes:
+        possible: False where a call has to be general: nothing to do, or so much that it must be
+            interrupted for Ctrl-C.
+    """
+
+    def __init__(self, layer, shape: tuple[int, ...]):
+        self._dtype, self._params, self._batched = layer.dtype, layer.params, len(shape) == 3
+        batch_first = layer.batch_first and self._batched
+        time, batch = (*shape, 1)[:2] if self._batched else (shape[0], 1)
+        if batch_first:
+            time, batch = batch, time
+        cell, directions, passes_count = layer.cell, 1 + layer.bidirectional, len(layer._passes)
+        sorted_batch = workspace.sort_by_length(time, batch, None)
+        order, lengths = sorted_batch.order, sorted_batch.lengths
+        nothing, no_states = passes.nothing(self._dtype), passes.no_states(self._dtype)
+
+        def layout(width, swapped):  # the shape in memory, and where (t, b) begins
+            if swapped:
+                return (batch, time, width), (width, time * width)
+            return (time, batch, width), (batch * width, width)
+
+        self._kernel, self._passes, self.possible = cell.forward, [], time > 0 and batch > 0
+        for number, (depth, direction, suffix) in enumerate(layer._passes):
+            weights, size = weights_of(layer, suffix), layer._sizes[number]
+            plan = workspace.plan_forward(
+                size, cell, most_rows(cell.width), sorted_batch, False, threads.get_num_threads()
+            )
+            self.possible = self.possible and plan.stride >= time
+            names = [(name + suffix, weight.shape)
+                     for name, weight in zip(TORCH_NAMES, weights, strict=True)
+                     if weight is not None]  # fmt: skip
+            missing = [i for i, weight in enumerate(weights) if weight is None]  # side by side
+            blank = [passes.arrays(weights, self._dtype)[i] for i in missing]
+            hole = missing[0] if missing else 0
+            _, (x_time, x_row) = layout(size.input, batch_first and depth == 0)
+            last = depth == layer.num_layers - 1
+            wide = directions * layer._emitted
+            output_shape, (out_time, out_row) = layout(wide, batch_first and last)
+            self._passes.append((
+                plan.threads, names, blank, hole, None if direction else output_shape,
+                (passes.NO_INDEX, x_time, x_row, order, lengths, bool(direction)),
+                number, (direction * layer._emitted, out_time, out_row, nothing, nothing,
+                         plan.thin, plan.gather, plan.chunks, plan.chunk, plan.cuts,
+                         plan.offsets),
+                plan.size, time,
+            ))  # fmt: skip
+        self._first = (passes_count, batch, layer._emitted)
+        self._others = (len(cell.states) - 1, passes_count, batch, layer.hidden_size)
+        states = (self._first, *[self._others[1:]] * self._others[0])
+        self._given = [s if self._batched else (s[0], s[2]) for s in states]
+        self._zeros = (nothing, no_states)
+
+    def __call__(self, x: np.ndarray, state):
+        """Return `output, state`, or None where the call has to be general."""
+        dtype, params, batched = self._dtype, self._params, self._batched
+        initial = self._zeros if state is None else self._initial(state)
+        if initial is None:
+            return None
+        first = np.empty(self._first, dtype)
+        others = np.empty(self._others, dtype) if self._others[0] else self._zeros[1]
+        if not batched:
+            x = x[:, None]
+        output = below = x
+        for (n, names, blank, hole, output_shape, before, number, behind, size,
+             time) in self._passes:  # fmt: skip
+            weights = []
+            for name, shape in names:
+                weight = params.get(name)
+                if not (type(weight) is np.ndarray and weight.shape == shape
+                        and weight.dtype == dtype and weight.flags.carray):  # fmt: skip
+                    return None
+                weights.append(weight)
+            weights[hole:hole] = blank
+            if output_shape is not None:
+                below, output = output, np.empty(output_shape, dtype)
+            self._kernel(
+                threads.call(n), n, below, *before, *weights, number, *initial, first,
+                others, output, *behind, workspace.scratch(dtype, size), 0, 0, time,
+            )  # fmt: skip
+        if not batched:
+            output, first = output[:, 0], first[:, 0]
+            others = others[:, :, 0] if self._others[0] else others
+        return output, (first, *others) if self._others[0] else first
+
+    def _initial(self, state):
+        """Return the given initial states as kernels take them, or None."""
+        given, dtype = self._given, self._dtype
+        members = (state,) if len(given) == 1 else state
+        if type(members) is not tuple or len(members) != len(given) or len(given) > 2:
+            return None
+        for member, shape in zip(members, given, strict=True):
+            if not is_plain(member, shape, dtype):
+                return None
+        if not self._batched:
+            members = [member[:, None] for member in members]
+        return members[0], members[1][None] if len(members) == 2 else self._zeros[1]
+
+
+# By the shape of x and the number of threads; None: seen once, False: not possible.
+Shortcuts = dict[tuple, Shortcut | Literal[False] | None]
