@@ -16,7 +16,7 @@ from fastrnn.kernels.simd import bytes_of_register
 _LINE = 64  # bytes of a cache line
 _SMALL = 1 << 14  # elements of memory that need not begin on one
 _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must stay in L2
-_SHARED_OPERATIONS = 1e6  # of a call: below, waking a thread costs more than it saves
+_SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it saves
 _MARCH_OPERATIONS = 4e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
 _PIECE_BYTES = 1 << 21  # pre-activation gradients between two weight products
@@ -183,7 +183,7 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
     rows = steps * count if batch is None else batch.rows
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
-    thin = steps <= 8 and rows <= max(8, min(32, sizes.input // 8, sizes.emitted // 8))
+    thin = steps <= 8 and rows <= max(1, min(32, sizes.input // 16, sizes.emitted // 16))
     gather = one_hot and (thin or sizes.input > 8 * rows)
     if per_row * rows < _SHARED_OPERATIONS:
         threads = 1

@@ -47,10 +47,11 @@ def assert_close(got, expected, *, atol, rtol=0.0, name="array"):
 
 
 def few_ulp(array) -> float:
-    """Return 12 units in the last place of the largest entry.
+    """Return 24 units in the last place of the largest entry.
 
     As far as a row alone, or a stream, may be from the same row in a batch, where a short
-    sequence of few rows is computed from weights that are not packed (workspace.Plan.thin).
+    sequence of few rows is computed from weights that are not packed (workspace.Plan.thin):
+    another order of summation. Seen: 19 for a tanh network of 256 units, 8 for an LSTM.
     """
     array = np.asarray(array)
-    return float(12 * np.spacing(np.abs(array).max(initial=0).astype(array.dtype)))
+    return float(24 * np.spacing(np.abs(array).max(initial=0).astype(array.dtype)))

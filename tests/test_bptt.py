@@ -53,7 +53,11 @@ def compare(got, expected, exact):
 @given(data=st.data())
 def test_pieces_and_stops_change_no_bit_but_of_sums_over_time(cell, data, limits):
     drawn = data.draw(configurations(cell, np.float64))
-    layer, values, lengths = drawn.layer(np.float64), drawn.values(np.float64), drawn.array_lengths()
+    layer, values, lengths = (
+        drawn.layer(np.float64),
+        drawn.values(np.float64),
+        drawn.array_lengths(),
+    )
     limits(**pieces(10**6))
     expected = run(layer, values, lengths)
     rows = data.draw(st.sampled_from([1, 2, 3, 10, 17]), "rows of a piece")
@@ -74,7 +78,11 @@ def test_any_number_of_threads_gives_the_same_bits_in_pieces(
 ):
     """Marching even where it would not pay, and starting in the middle of a sequence."""
     drawn = Configuration(cell, **({"T": 11} | sizes))
-    layer, values, lengths = drawn.layer(np.float32), drawn.values(np.float32), drawn.array_lengths()
+    layer, values, lengths = (
+        drawn.layer(np.float32),
+        drawn.values(np.float32),
+        drawn.array_lengths(),
+    )
     limits(**pieces(7, operations))
     threads(1)
     expected = run(layer, values, lengths)

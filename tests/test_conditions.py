@@ -47,7 +47,9 @@ def same():
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
 @pytest.mark.parametrize("cores", [1, 2])
 def test_more_threads_than_cores(cores):
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[:int(sys.argv[2])]))
 for _ in range(30):
     assert same()
@@ -57,24 +59,30 @@ for caller in two:
 for caller in two:
     caller.join()
 """
+    )
     python(code, 4, cores, timeout=120)
 
 
 def test_where_no_thread_can_be_made():
     """Nobody comes: the caller marches alone."""
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 from fastrnn.kernels import threads
 threads._pool._work = lambda words, calls: None  # they end at once
 for _ in range(5):
     assert same()
 assert len(threads._pool._workers) == 3
 """
+    )
     python(code, 4, timeout=120)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_of_os_fork_and_its_parent_go_on():
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 assert same()
@@ -85,12 +93,15 @@ for _ in range(5):
     assert same()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
+    )
     python(code, 3, timeout=120)
 
 
 def test_in_workers_of_a_data_loader():
     pytest.importorskip("torch")
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 import warnings
 warnings.simplefilter("ignore")
 import torch
@@ -111,12 +122,15 @@ if __name__ == "__main__":
         seen += len(batch)
     assert seen == 12
 """
+    )
     python(code, 2, timeout=120)
 
 
 def test_beside_torchs_threads():
     pytest.importorskip("torch")
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 import torch
 torch.set_num_threads(2)
 a, stop = torch.ones(500, 500), []
@@ -135,6 +149,7 @@ finally:
     stop.append(True)
     other.join()
 """
+    )
     python(code, 2, timeout=120)
 
 
@@ -142,7 +157,9 @@ finally:
 @pytest.mark.parametrize("what", ["forward", "backward"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_is_heard_within_a_second_and_the_layer_still_works(what, threads):
-    code = LAYER + """
+    code = (
+        LAYER
+        + """
 if sys.argv[2] == "forward":
     long = np.zeros((200_000, 8, 1), np.float32)
     other = fastrnn.LSTM(1, 256, seed=0)
@@ -171,6 +188,7 @@ for _ in range(2):
     thread.join()
     assert same()
 """
+    )
     python(code, threads, what, timeout=120)
 
 

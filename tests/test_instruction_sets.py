@@ -61,7 +61,8 @@ for dtype in (np.float32, np.float64):
     for kind in (fastrnn.LSTM, fastrnn.GRU):
         rng = np.random.default_rng(0)
         for T, B, I, H, lengths, threads in (
-            (20, 5, 17, 33, None, 1), (9, 7, 3, 16, [9, 0, 1, 4, 9, 2, 8], 1), (3, 2, 40, 9, None, 1),
+            (20, 5, 17, 33, None, 1), (9, 7, 3, 16, [9, 0, 1, 4, 9, 2, 8], 1),
+            (3, 2, 40, 9, None, 1),
             (1, 1, 1, 1, None, 1), (2, 3, 64, 64, None, 1), (15, 3, 70, 256, [15, 3, 9], 3),
             (1, 4, 300, 300, None, 2),
         ):

@@ -13,7 +13,6 @@ import pytest
 from compare import assert_close
 from processes import PACKAGE, python
 
-
 # One cell forward and backward; then what it cost, and what the cache did.
 FIRST_USE = """
 import json, sys, time

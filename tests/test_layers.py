@@ -20,6 +20,9 @@ LARGER = {
     "long": {"T": 100, "B": 3, "I": 20, "H": 70},
     "wide": {"T": 20, "B": 33, "I": 65, "H": 96, "bidirectional": True},
     "ragged": {"T": 60, "B": 5, "I": 8, "H": 48, "num_layers": 2, "lengths": (60, 3, 17, 0, 41)},
+    "short": {"T": 2, "B": 3, "I": 200, "H": 150, "bidirectional": True, "lengths": (2, 1, 2)},
+    "step": {"T": 1, "B": 1, "I": 120, "H": 130, "num_layers": 2},
+    "short-one-hot": {"T": 3, "B": 2, "I": 300, "H": 140, "one_hot": True},
     "one-hot": {"T": 50, "B": 7, "I": 100, "H": 33, "one_hot": True, "batch_first": True},
 }
 larger = pytest.mark.parametrize("sizes", LARGER.values(), ids=LARGER)

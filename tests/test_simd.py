@@ -12,8 +12,8 @@ from fastrnn.kernels import simd
 from fastrnn.kernels.simd import (
     at_most,
     copysign,
-    fma,
     flat,
+    fma,
     is_double,
     lanes,
     load,

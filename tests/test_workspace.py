@@ -74,6 +74,6 @@ def test_rows_are_where_they_say_in_any_layout(shape):
             for b in range(shape[1]):
                 at = rows.at + t * rows.time + b * rows.row
                 width = shape[2] if len(shape) == 3 else 1
-                assert_close(rows.array.reshape(-1)[at : at + width], np.atleast_1d(view[t, b]), atol=0)
-
-
+                assert_close(
+                    rows.array.reshape(-1)[at : at + width], np.atleast_1d(view[t, b]), atol=0
+                )
