@@ -17,8 +17,9 @@ _LINE = 64  # bytes of a cache line
 _SMALL = 1 << 14  # elements of memory that need not begin on one
 _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must stay in L2
 _SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it saves
-_MARCH_OPERATIONS = 4e5  # of a step: below, waiting for each other does
+_MARCH_OPERATIONS = 2e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
+_SHARED_WEIGHTS = 1 << 19  # bytes of W_hh that each of several cores may read at every step
 _PIECE_BYTES = 1 << 21  # pre-activation gradients between two weight products
 _PIECE_ROWS = (256, 4096)
 _PIECE_OPERATIONS = 4e9  # between two looks at Ctrl-C: a tenth of a second, at worst one second
@@ -188,8 +189,7 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
     if per_row * rows < _SHARED_OPERATIONS:
         threads = 1
     panels = -(-columns // (width * sizes.lanes))
-    march = threads > 1 and not sizes.projects and per_row * count >= _MARCH_OPERATIONS
-    chunks = _chunks(per_row * count, panels, threads) if march else 0
+    chunks = _chunks(sizes, per_row * count, columns, panels, count, threads)
     cuts = _cuts(1 if chunks else threads, count, batch)
     if len(cuts) == 2 and not chunks:
         threads = 1
@@ -261,8 +261,7 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
     piece = max(1, min(steps, piece))
     most = piece * count
     panels = -(-sizes.hidden_p // (4 * sizes.lanes))
-    march = threads > 1 and not sizes.projects and per_row * count >= _MARCH_OPERATIONS
-    chunks = _chunks(per_row * count, panels, threads) if march else 0
+    chunks = _chunks(sizes, per_row * count, k, panels, count, threads)
     cuts = _cuts(1 if chunks else threads, count, batch)
     h_pitch = pitch(max(sizes.emitted, sizes.hidden), dtype)
     input_p = padded(sizes.input, dtype)
@@ -288,8 +287,17 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
     return BackPlan(threads, chunks, cuts, threads, piece, most, offsets, size, stride)
 
 
-def _chunks(operations: float, panels: int, threads: int) -> int:
-    """Return in how many chunks of hidden units to march; 0: too few to share."""
+def _chunks(sizes, operations: float, columns: int, panels: int, count: int, threads: int) -> int:
+    """Return in how many chunks of hidden units to march; 0: not.
+
+    Slices of the batch need not wait for each other, so they are better where they are tall
+    enough for the tile and the weights small enough for every core's cache.
+    """
+    small = columns * sizes.emitted * sizes.dtype.itemsize <= _SHARED_WEIGHTS
+    if threads == 1 or sizes.projects or operations < _MARCH_OPERATIONS:
+        return 0
+    if small and count >= 8 * threads:
+        return 0
     wanted = max(threads, min(4 * threads, int(operations / _CHUNK_OPERATIONS)))
     chunks = min(wanted, panels, 64)
     return chunks if chunks > 1 else 0
