@@ -16,7 +16,8 @@ from fastrnn import workspace
 from fastrnn._jit import jit, kernel
 from fastrnn.kernels import team, threads
 from fastrnn.kernels.machine import outlined
-from fastrnn.kernels.simd import flat, fma, lanes, load, store
+from fastrnn.kernels.memory import flat, load, store
+from fastrnn.kernels.simd import fma, lanes
 
 # The cache on disk is that of the package's sources and does not know this file.
 _VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]

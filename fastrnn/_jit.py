@@ -48,7 +48,7 @@ def source_digest() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(_PACKAGE.glob("**/*.py")):
-        compiled = path.name in ("_jit.py", "bptt.py", "recurrence.py", "unrolled.py")
+        compiled = path.name in ("_jit.py", "bptt.py", "inputs.py", "recurrence.py", "unrolled.py")
         if compiled or path.parent.name in ("cells", "kernels"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

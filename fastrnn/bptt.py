@@ -16,20 +16,15 @@ Source: Werbos 1990, "Backpropagation through time: what it does and how to do i
 """
 
 from fastrnn._jit import jit, kernel
+from fastrnn.inputs import Sequences, time_of
 from fastrnn.kernels import team
 from fastrnn.kernels.gemm import pack_rows, product
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
+from fastrnn.kernels.memory import flat, load, load_many, store_many, store_many_parts
 from fastrnn.kernels.rows import add_row, copy_row, fill
-from fastrnn.kernels.simd import (
-    flat,
-    lanes,
-    load,
-    load_many,
-    store_many,
-    store_many_parts,
-)
+from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
-from fastrnn.recurrence import Sequences, Target, begin_states, region, time_of
+from fastrnn.recurrence import Target, begin_states, region
 from fastrnn.unrolled import Back, Sums, input_rows, untable, weight_sums
 
 # Regions of the work space, as numbered in workspace.BackPlan.

@@ -10,8 +10,9 @@ import numpy as np
 
 from fastrnn._jit import jit
 from fastrnn.kernels.gemm import product, terms_over_time
+from fastrnn.kernels.memory import load, load_part, store, store_part
 from fastrnn.kernels.rows import add_column, copy_row
-from fastrnn.kernels.simd import lanes, load, load_part, store, store_part
+from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
 

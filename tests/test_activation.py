@@ -6,7 +6,8 @@ from compare import assert_close
 from compiled import compiled
 
 from fastrnn.kernels.activation import sigmoid, tanh
-from fastrnn.kernels.simd import lanes, load, store
+from fastrnn.kernels.memory import load, store
+from fastrnn.kernels.simd import lanes
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 MOST = {np.float32: 87.0, np.float64: 708.0}  # beyond, e**-x is no normal number

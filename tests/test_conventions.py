@@ -27,7 +27,7 @@ every_module = pytest.mark.parametrize("module", TREES)
 LAYERS = [
     {"_jit"},
     {"kernels"},
-    {"unrolled", "recurrence", "bptt"},
+    {"inputs", "unrolled", "recurrence", "bptt"},
     {"cells"},
     {"gradients", "checks", "workspace"},
     {"parameters", "weights", "passes", "losses", "optim", "reference"},
@@ -98,7 +98,7 @@ def test_every_file_says_what_it_is(module):
     assert docstring
     assert docstring[0].isupper() or docstring[0].islower() or docstring[0] == "`"
     lines = (PACKAGE / (module.replace(".", "/") + ".py")).read_text().count("\n")
-    assert lines <= 480, f"{lines} lines: split it"
+    assert lines <= 400, f"{lines} lines: split it"
 
 
 @every_module

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fastrnn import workspace
 from fastrnn.kernels.dots import ROWS, dots
-from fastrnn.kernels.simd import flat
+from fastrnn.kernels.memory import flat
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastrnn import workspace
 from fastrnn.kernels import gemm
 from fastrnn.kernels.gemm import block_bias, pack_gates, pack_rows, terms_over_time
-from fastrnn.kernels.simd import flat
+from fastrnn.kernels.memory import flat
 from fastrnn.kernels.tile import WIDEST
 
 both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])

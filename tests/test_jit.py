@@ -79,7 +79,8 @@ import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from compiled import compiled
-from fastrnn.kernels.simd import lanes, load, load_many, load_part, store, store_part
+from fastrnn.kernels.memory import load, load_many, load_part, store, store_part
+from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import tile
 
 @compiled

@@ -26,7 +26,7 @@ from fastrnn.kernels.machine import (
     pause,
     restore_mode,
 )
-from fastrnn.kernels.simd import flat, load, store
+from fastrnn.kernels.memory import flat, load, store
 
 
 @compiled

@@ -9,13 +9,8 @@ from compare import assert_close
 from compiled import compiled
 
 from fastrnn.kernels import simd
-from fastrnn.kernels.simd import (
-    at_most,
-    copysign,
+from fastrnn.kernels.memory import (
     flat,
-    fma,
-    is_double,
-    lanes,
     load,
     load_many,
     load_part,
@@ -25,6 +20,13 @@ from fastrnn.kernels.simd import (
     store_many_parts,
     store_part,
     transpose_square,
+)
+from fastrnn.kernels.simd import (
+    at_most,
+    copysign,
+    fma,
+    is_double,
+    lanes,
     where_not_positive,
     zero_like,
 )

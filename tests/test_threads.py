@@ -6,6 +6,7 @@ test_layers_shared.py's and test_conditions.py's.
 
 import os
 import queue
+import signal
 import threading
 import time
 import warnings
@@ -147,13 +148,24 @@ def test_a_forked_child_makes_threads_of_its_own():
             warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if not child:
-            words = module._pool.words
-            fine = words is not before and not words[team.OWNED] and not module._pool._workers
-            module.call(3)
-            os._exit(0 if fine and len(module._pool._workers) == 2 else 1)
+            fine = False
+            try:
+                words = module._pool.words
+                fine = words is not before and not words[team.OWNED] and not module._pool._workers
+                module.call(3)
+                fine = fine and len(module._pool._workers) == 2
+            finally:
+                os._exit(0 if fine else 1)
     finally:
         before[team.OWNED] = 0
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    end = time.monotonic() + 30
+    while (waited := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs")
+        time.sleep(0.01)
+    assert os.waitstatus_to_exitcode(waited[1]) == 0
     assert module._pool.words is before
 
 

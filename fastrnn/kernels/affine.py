@@ -8,8 +8,9 @@ from fastrnn._jit import jit, kernel
 from fastrnn.kernels import team
 from fastrnn.kernels.gemm import pack_gates, pack_rows, product, terms_over_time
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
+from fastrnn.kernels.memory import flat, load_part, store_part
 from fastrnn.kernels.rows import add_column, copy_row, fill
-from fastrnn.kernels.simd import flat, lanes, load_part, store_part
+from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
 PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache

@@ -12,18 +12,8 @@ from numba.extending import intrinsic
 
 from fastrnn._jit import jit
 from fastrnn.kernels.linked import call_linked, linked
-from fastrnn.kernels.simd import (
-    INT,
-    Vec,
-    address,
-    call,
-    first_lanes,
-    lanes,
-    read,
-    read_masked,
-    scalar_type,
-    write,
-)
+from fastrnn.kernels.memory import address, first_lanes, read, read_masked, write
+from fastrnn.kernels.simd import INT, Vec, call, lanes, scalar_type
 
 _LANE = ir.IntType(32)
 ROWS = (4, 2, 1)  # rows at a time

@@ -13,8 +13,9 @@ Threads and time are elsewhere: every function works on the part of the result i
 """
 
 from fastrnn._jit import jit
+from fastrnn.kernels.memory import flat, transpose_square
 from fastrnn.kernels.rows import fill, pad_row
-from fastrnn.kernels.simd import flat, lanes, transpose_square
+from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import WIDEST, most_rows, tile
 
 _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))

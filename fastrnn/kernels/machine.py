@@ -11,7 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastrnn.kernels.simd import INT, address
+from fastrnn.kernels.memory import address
+from fastrnn.kernels.simd import INT
 
 _ARCH = platform.machine().lower()
 _X86 = _ARCH in ("x86_64", "amd64")

@@ -1,12 +1,7 @@
 """Vectors: one SIMD register as a Numba value, so that vector code reads as equations.
 
-`Vec` has `+ - * /`, `fma` and a few functions; it is loaded from arrays and stored to them. With
-tile.py the only file that speaks LLVM. Mathematics, products and all that recurs are elsewhere.
-
-Memory is named by (memory, index of an element). `flat(array)` makes a `Memory`, an address and
-a size, of a C-contiguous array, which must outlive it: kernels pass these around, as Numba's own
-arrays are ten times as much to compile. Nothing is checked, for speed, unless NUMBA_BOUNDSCHECK=1
-is set when a kernel is compiled: then every access is, and one outside raises IndexError.
+`Vec` has `+ - * /`, `fma` and a few functions; memory.py loads it from arrays and stores it. These
+two, machine.py, tile.py and dots.py are all that speaks LLVM.
 """
 
 import functools
@@ -18,10 +13,10 @@ from numba import config, types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, make_attribute_wrapper, models, register_model
+from numba.extending import intrinsic, models, register_model
 
 INT = ir.IntType(64)
-_LANE = ir.IntType(32)
+LANE = ir.IntType(32)
 
 # Bytes of a vector register, by the first of these CPU features that is there.
 _REGISTER_BYTES = {"avx512f": 64, "avx2": 32, "": 16}
@@ -69,15 +64,15 @@ def scalar_type(dtype):
 def splat(builder, value, lanes):
     """Return a vector with this value in every lane."""
     vector = ir.VectorType(value.type, lanes)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _LANE(0))
-    zeros = ir.Constant(ir.VectorType(_LANE, lanes), [0] * lanes)
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, LANE(0))
+    zeros = ir.Constant(ir.VectorType(LANE, lanes), [0] * lanes)
     return builder.shuffle_vector(first, first, zeros)
 
 
 def call(builder, name, result, *args):
     """Call the LLVM intrinsic `llvm.<name>` of vectors of the type `result`, or without result."""
     vector = next(a.type for a in args if isinstance(a.type, ir.VectorType))
-    suffix = f"v{vector.count}{'f32' if _bytes(vector) == 4 else 'f64'}"
+    suffix = f"v{vector.count}{'f32' if bytes_of_element(vector) == 4 else 'f64'}"
     if name.startswith("masked"):
         suffix += ".p0"
     kind = ir.FunctionType(result, [a.type for a in args])
@@ -85,7 +80,8 @@ def call(builder, name, result, *args):
     return builder.call(function, args)
 
 
-def _bytes(vector):
+def bytes_of_element(vector):
+    """Return the size of a lane of an LLVM vector type."""
     return 4 if isinstance(vector.element, ir.FloatType) else 8
 
 
@@ -175,8 +171,8 @@ def power_of_two(builder, n):
 
     The low bits of n hold m then; they are moved to where the exponent is kept.
     """
-    wide = _bytes(n.type) == 8
-    bits = ir.VectorType(INT if wide else _LANE, n.type.count)
+    wide = bytes_of_element(n.type) == 8
+    bits = ir.VectorType(INT if wide else LANE, n.type.count)
     shift, one = (52, 0x3FF0000000000000) if wide else (23, 0x3F800000)
     moved = builder.shl(builder.bitcast(n, bits), ir.Constant(bits, [shift] * bits.count))
     exponent = builder.add(moved, ir.Constant(bits, [one] * bits.count))
@@ -201,273 +197,3 @@ def lanes(typingctx, array):
         return context.get_constant(types.intp, Vec(array.dtype).lanes)
 
     return types.intp(array), codegen
-
-
-# Memory.
-
-
-class Memory(types.Type):
-    """An address and how many elements lie there; `.size`, `[i]` and `[i] = value` work."""
-
-    def __init__(self, dtype):
-        self.dtype = dtype
-        super().__init__(name=f"Memory({dtype})")
-
-
-@register_model(Memory)
-class _MemoryModel(models.StructModel):
-    def __init__(self, dmm, fe_type):
-        members = [("data", types.CPointer(fe_type.dtype)), ("size", types.intp)]
-        super().__init__(dmm, fe_type, members)
-
-
-make_attribute_wrapper(Memory, "size", "size")
-
-
-def _memory(context, builder, kind, data, size):
-    struct = cgutils.create_struct_proxy(kind)(context, builder)
-    struct.data, struct.size = data, size
-    return struct._getvalue()
-
-
-def address(context, builder, kind, memory, index, extent):
-    """Return the address of element `index`, of which `extent` elements on will be used."""
-    if isinstance(kind, Memory):
-        struct = cgutils.create_struct_proxy(kind)(context, builder, memory)
-        size = struct.size
-    else:
-        struct = context.make_array(kind)(context, builder, memory)
-        size = struct.nitems
-    if config.BOUNDSCHECK:
-        outside = builder.or_(
-            builder.icmp_signed("<", index, INT(0)),
-            builder.icmp_signed(">", builder.add(index, extent), size),
-        )
-        used = builder.icmp_signed(">", extent, INT(0))
-        with builder.if_then(builder.and_(outside, used)):
-            message = "a kernel left its array: please report this"
-            context.call_conv.return_user_exc(builder, IndexError, (message,))
-    return builder.gep(struct.data, [index])
-
-
-@intrinsic
-def flat(typingctx, array):
-    """Return the memory of a C-contiguous array."""
-    kind = Memory(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        struct = context.make_array(array)(context, builder, args[0])
-        return _memory(context, builder, kind, struct.data, struct.nitems)
-
-    return kind(array), codegen
-
-
-@intrinsic
-def part_of(typingctx, memory, at, size):
-    """Return `size` elements of a memory from `at` on."""
-
-    def codegen(context, builder, sig, args):
-        data = address(context, builder, memory, *args)
-        return _memory(context, builder, memory, data, args[2])
-
-    return memory(memory, types.intp, types.intp), codegen
-
-
-@infer_global(operator.getitem)
-class _GetItem(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Memory) and isinstance(args[1], types.Integer):
-            return signature(args[0].dtype, args[0], types.intp)
-        return None
-
-
-@lower_builtin(operator.getitem, Memory, types.Integer)
-def _get_item(context, builder, sig, args):
-    at = address(context, builder, sig.args[0], *args, INT(1))
-    return context.unpack_value(builder, sig.return_type, at)
-
-
-@infer_global(operator.setitem)
-class _SetItem(AbstractTemplate):
-    def generic(self, args, kws):
-        if isinstance(args[0], Memory) and isinstance(args[1], types.Integer):
-            return signature(types.none, args[0], types.intp, args[0].dtype)
-        return None
-
-
-@lower_builtin(operator.setitem, Memory, types.Integer, types.Any)
-def _set_item(context, builder, sig, args):
-    at = address(context, builder, sig.args[0], *args[:2], INT(1))
-    context.pack_value(builder, sig.args[2], args[2], at)
-
-
-def read(builder, vector, at):
-    """Return the vector at an address, aligned to its elements."""
-    return builder.load(builder.bitcast(at, vector.as_pointer()), align=_bytes(vector))
-
-
-def write(builder, value, at):
-    """Write a vector to an address, aligned to its elements."""
-    builder.store(value, builder.bitcast(at, value.type.as_pointer()), align=_bytes(value.type))
-
-
-def first_lanes(builder, count, lanes):
-    """Return the mask of the first `count` lanes."""
-    lane = ir.Constant(ir.VectorType(_LANE, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", lane, splat(builder, builder.trunc(count, _LANE), lanes))
-
-
-def read_masked(builder, vector, at, mask):
-    """Return the lanes of a vector that the mask names, 0 elsewhere; no other is touched."""
-    at = builder.bitcast(at, vector.as_pointer())
-    zero = ir.Constant(vector, None)
-    return call(builder, "masked.load", vector, at, _LANE(_bytes(vector)), mask, zero)
-
-
-def write_masked(builder, value, at, mask):
-    """Write the lanes that the mask names; no other is touched."""
-    at = builder.bitcast(at, value.type.as_pointer())
-    call(builder, "masked.store", ir.VoidType(), value, at, _LANE(_bytes(value.type)), mask)
-
-
-def _span(builder, count, stride, lanes):
-    """Return how many elements `count` vectors reach over that begin `stride` apart."""
-    return builder.add(builder.mul(stride, INT(count - 1)), INT(lanes))
-
-
-@intrinsic
-def load(typingctx, array, index):
-    """Return the vector that begins at `index`."""
-    vec = Vec(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        at = address(context, builder, array, *args, INT(vec.lanes))
-        return read(builder, vec.llvm, at)
-
-    return vec(array, types.intp), codegen
-
-
-@intrinsic
-def load_part(typingctx, array, index, count):
-    """Return the vector whose first `count` lanes begin at `index`; the others are 0."""
-    vec = Vec(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        at = address(context, builder, array, *args)
-        return read_masked(builder, vec.llvm, at, first_lanes(builder, args[2], vec.lanes))
-
-    return vec(array, types.intp, types.intp), codegen
-
-
-@intrinsic
-def load_many(typingctx, array, index, stride, count):
-    """Return a tuple of `count` (a constant) vectors, each `stride` elements after the last."""
-    if not isinstance(count, types.IntegerLiteral):
-        return None
-    vec, times = Vec(array.dtype), count.literal_value
-    result = types.UniTuple(vec, times)
-
-    def codegen(context, builder, sig, args):
-        memory, index, stride, _ = args
-        span = _span(builder, times, stride, vec.lanes)
-        at = address(context, builder, array, memory, index, span)
-        vectors = [read(builder, vec.llvm, builder.gep(at, [builder.mul(stride, INT(i))]))
-                   for i in range(times)]  # fmt: skip
-        return context.make_tuple(builder, result, vectors)
-
-    return result(array, types.intp, types.intp, count), codegen
-
-
-@intrinsic
-def store(typingctx, array, index, value):
-    """Write a vector to `index` on."""
-    vec = Vec(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        memory, index, value = args
-        write(builder, value, address(context, builder, array, memory, index, INT(vec.lanes)))
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp, vec), codegen
-
-
-@intrinsic
-def store_part(typingctx, array, index, value, count):
-    """Write the first `count` lanes of a vector to `index` on."""
-    vec = Vec(array.dtype)
-
-    def codegen(context, builder, sig, args):
-        memory, index, value, count = args
-        at = address(context, builder, array, memory, index, count)
-        write_masked(builder, value, at, first_lanes(builder, count, vec.lanes))
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp, vec, types.intp), codegen
-
-
-@intrinsic
-def store_many(typingctx, array, index, stride, values):
-    """Write a tuple of vectors, each `stride` elements after the last, from `index` on."""
-    vec, times = Vec(array.dtype), len(values)
-
-    def codegen(context, builder, sig, args):
-        memory, index, stride, vectors = args
-        span = _span(builder, times, stride, vec.lanes)
-        at = address(context, builder, array, memory, index, span)
-        for i in range(times):
-            value = builder.extract_value(vectors, i)
-            write(builder, value, builder.gep(at, [builder.mul(stride, INT(i))]))
-        return context.get_dummy_value()
-
-    return types.none(array, types.intp, types.intp, types.UniTuple(vec, times)), codegen
-
-
-@intrinsic
-def store_many_parts(typingctx, array, index, stride, values, count):
-    """Write the first `count` lanes of each vector of a tuple, `stride` elements apart."""
-    vec, times = Vec(array.dtype), len(values)
-
-    def codegen(context, builder, sig, args):
-        memory, index, stride, vectors, count = args
-        span = builder.add(builder.mul(stride, INT(times - 1)), count)
-        at = address(context, builder, array, memory, index, span)
-        mask = first_lanes(builder, count, vec.lanes)
-        for i in range(times):
-            value = builder.extract_value(vectors, i)
-            write_masked(builder, value, builder.gep(at, [builder.mul(stride, INT(i))]), mask)
-        return context.get_dummy_value()
-
-    kinds = types.UniTuple(vec, times)
-    return types.none(array, types.intp, types.intp, kinds, types.intp), codegen
-
-
-@intrinsic
-def transpose_square(typingctx, to, to_at, to_row, source, at, row):
-    """Write the transpose of a square, as many vectors as one has lanes: rows `row` apart."""
-    vec = Vec(to.dtype)
-    index = types.intp
-
-    def codegen(context, builder, sig, args):
-        n = vec.lanes
-        _, to_at, to_row, _, at, row = args
-        square = [
-            read(builder, vec.llvm, address(context, builder, source, args[3],
-                                            builder.add(at, builder.mul(row, INT(i))), INT(n)))
-            for i in range(n)
-        ]  # fmt: skip
-        half = 1
-        while half < n:  # exchange the off-diagonal quarters of all blocks of 2, 4, 8... rows
-            upper = [j if not j & half else n + j - half for j in range(n)]
-            lower = [j + half if not j & half else n + j for j in range(n)]
-            for i in (i for i in range(n) if not i & half):
-                pair = square[i], square[i + half]
-                for place, lanes_of_pair in ((i, upper), (i + half, lower)):
-                    mask = ir.Constant(ir.VectorType(_LANE, n), lanes_of_pair)
-                    square[place] = builder.shuffle_vector(*pair, mask)
-            half *= 2
-        for i, column in enumerate(square):
-            begin = builder.add(to_at, builder.mul(to_row, INT(i)))
-            write(builder, column, address(context, builder, to, args[0], begin, INT(n)))
-        return context.get_dummy_value()
-
-    return types.none(to, index, index, source, index, index), codegen

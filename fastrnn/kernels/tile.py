@@ -12,21 +12,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastrnn.kernels.linked import call_linked, linked
-from fastrnn.kernels.simd import (
-    INT,
-    Vec,
-    address,
-    bytes_of_register,
-    call,
-    features,
-    first_lanes,
-    read,
-    read_masked,
-    scalar_type,
-    splat,
-    write,
-    write_masked,
-)
+from fastrnn.kernels.memory import address, first_lanes, read, read_masked, write, write_masked
+from fastrnn.kernels.simd import INT, Vec, bytes_of_register, call, features, scalar_type, splat
 
 # The most rows of a tile that many vectors wide, by the size of the register file: the
 # accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.
