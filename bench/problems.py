@@ -42,7 +42,9 @@ class Problem:
     """
 
     def __init__(self, cell: str, shape: Shape, mode: str = "forward"):
-        random = np.random.default_rng(0)
+        # With seed 0 a ReLU of keyword_spotting is so near its kink that float32, everyone's, and
+        # the float64 oracle fall on different sides, and all gradients before it differ.
+        random = np.random.default_rng(1)
         self.cell = next(known for known in CELLS if known.name == cell)
         self.shape, self.name, self.mode = shape, mode, MODES[mode]
         self.dtype = np.dtype(self.mode.dtype)
