@@ -24,7 +24,7 @@ from fastrnn.kernels.memory import flat, load, load_many, store_many, store_many
 from fastrnn.kernels.rows import add_row, copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
-from fastrnn.recurrence import Target, begin_states, region
+from fastrnn.recurrence import Target, begin_states, end_states, region
 from fastrnn.unrolled import Back, Sums, input_rows, untable, weight_sums
 
 # Regions of the work space, as numbered in workspace.BackPlan.
@@ -41,19 +41,6 @@ def _pack_part(part, parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr):
         pack_rows(w_hh, packed_hh, part, parts)
     if packed_hr.size:
         pack_rows(w_hr, packed_hr, part, parts)
-
-
-@jit
-def _end(order, number, d_states, d_emitted, hidden_p, emitted_p, first, others):
-    """Give the caller the gradients at the initial states (passes.States)."""
-    batch = order.size
-    for j in range(batch):
-        size = first.shape[2]
-        copy_row(flat(first), (number * batch + order[j]) * size, d_emitted, j * emitted_p, size)
-        passes, size = others.shape[1], others.shape[3]
-        for i in range(others.shape[0]):
-            copy_row(flat(others), ((i * passes + number) * batch + order[j]) * size,
-                     d_states, ((i + 1) * batch + j) * hidden_p, size)
 
 
 def bind_backward(name, step_backward, gates, states_count, saved_count):
@@ -258,8 +245,8 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
             if sums.table.size:
                 team.share(pool, owned, parts, outlined(untable, (
                     parts, sums, input_size, k, back.a_pitch)))
-            _end(sequences.order, number, d_states, d_emitted, hidden_p, emitted_p,
-                 d_h_0, d_others_0)
+            end_states(sequences.order, sequences.lengths, number, d_states, 0, hidden_p,
+                       d_emitted, 0, emitted_p, d_h_0, d_others_0)
         if owned:
             team.release(pool)
         restore_mode(mode)

@@ -49,17 +49,28 @@ def time_of(s, length, reverse):
 
 
 @jit
+def affine_thin(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1, c, c_at, c_row):
+    """Write b + a wᵀ for hidden units in blocks unit0..unit1, of a weight that is not packed.
+
+    c_at is where block unit0 begins.
+    """
+    n = lanes(c)
+    for unit in range(unit0, unit1):
+        for gate in range(gates):
+            dots(rows, min(n, hidden_size - unit * n), k, a, a_at, a_row,
+                 w, (gate * hidden_size + unit * n) * k, k, b, (unit * gates + gate) * n,
+                 c, c_at + ((unit - unit0) * gates + gate) * n, c_row)
+
+
+@jit
 def affine(rows, k, a, a_at, a_row, thin, w, b, gates, hidden_size, width, unit0, unit1, c, c_at):
     """Write the pre-activations b + a wᵀ of the hidden units in blocks unit0..unit1."""
     n = lanes(c)
     blocks = (hidden_size + n - 1) // n
     columns, column = blocks * gates * n, unit0 * gates * n
     if thin:
-        for unit in range(unit0, unit1):
-            for gate in range(gates):
-                at = (unit * gates + gate) * n
-                dots(rows, min(n, hidden_size - unit * n), k, a, a_at, a_row,
-                     w, (gate * hidden_size + unit * n) * k, k, b, at, c, c_at + at, columns)
+        affine_thin(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1,
+                    c, c_at + column, columns)
     else:
         product(rows, (unit1 - unit0) * gates * n, k, TERMS, a, a_at, a_row, 1,
                 w, column * k, width * n * k, 0, width, b, column, 0, c, c_at + column, columns)

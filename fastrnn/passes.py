@@ -79,16 +79,6 @@ _NOTHING = {dtype: np.empty((0, 0, 0), dtype) for dtype in checks.FLOATS}
 _NO_STATES = {dtype: np.empty((0, 1, 0, 0), dtype) for dtype in checks.FLOATS}
 
 
-def nothing(dtype: np.dtype) -> np.ndarray:
-    """Return the array that stands for one that is not there."""
-    return _NOTHING[dtype]
-
-
-def no_states(dtype: np.dtype) -> np.ndarray:
-    """Return the same in place of States.others."""
-    return _NO_STATES[dtype]
-
-
 def _input_of(x: np.ndarray, dtype: np.dtype) -> tuple[Rows, np.ndarray]:
     """Return the rows of x and its indices: one of the two arrays is empty."""
     if x.ndim == 3:

@@ -28,9 +28,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn._jit import jit, kernel
-from fastrnn.inputs import Sequences, Weights, input_part, time_of
+from fastrnn.inputs import Sequences, Weights, affine_thin, input_part, time_of
 from fastrnn.kernels import team
-from fastrnn.kernels.dots import dots
 from fastrnn.kernels.gemm import block_bias, pack_gates, product
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat, load_many, part_of, store_many
@@ -109,18 +108,18 @@ def begin_states(order, number, first, others, states, states_count, states_row,
 
 
 @jit
-def _end(sequences, number, states, first, others):
-    """Give the caller the state of each sequence behind its last step."""
-    batch = sequences.order.size
+def end_states(order, lengths, number, states, turn, states_row, emitted, emitted_turn,
+               emitted_row, first, others):
+    """Give the caller the states, from the buffer that each sequence's last step wrote."""
+    batch = order.size
     for j in range(batch):
-        turn, b = sequences.lengths[j] % 2, sequences.order[j]
-        size = first.shape[2]
-        copy_row(flat(first), (number * batch + b) * size, states.emitted,
-                 turn * states.emitted_turn + j * states.emitted_row, size)
+        which, size = lengths[j] % 2, first.shape[2]
+        copy_row(flat(first), (number * batch + order[j]) * size,
+                 emitted, which * emitted_turn + j * emitted_row, size)
         passes, size = others.shape[1], others.shape[3]
         for i in range(others.shape[0]):
-            copy_row(flat(others), ((i * passes + number) * batch + b) * size, states.buffers,
-                     turn * states.turn + ((i + 1) * batch + j) * states.row, size)
+            copy_row(flat(others), ((i * passes + number) * batch + order[j]) * size,
+                     states, which * turn + ((i + 1) * batch + j) * states_row, size)
 
 
 def bind_forward(name, step, gates, states_count, saved_count, width):
@@ -158,16 +157,16 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
         before, after = s % 2, (s + 1) % 2
         old, new = before * states.turn + j0 * states.row, after * states.turn + j0 * states.row
         h_at = before * states.emitted_turn + j0 * states.emitted_row
-        tiles = (rows + tallest - 1) // tallest
+        tiles = 1 if weights.thin else (rows + tallest - 1) // tallest
         for unit in range(unit0, unit1, units):
             vectors = min(units, unit1 - unit)
             column, row = unit * gates * n, 0
             for i in range(tiles):
                 height = (rows - row + tiles - i - 1) // (tiles - i)
                 if weights.thin:
-                    height = rows
-                    thin_tile(rows, vectors, unit, hidden_size, emitted_size,
-                              states.emitted, h_at, states.emitted_row, weights, a_h)
+                    affine_thin(rows, emitted_size, states.emitted, h_at, states.emitted_row,
+                                weights.w_hh, weights.b_hh, gates, hidden_size,
+                                unit, unit + vectors, a_h, 0, width * n)
                 else:
                     tile(height, vectors * gates, n, emitted_size, TERMS,
                          states.emitted, h_at + row * states.emitted_row, states.emitted_row, 1,
@@ -182,8 +181,6 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
                           kept.saved, (first + j0 + row) * saved_row + unit * saved_count * n,
                           saved_row)
                 row += height
-                if row == rows:
-                    break
         if weights.w_hr.size:
             product(rows, emitted_size, hidden_size, TERMS, states.buffers, new, states.row, 1,
                     weights.w_hr, 0, WIDEST * n * hidden_size, 0, WIDEST, weights.zeros, 0, 0,
@@ -201,18 +198,6 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
             to = target.at + t * target.time + sequences.order[j] * target.row
             copy_row(target.flat, to + begin, states.emitted,
                      h_at + row * states.emitted_row + begin, count)
-
-    @jit(name=f"{name}_thin")
-    def thin_tile(rows, vectors, unit, hidden_size, k, h, h_at, h_row, weights, a_h):
-        """As the tile, of a weight that is not packed: a_h of all rows."""
-        n = lanes(a_h)
-        for v in range(vectors):
-            there = min(n, hidden_size - (unit + v) * n)
-            for gate in range(gates):
-                dots(rows, there, k, h, h_at, h_row,
-                     weights.w_hh, (gate * hidden_size + (unit + v) * n) * k, k,
-                     weights.b_hh, ((unit + v) * gates + gate) * n,
-                     a_h, (v * gates + gate) * n, width * n)
 
     @jit(name=f"{name}_run")
     def run(part, parts, pool, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size,
@@ -325,7 +310,9 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
         share_run(pool, owned, threads, chunks, cuts, s0, s1, chunk, row0, input_size, hidden_size,
                   emitted_size, sequences, weights, states, kept, target, work, offsets)
         if s1 == lengths[0]:
-            _end(sequences, number, states, h_n, others_n)
+            end_states(sequences.order, sequences.lengths, number, states.buffers, states.turn,
+                       states.row, states.emitted, states.emitted_turn, states.emitted_row,
+                       h_n, others_n)
         if owned:
             team.release(pool)
         restore_mode(mode)

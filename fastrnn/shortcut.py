@@ -65,7 +65,8 @@ class Shortcut:
         cell, directions, passes_count = layer.cell, 1 + layer.bidirectional, len(layer._passes)
         sorted_batch = workspace.sort_by_length(time, batch, None)
         order, lengths = sorted_batch.order, sorted_batch.lengths
-        nothing, no_states = passes.nothing(self._dtype), passes.no_states(self._dtype)
+        self._zeros = passes.zero_states(self._dtype)
+        nothing = self._zeros.first
 
         def layout(width, swapped):  # the shape in memory, and where (t, b) begins
             if swapped:
@@ -82,9 +83,10 @@ class Shortcut:
             names = [(name + suffix, weight.shape)
                      for name, weight in zip(TORCH_NAMES, weights, strict=True)
                      if weight is not None]  # fmt: skip
-            missing = [i for i, weight in enumerate(weights) if weight is None]  # side by side
-            blank = [passes.arrays(weights, self._dtype)[i] for i in missing]
-            hole = missing[0] if missing else 0
+            blank = [array for array, weight in zip(passes.arrays(weights, self._dtype), weights,
+                                                    strict=True) if weight is None]  # fmt: skip
+            there = [weight is not None for weight in weights]
+            hole = there.index(False) if blank else 0  # what is missing is side by side
             _, (x_time, x_row) = layout(size.input, batch_first and depth == 0)
             last = depth == layer.num_layers - 1
             wide = directions * layer._emitted
@@ -101,7 +103,6 @@ class Shortcut:
         self._others = (len(cell.states) - 1, passes_count, batch, layer.hidden_size)
         states = (self._first, *[self._others[1:]] * self._others[0])
         self._given = [s if self._batched else (s[0], s[2]) for s in states]
-        self._zeros = (nothing, no_states)
 
     def __call__(self, x: np.ndarray, state):
         """Return `output, state`, or None where the call has to be general."""

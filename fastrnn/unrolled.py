@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn._jit import jit
-from fastrnn.kernels.gemm import product, terms_over_time
-from fastrnn.kernels.memory import load, load_part, store, store_part
-from fastrnn.kernels.rows import add_column, copy_row
+from fastrnn.kernels.gemm import add_columns, add_outer, product
+from fastrnn.kernels.memory import load, store
+from fastrnn.kernels.rows import copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
@@ -72,35 +72,17 @@ def input_rows(part, parts, rows, sequences, back, input_size, k, x_rows, x_pitc
 
 
 @jit
-def _outer(rows, m0, m1, a, a_pitch, b, b_at, b_pitch, columns, c):
-    """Add rows m0..m1 of aᵀ b, the sum over `rows` rows, to c (.., columns)."""
-    product(m1 - m0, columns, rows, terms_over_time(rows), a, m0, 1, a_pitch,
-            b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
-            c, m0 * columns, columns, c, m0 * columns, columns)
-
-
-@jit
-def _add_bias(rows, m0, m1, d_a, pitch, d_b):
-    """Add the sums of columns m0..m1, if the bias exists."""
-    n = lanes(d_a)
-    if d_b.size:
-        for m in range(m0, m1, n):
-            there = min(n, m1 - m)
-            total = add_column(load_part(d_b, m, there), n, d_a, m, pitch, rows)
-            store_part(d_b, m, total, there)
-
-
-@jit
 def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_size, hidden_size,
                 k, hidden_p, x_rows, x_pitch, sums):
     """Add the rows of a piece to a share of the rows of each weight's gradient."""
     n, batch = lanes(x_rows), sequences.order.size
     vectors = (k + n - 1) // n
     m0, m1 = vectors * part // parts * n, min(k, vectors * (part + 1) // parts * n)
-    _outer(rows, m0, m1, back.d_a_h, back.a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
-           sums.w_hh)
+    add_outer(rows, m0, m1, back.d_a_h, 0, back.a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
+              sums.w_hh)
     if sequences.x.size:
-        _outer(rows, m0, m1, back.d_a_x, back.a_pitch, x_rows, 0, x_pitch, input_size, sums.w_ih)
+        add_outer(rows, m0, m1, back.d_a_x, 0, back.a_pitch, x_rows, 0, x_pitch, input_size,
+                  sums.w_ih)
     else:
         for row in range(rows):
             code = sequences.index[back.place[row] // batch * sequences.time
@@ -114,11 +96,11 @@ def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_si
                 for m in range(m0, m1):
                     at = m * input_size + code
                     sums.w_ih[at] = sums.w_ih[at] + back.d_a_x[row * back.a_pitch + m]
-    _add_bias(rows, m0, m1, back.d_a_x, back.a_pitch, sums.b_ih)
-    _add_bias(rows, m0, m1, back.d_a_h, back.a_pitch, sums.b_hh)
+    add_columns(rows, m0, m1, back.d_a_x, 0, back.a_pitch, sums.b_ih)
+    add_columns(rows, m0, m1, back.d_a_h, 0, back.a_pitch, sums.b_hh)
     if sums.w_hr.size:
         e0, e1 = emitted_size * part // parts, emitted_size * (part + 1) // parts
-        _outer(rows, e0, e1, back.d_h_rows, back.d_h_pitch, back.unprojected, row0 * hidden_p,
+        add_outer(rows, e0, e1, back.d_h_rows, 0, back.d_h_pitch, back.unprojected, row0 * hidden_p,
                hidden_p, hidden_size, sums.w_hr)
 
 

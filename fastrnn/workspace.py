@@ -156,12 +156,6 @@ class Plan(NamedTuple):
     stride: int  # steps between two looks at Ctrl-C
 
 
-@functools.lru_cache(maxsize=256)
-def plan_equal(sizes, gates, states, width, tallest, steps, batch, one_hot, threads) -> Plan:
-    """Return the plan for sequences of one length."""
-    return _plan(sizes, gates, states, width, tallest, steps, batch, one_hot, threads, None)
-
-
 def plan_forward(sizes, cell, tallest, batch: "Batch", one_hot: bool, threads: int) -> Plan:
     """Return the plan for a batch."""
     count = len(batch.lengths)
@@ -177,10 +171,10 @@ def plan_stream(sizes, cell, tallest, batch: int, threads: int) -> Plan:
     if 2 * sizes.columns * (sizes.emitted + sizes.input) * batch < _SHARED_OPERATIONS:
         threads = 1
     return _plan(sizes, len(cell.gates), len(cell.states), cell.width, tallest, 1 << 40, batch,
-                 False, threads, None)._replace(chunk=1)  # fmt: skip
+                 False, threads)._replace(chunk=1)  # fmt: skip
 
 
-def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, batch) -> Plan:
+def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, batch=None) -> Plan:
     rows = steps * count if batch is None else batch.rows
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
@@ -215,6 +209,9 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
     return Plan(threads, thin, gather, chunks, chunk, cuts, offsets, size, stride)
 
 
+plan_equal = functools.lru_cache(maxsize=256)(_plan)  # of sequences of one length
+
+
 class BackPlan(NamedTuple):
     """How a backward pass is run, like Plan."""
 
@@ -229,12 +226,6 @@ class BackPlan(NamedTuple):
     stride: int
 
 
-@functools.lru_cache(maxsize=256)
-def back_plan_equal(sizes, gates, states, shared, steps, batch, one_hot, wanted, threads):
-    """Return the plan of BPTT for sequences of one length."""
-    return _back_plan(sizes, gates, states, shared, steps, batch, one_hot, wanted, threads, None)
-
-
 def plan_backward(
     sizes, cell, batch: "Batch", one_hot: bool, wanted: bool, threads: int
 ) -> BackPlan:
@@ -247,7 +238,7 @@ def plan_backward(
     return _back_plan(*known, batch)
 
 
-def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, threads, batch):
+def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, threads, batch=None):
     rows = steps * count if batch is None else batch.rows
     dtype, item = sizes.dtype, sizes.dtype.itemsize
     k = gates * sizes.hidden
@@ -285,6 +276,9 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
     ])  # fmt: skip
     stride = piece * max(1, int(_PIECE_OPERATIONS / (3 * max(per_row, _LEAST_OPERATIONS) * most)))
     return BackPlan(threads, chunks, cuts, threads, piece, most, offsets, size, stride)
+
+
+back_plan_equal = functools.lru_cache(maxsize=256)(_back_plan)  # of sequences of one length
 
 
 def _chunks(sizes, operations: float, columns: int, panels: int, count: int, threads: int) -> int:

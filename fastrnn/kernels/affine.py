@@ -6,10 +6,10 @@ whole, in one order.
 
 from fastrnn._jit import jit, kernel
 from fastrnn.kernels import team
-from fastrnn.kernels.gemm import pack_gates, pack_rows, product, terms_over_time
+from fastrnn.kernels.gemm import add_columns, add_outer, pack_gates, pack_rows, product
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
-from fastrnn.kernels.memory import flat, load_part, store_part
-from fastrnn.kernels.rows import add_column, copy_row, fill
+from fastrnn.kernels.memory import flat
+from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
@@ -17,7 +17,8 @@ PIECE = 1024  # rows between two looks at the gradient of the weight: they stay 
 
 
 @jit
-def _rows_forward(part, parts, rows, k, columns, x, packed, start, y):
+def _product_part(part, parts, rows, k, columns, x, packed, start, y):
+    """Write a share of the rows of y = start + x packed."""
     r0, r1 = rows * part // parts, rows * (part + 1) // parts
     product(r1 - r0, columns, k, TERMS, x, r0 * k, k, 1,
             packed, 0, WIDEST * lanes(y) * k, 0, WIDEST, start, 0, 0, y, r0 * columns, columns)
@@ -43,7 +44,7 @@ def affine_forward(
         copy_row(start, 0, flat(bias), 0, columns)
     else:
         fill(start, 0, columns, 0)
-    team.share(pool, owned, threads, outlined(_rows_forward, (
+    team.share(pool, owned, threads, outlined(_product_part, (
         threads, rows, k, columns, flat(x), packed, start, flat(y))))
     if owned:
         team.release(pool)
@@ -51,25 +52,10 @@ def affine_forward(
 
 
 @jit
-def _rows_backward(part, parts, rows, k, columns, d_y, packed, zeros, d_x):
-    r0, r1 = rows * part // parts, rows * (part + 1) // parts
-    product(r1 - r0, k, columns, TERMS, d_y, r0 * columns, columns, 1,
-            packed, 0, WIDEST * lanes(d_x) * columns, 0, WIDEST, zeros, 0, 0, d_x, r0 * k, k)
-
-
-@jit
 def _weight_backward(part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias):
-    n = lanes(d_y)
     m0, m1 = columns * part // parts, columns * (part + 1) // parts
-    product(m1 - m0, k, rows, terms_over_time(rows), d_y, r0 * columns + m0, 1, columns,
-            x_rows, 0, WIDEST * n, pitch, WIDEST,
-            d_weight, m0 * k, k, d_weight, m0 * k, k)
-    if d_bias.size:
-        for m in range(m0, m1, n):
-            there = min(n, m1 - m)
-            total = add_column(load_part(d_bias, m, there), there, d_y, r0 * columns + m, columns,
-                               rows)
-            store_part(d_bias, m, total, there)
+    add_outer(rows, m0, m1, d_y, r0 * columns, columns, x_rows, 0, pitch, k, d_weight)
+    add_columns(rows, m0, m1, d_y, r0 * columns, columns, d_bias)
 
 
 @kernel
@@ -89,8 +75,8 @@ def affine_backward(
     columns, packed, zeros, x_rows = weight.shape[0], flat(packed), flat(zeros), flat(x_rows)
     pack_rows(weight, packed, 0, 1)
     fill(zeros, 0, k, 0)
-    team.share(pool, owned, threads, outlined(_rows_backward, (
-        threads, rows, k, columns, flat(d_y), packed, zeros, flat(d_x))))
+    team.share(pool, owned, threads, outlined(_product_part, (
+        threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x))))
     for r0 in range(0, rows, PIECE):
         count = min(PIECE, rows - r0)
         for row in range(count):

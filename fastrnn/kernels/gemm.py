@@ -13,8 +13,8 @@ Threads and time are elsewhere: every function works on the part of the result i
 """
 
 from fastrnn._jit import jit
-from fastrnn.kernels.memory import flat, transpose_square
-from fastrnn.kernels.rows import fill, pad_row
+from fastrnn.kernels.memory import flat, load_part, store_part, transpose_square
+from fastrnn.kernels.rows import add_column, fill, pad_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import WIDEST, most_rows, tile
 
@@ -55,6 +55,25 @@ def terms_over_time(rows):
     About as precise as adding step by step, which is what autograd does.
     """
     return 16 if rows < 256 else 64
+
+
+@jit
+def add_outer(rows, m0, m1, a, a_at, a_pitch, b, b_at, b_pitch, columns, c):
+    """Add rows m0..m1 of aᵀ b, the sum over `rows` rows, to c (.., columns)."""
+    product(m1 - m0, columns, rows, terms_over_time(rows), a, a_at + m0, 1, a_pitch,
+            b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
+            c, m0 * columns, columns, c, m0 * columns, columns)
+
+
+@jit
+def add_columns(rows, m0, m1, a, a_at, a_pitch, c):
+    """Add the sums of columns m0..m1 of a to a bias' gradient, if the bias exists."""
+    n = lanes(a)
+    if c.size:
+        for m in range(m0, m1, n):
+            there = min(n, m1 - m)
+            total = add_column(load_part(c, m, there), there, a, a_at + m, a_pitch, rows)
+            store_part(c, m, total, there)
 
 
 @jit
