@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fastrnn._jit import jit
 from fastrnn.kernels import team
 from fastrnn.kernels.machine import atomic_add, outlined, pause
+from fastrnn.kernels.threads import _pauses_in
 
 
 def new_pool():
@@ -116,6 +117,21 @@ def meet(pool, counts):
     owned = team.acquire(pool)
     team.share(pool, owned, 2, outlined(_meet, (counts,)))
     team.release(pool)
+
+
+def test_who_serves_stays_while_it_is_called():
+    """A call that comes as a worker leaves must not work alone: half of a long one did."""
+    pool, left = new_pool(), threading.Event()
+    patience = _pauses_in(0.05, pool)
+    server = threading.Thread(target=lambda: (team.serve(pool, patience), left.set()))
+    server.start()
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        pool[team.CALLED] += 1
+        assert not left.wait(0.001)
+    assert left.wait(10), "who is called no more does not leave"
+    server.join()
+    assert pool[team.SERVING] == 0
 
 
 def test_who_serves_stops_when_nobody_has_the_pool():

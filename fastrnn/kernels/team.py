@@ -26,6 +26,7 @@ CODE, DATA = 16, 17  # of the job, for `invoke`
 DONE = 24  # parts that are done
 FAILED = 32  # a part raised (only with NUMBA_BOUNDSCHECK)
 YIELD = 33  # address of the system's function that lets other threads run, or 0
+CALLED = 34  # how often workers were called (threads.py)
 SERVING = 40  # workers that look for jobs
 MARCHED = 48  # of a march: chunks done, of all steps together
 CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
@@ -112,16 +113,21 @@ def share(pool, owned, parts, outline):
 
 @kernel
 def serve(pool, patience):
-    """Help with jobs until no kernel had the pool for `patience` pauses."""
+    """Help with jobs until no kernel had the pool and nobody called for `patience` pauses."""
     mode = flush_denormals()
-    atomic_add(pool, SERVING, 1)
-    waited = 0
-    while waited < patience:
-        if _help(pool):
-            waited = 0
-        wait_a_little(pool, waited)
-        waited = 1 if atomic_read(pool, OWNED) else waited + 1
-    atomic_add(pool, SERVING, -1)
+    called = -1
+    # Who calls looks at SERVING: one that leaves and one that calls must not miss each other.
+    while called != atomic_read(pool, CALLED):
+        atomic_add(pool, SERVING, 1)
+        waited = 0
+        while waited < patience:
+            if _help(pool):
+                waited = 0
+            wait_a_little(pool, waited)
+            now = atomic_read(pool, CALLED)
+            waited = 1 if atomic_read(pool, OWNED) or called != now else waited + 1
+            called = now
+        atomic_add(pool, SERVING, -1)
     restore_mode(mode)
 
 

@@ -90,6 +90,7 @@ class _Pool:
 
     def call(self, threads: int) -> np.ndarray:
         words = self.words
+        words[team.CALLED] += 1  # who serves does not leave now
         # Who has been called but has not woken yet counts: else calls that nobody hears would
         # pile up, and each would have a worker look for jobs that are long done.
         asleep = threads - 1 - words[team.SERVING] - self._calls.qsize()
