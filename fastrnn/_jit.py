@@ -179,14 +179,16 @@ class _PartCompiler(compiler.Compiler):
 _numbers = itertools.count()
 
 
-def jit(function: Callable | None = None, *, name: str | None = None) -> Any:
+def jit(function: Callable | None = None, *, name: str | None = None, inline: bool = False,
+        ) -> Any:  # fmt: skip
     """Compile a part of kernels: as `kernel`, but only compiled code can call it.
 
-    What only Python needs to call it takes as long to compile as a small function itself.
+    What only Python needs to call it takes as long to compile as a small function itself. With
+    `inline` its code is put where it is called, however long it is.
     """
     if function is None:
-        return functools.partial(jit, name=name)
-    dispatcher = _dispatcher(function, name, no_cpython_wrapper=True,
+        return functools.partial(jit, name=name, inline=inline)
+    dispatcher = _dispatcher(function, name, no_cpython_wrapper=True, forceinline=inline,
                              pipeline_class=_PartCompiler)  # fmt: skip
 
     def from_python(*args, **kwargs):

@@ -24,7 +24,7 @@ def equations(a_x, a_h, h, c):
     return o * np.tanh(c), c
 
 
-@jit
+@jit(inline=True)  # else its many constants are loaded again for every vector
 def step(a_x, a_h, state):
     i = sigmoid(a_x[0] + a_h[0])
     f = sigmoid(a_x[1] + a_h[1])

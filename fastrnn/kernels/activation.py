@@ -5,7 +5,7 @@ e^r - 1, long enough for the type. NaN stays NaN; nothing overflows. Softmax is 
 """
 
 from fastrnn._jit import jit
-from fastrnn.kernels.simd import at_most, copysign, fma, is_double, power_of_two
+from fastrnn.kernels.simd import at_most, copysign, fma, is_double, power_of_two, reciprocal
 
 
 @jit
@@ -52,7 +52,7 @@ def sigmoid(x):
     """Return 1 / (1 + e**-x)."""
     most = 708.0 if is_double(x) else 87.0
     p, _, q = _exponential(-at_most(-at_most(-x, most), most))
-    return 1.0 / (1.0 + fma(p, q, q))
+    return reciprocal(1.0 + fma(p, q, q))
 
 
 @jit
@@ -70,7 +70,7 @@ def tanh(x):
     above_low = fma(q, p_low, fma(q, p, less - above)) + less_low
     below = above + 2.0
     below_low = ((2.0 - below) + above) + above_low
-    inverse = 1.0 / below
+    inverse = reciprocal(below)
     ratio = above * inverse
     remainder = fma(-ratio, below, above) + fma(-ratio, below_low, above_low)
     return copysign(fma(remainder, inverse, ratio), x)
