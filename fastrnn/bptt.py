@@ -181,7 +181,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
         d_h_n, d_others_n,                              # passes.States; of size 0: zeros
         d_h_0, d_others_0,                              # passes.States, written
         d_x, d_x_time, d_x_row,                         # written; of size 0: not wanted
-        d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_w_hr,         # added to
+        d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_w_hr,         # written
         shared, chunks, cuts, parts, piece, offsets, place, work,   # workspace.BackPlan
         row1,                                           # number behind the last row of step s1
         s0, s1,                                         # these steps
@@ -239,7 +239,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                 packed_ih, flat(d_x), d_x_time, d_x_row, scratch)))
             team.share(pool, owned, parts, outlined(weight_sums, (
                 parts, row1 - row0, row0, sequences, back, input_size, emitted_size, hidden_size,
-                k, hidden_p, x_rows, x_rows.size // most, sums)))
+                k, hidden_p, x_rows, x_rows.size // most, sums, s1 == lengths[0])))
             s1, row1 = begin, row0
         if s0 == 0:
             if sums.table.size:

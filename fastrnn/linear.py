@@ -101,9 +101,10 @@ def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         dtype, (columns * workspace.padded(k, dtype),), (k,), (min(rows, PIECE) * pitch,)
     )
     d_x = np.empty((rows, k), dtype)
-    params: dict[str, np.ndarray] = {"weight": np.zeros((columns, k), dtype)}
+    new = np.empty if rows else np.zeros
+    params: dict[str, np.ndarray] = {"weight": new((columns, k), dtype)}
     if bias is not None:
-        params["bias"] = np.zeros(columns, dtype)
+        params["bias"] = new(columns, dtype)
     n = _threads_for(rows, weight)
     affine_backward(threads.call(n), n, x, weight, d_y, d_x, params["weight"],
                     params.get("bias", np.empty(0, dtype)), packed, zeros, x_rows,

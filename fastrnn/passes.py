@@ -180,9 +180,8 @@ def backward(
     """
     batch, x, dtype = trace.batch, trace.x, size.dtype
     no_rows = Rows(_NOTHING[dtype], 0, 0, 0)
-    d_weights = Weights(
-        np.zeros(weights.w_ih.shape, dtype), np.zeros(weights.w_hh.shape, dtype),
-        *(None if w is None else np.zeros(w.shape, dtype) for w in weights[2:]))
+    new = np.empty if batch.rows else np.zeros
+    d_weights = Weights(*(None if w is None else new(w.shape, dtype) for w in weights))
     if len(batch.lengths):
         rows, index = _input_of(x, dtype)
         plan = workspace.plan_backward(

@@ -11,7 +11,7 @@ import numpy as np
 from fastrnn._jit import jit
 from fastrnn.kernels.gemm import add_columns, add_outer, product
 from fastrnn.kernels.memory import load, store
-from fastrnn.kernels.rows import copy_row
+from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
@@ -39,14 +39,14 @@ class Back(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Gradients of the weights, in torch's shapes, added to; of size 0: not there."""
+    """Gradients of the weights, in torch's shapes; of size 0: not there."""
 
     w_ih: np.ndarray
     w_hh: np.ndarray
     b_ih: np.ndarray
     b_hh: np.ndarray
     w_hr: np.ndarray
-    table: np.ndarray  # (I, a_pitch) of a one-hot input: w_ih transposed. Empty: add to w_ih
+    table: np.ndarray  # (I, a_pitch) of a one-hot input: w_ih transposed. Empty: w_ih itself
 
 
 @jit
@@ -73,17 +73,19 @@ def input_rows(part, parts, rows, sequences, back, input_size, k, x_rows, x_pitc
 
 @jit
 def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_size, hidden_size,
-                k, hidden_p, x_rows, x_pitch, sums):
+                k, hidden_p, x_rows, x_pitch, sums, fresh):
     """Add the rows of a piece to a share of the rows of each weight's gradient."""
     n, batch = lanes(x_rows), sequences.order.size
     vectors = (k + n - 1) // n
     m0, m1 = vectors * part // parts * n, min(k, vectors * (part + 1) // parts * n)
     add_outer(rows, m0, m1, back.d_a_h, 0, back.a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
-              sums.w_hh)
+              sums.w_hh, fresh, back.zeros)
     if sequences.x.size:
         add_outer(rows, m0, m1, back.d_a_x, 0, back.a_pitch, x_rows, 0, x_pitch, input_size,
-                  sums.w_ih)
+                  sums.w_ih, fresh, back.zeros)
     else:
+        if fresh and not sums.table.size:
+            fill(sums.w_ih, m0 * input_size, (m1 - m0) * input_size, 0)
         for row in range(rows):
             code = sequences.index[back.place[row] // batch * sequences.time
                                    + back.place[row] % batch * sequences.row]
@@ -96,12 +98,12 @@ def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_si
                 for m in range(m0, m1):
                     at = m * input_size + code
                     sums.w_ih[at] = sums.w_ih[at] + back.d_a_x[row * back.a_pitch + m]
-    add_columns(rows, m0, m1, back.d_a_x, 0, back.a_pitch, sums.b_ih)
-    add_columns(rows, m0, m1, back.d_a_h, 0, back.a_pitch, sums.b_hh)
+    add_columns(rows, m0, m1, back.d_a_x, 0, back.a_pitch, sums.b_ih, fresh)
+    add_columns(rows, m0, m1, back.d_a_h, 0, back.a_pitch, sums.b_hh, fresh)
     if sums.w_hr.size:
         e0, e1 = emitted_size * part // parts, emitted_size * (part + 1) // parts
         add_outer(rows, e0, e1, back.d_h_rows, 0, back.d_h_pitch, back.unprojected, row0 * hidden_p,
-               hidden_p, hidden_size, sums.w_hr)
+               hidden_p, hidden_size, sums.w_hr, fresh, back.zeros)
 
 
 @jit

@@ -52,10 +52,12 @@ def affine_forward(
 
 
 @jit
-def _weight_backward(part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias):
+def _weight_backward(part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias,
+                     zeros):
     m0, m1 = columns * part // parts, columns * (part + 1) // parts
-    add_outer(rows, m0, m1, d_y, r0 * columns, columns, x_rows, 0, pitch, k, d_weight)
-    add_columns(rows, m0, m1, d_y, r0 * columns, columns, d_bias)
+    add_outer(rows, m0, m1, d_y, r0 * columns, columns, x_rows, 0, pitch, k, d_weight,
+              r0 == 0, zeros)
+    add_columns(rows, m0, m1, d_y, r0 * columns, columns, d_bias, r0 == 0)
 
 
 @kernel
@@ -64,7 +66,7 @@ def affine_backward(
     x, weight,           # as in affine_forward
     d_y,                 # (rows, columns)
     d_x,                 # (rows, k) written
-    d_weight, d_bias,    # zeros, added to; d_bias of size 0: not there
+    d_weight, d_bias,    # written, if there are rows; d_bias of size 0: not there
     packed, zeros,       # scratch (columns, k rounded up to whole vectors), (k,)
     x_rows, pitch,       # scratch (at most PIECE, pitch)
 ):
@@ -83,7 +85,7 @@ def affine_backward(
             copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
         team.share(pool, owned, threads, outlined(_weight_backward, (
             threads, r0, count, k, columns, flat(d_y), x_rows, pitch, flat(d_weight),
-            flat(d_bias))))
+            flat(d_bias), zeros)))
     if owned:
         team.release(pool)
     restore_mode(mode)

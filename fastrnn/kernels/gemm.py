@@ -58,21 +58,28 @@ def terms_over_time(rows):
 
 
 @jit
-def add_outer(rows, m0, m1, a, a_at, a_pitch, b, b_at, b_pitch, columns, c):
-    """Add rows m0..m1 of aᵀ b, the sum over `rows` rows, to c (.., columns)."""
+def add_outer(
+    rows, m0, m1,                           # the sum over rows, of columns m0..m1 of a
+    a, a_at, a_pitch, b, b_at, b_pitch,
+    columns, c,                             # (.., columns)
+    fresh, zeros,                           # c holds nothing yet; (columns,)
+):
+    """Add rows m0..m1 of aᵀ b to c."""
+    d, d_at, d_row = (zeros, 0, 0) if fresh else (c, m0 * columns, columns)
     product(m1 - m0, columns, rows, terms_over_time(rows), a, a_at + m0, 1, a_pitch,
             b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
-            c, m0 * columns, columns, c, m0 * columns, columns)
+            d, d_at, d_row, c, m0 * columns, columns)
 
 
 @jit
-def add_columns(rows, m0, m1, a, a_at, a_pitch, c):
-    """Add the sums of columns m0..m1 of a to a bias' gradient, if the bias exists."""
+def add_columns(rows, m0, m1, a, a_at, a_pitch, c, fresh):
+    """Add the sums of columns m0..m1 of a to a bias' gradient c, if the bias exists."""
     n = lanes(a)
     if c.size:
         for m in range(m0, m1, n):
             there = min(n, m1 - m)
-            total = add_column(load_part(c, m, there), there, a, a_at + m, a_pitch, rows)
+            start = load_part(c, m, 0 if fresh else there)
+            total = add_column(start, there, a, a_at + m, a_pitch, rows)
             store_part(c, m, total, there)
 
 
