@@ -18,7 +18,7 @@ Source: Werbos 1990, "Backpropagation through time: what it does and how to do i
 from fastrnn._jit import jit, kernel
 from fastrnn.inputs import Sequences, time_of
 from fastrnn.kernels import team
-from fastrnn.kernels.gemm import pack_rows, product
+from fastrnn.kernels.gemm import pack_rows, product, product_back
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat, load, load_many, store_many, store_many_parts
 from fastrnn.kernels.rows import add_row, copy_row, fill
@@ -90,10 +90,10 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
             k = gates * hidden_size
-            product(later_rows, count, k, TERMS, back.d_a_h, at_later * back.a_pitch,
-                    back.a_pitch, 1, back.w_hh, begin * k, WIDEST * n * k, 0, WIDEST,
-                    back.d_states, j0 * hidden_p + begin, hidden_p,
-                    back.d_emitted, j0 * emitted_p + begin, emitted_p)
+            product_back(later_rows, begin, count, k, back.d_a_h, at_later * back.a_pitch,
+                         back.a_pitch, back.w_hh, emitted_size, back.packed,
+                         back.d_states, j0 * hidden_p + begin, hidden_p,
+                         back.d_emitted, j0 * emitted_p + begin, emitted_p)
         for row in range(rows):
             j, at = j0 + row, at_row + row
             t = time_of(s, sequences.lengths[j], sequences.reverse)
@@ -204,6 +204,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
         packed_hh = region(work, offsets, W_HH, 0, 1)
         packed_hr = region(work, offsets, W_HR, 0, 1)
         packed_ih = region(work, offsets, W_IH, 0, 1)
+        packed = packed_hh.size > 0
         d_states = region(work, offsets, D_STATES, 0, 1)
         d_emitted = region(work, offsets, D_EMITTED, 0, 1)
         emitted_p = d_emitted.size // batch
@@ -214,7 +215,8 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
             flat(saved), flat(unprojected), number, flat(h_0), d_states, d_emitted,
             d_a_x, d_a_h, d_a_h.size // most, h_rows, h_rows.size // most,
             d_h_rows, d_h_rows.size // most, flat(place),
-            packed_hh, packed_hr, region(work, offsets, ZEROS, 0, 1))
+            packed, packed_hh if packed else flat(w_hh), packed_hr,
+            region(work, offsets, ZEROS, 0, 1))
         sums = Sums(flat(d_w_ih), flat(d_w_hh), flat(d_b_ih), flat(d_b_hh), flat(d_w_hr),
                     region(work, offsets, TABLE, 0, 1))
         if s1 == lengths[0]:
@@ -236,7 +238,7 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                 sequences, target, d_target, back, shared)))
             team.share(pool, owned, parts, outlined(input_rows, (
                 parts, row1 - row0, sequences, back, input_size, k, x_rows, x_rows.size // most,
-                packed_ih, flat(d_x), d_x_time, d_x_row, scratch)))
+                packed_ih if packed else flat(w_ih), flat(d_x), d_x_time, d_x_row, scratch)))
             team.share(pool, owned, parts, outlined(weight_sums, (
                 parts, row1 - row0, row0, sequences, back, input_size, emitted_size, hidden_size,
                 k, hidden_p, x_rows, x_rows.size // most, sums, s1 == lengths[0])))

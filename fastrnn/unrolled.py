@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn._jit import jit
-from fastrnn.kernels.gemm import add_columns, add_outer, product
+from fastrnn.kernels.gemm import add_columns, add_outer, product_back
 from fastrnn.kernels.memory import load, store
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST
 
 
 class Back(NamedTuple):
@@ -33,7 +32,8 @@ class Back(NamedTuple):
     d_h_rows: np.ndarray  # (rows of a piece, d_h_pitch) gradient at each projected h
     d_h_pitch: int
     place: np.ndarray  # of a row: time * B + sequence
-    w_hh: np.ndarray  # packed (GH, E)
+    packed: bool  # W_hh and W_ih are; else they are the caller's
+    w_hh: np.ndarray  # (GH, E)
     w_hr: np.ndarray  # packed (E, H); empty: no projection
     zeros: np.ndarray
 
@@ -64,8 +64,8 @@ def input_rows(part, parts, rows, sequences, back, input_size, k, x_rows, x_pitc
         n = lanes(scratch)
         pitch = (input_size + n - 1) // n * n
         own = scratch.size // parts * part
-        product(r1 - r0, input_size, k, TERMS, back.d_a_x, r0 * back.a_pitch, back.a_pitch, 1,
-                w_ih, 0, WIDEST * n * k, 0, WIDEST, back.zeros, 0, 0, scratch, own, pitch)
+        product_back(r1 - r0, 0, input_size, k, back.d_a_x, r0 * back.a_pitch, back.a_pitch,
+                     w_ih, input_size, back.packed, back.zeros, 0, 0, scratch, own, pitch)
         for row in range(r0, r1):
             at = back.place[row] // batch * d_x_time + back.place[row] % batch * d_x_row
             copy_row(d_x, at, scratch, own + (row - r0) * pitch, input_size)

@@ -20,6 +20,7 @@ _SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it
 _MARCH_OPERATIONS = 2e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
 _SHARED_WEIGHTS = 1 << 19  # bytes of W_hh that each of several cores may read at every step
+_FEW_ROWS = 64  # of BPTT: for fewer, packing the weights would cost more than it saves
 _PIECE_BYTES = 1 << 21  # pre-activation gradients between two weight products
 _PIECE_ROWS = (256, 4096)
 _PIECE_OPERATIONS = 4e9  # between two looks at Ctrl-C: a tenth of a second, at worst one second
@@ -257,12 +258,14 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
     h_pitch = pitch(max(sizes.emitted, sizes.hidden), dtype)
     input_p = padded(sizes.input, dtype)
     table = one_hot and sizes.input <= 8 * rows
+    whole = sizes.emitted % sizes.lanes == 0 and (not wanted or sizes.input % sizes.lanes == 0)
+    packed = sizes.projects or not whole or rows > _FEW_ROWS
     line = _LINE // item
     row = -(-most * a_pitch // line) * line // most  # of d_a: its region is whole cache lines
     offsets, size = _regions(dtype, [
-        k * sizes.emitted_p,
+        k * sizes.emitted_p if packed else 0,
         sizes.emitted * sizes.hidden_p if sizes.projects else 0,
-        k * input_p if wanted else 0,
+        k * input_p if wanted and packed else 0,
         max(sizes.emitted_p, sizes.hidden_p, input_p),
         states * count * sizes.hidden_p,
         count * sizes.emitted_p,

@@ -25,6 +25,12 @@ def product(rows, columns, k, terms, a, a_at, a_row, a_step, b, b_at, b_panel, b
 
 
 @compiled
+def product_back(rows, first, columns, k, a, w, packed, d, c):
+    gemm.product_back(rows, first, columns, k, flat(a), 0, k, flat(w), w.shape[1], packed,
+                      flat(d), 0, c.shape[1], flat(c), 0, c.shape[1])  # fmt: skip
+
+
+@compiled
 def pack(weight, gates, width, parts, by_gates, as_it_is):
     for part in range(parts):
         pack_gates(weight, gates, width, flat(by_gates), part, parts)
@@ -119,6 +125,25 @@ def test_product_equals_numpy(dtype, data):
     exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
     assert_close(c[:, :columns], exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
     assert np.isnan(c[:, columns:]).all()
+
+
+@both
+@settings(max_examples=30)
+@given(data=st.data())
+def test_a_weight_as_it_lies_gives_what_the_packed_one_does(dtype, data):
+    n, rng = workspace.lanes(np.dtype(dtype)), np.random.default_rng(0)
+    rows, k = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([1, 5, 127, 128, 129, 300]))
+    width = n * data.draw(st.integers(1, 9))
+    first = WIDEST * n * data.draw(st.integers(0, (width - 1) // (WIDEST * n)))
+    a, w = (rng.normal(size=size).astype(dtype) for size in ((rows, k), (k, width)))
+    d = rng.normal(size=(rows, width - first)).astype(dtype)
+    tight, unused = poisoned(w.size, dtype), poisoned(w.size, dtype)
+    pack(w, 1, 1, 1, unused.repeat(n + 1), tight)
+    results = [poisoned((rows, width - first), dtype) for _ in range(2)]
+    product_back(rows, first, width - first, k, a, w, False, d, results[0])
+    product_back(rows, first, width - first, k, a, tight.reshape(w.shape), True, d, results[1])
+    np.testing.assert_array_equal(*results)
+    assert_close(results[0], d + a @ w[:, first:], atol=0, rtol=20 * np.finfo(dtype).eps)
 
 
 def test_sums_over_time_are_cut_by_their_length_alone():

@@ -16,7 +16,7 @@ from fastrnn._jit import jit
 from fastrnn.kernels.memory import flat, load_part, store_part, transpose_square
 from fastrnn.kernels.rows import add_column, fill, pad_row
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import WIDEST, most_rows, tile
+from fastrnn.kernels.tile import TERMS, WIDEST, most_rows, tile
 
 _ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
 
@@ -46,6 +46,27 @@ def product(
                  d, d_at + row * d_row + column, d_row,
                  c, c_at + row * c_row + column, c_row)
             row += height
+
+
+@jit
+def product_back(
+    rows, first, columns, k, a, a_at, a_row,   # as in product; `columns` of b from `first` on
+    w, w_row, packed,                          # b: a weight (k, w_row), by pack_rows, or as it lies
+    d, d_at, d_row, c, c_at, c_row,
+):
+    """C = D + A W, for gradients. A weight as it lies must have whole vectors in each row."""
+    n = lanes(c)
+    if packed:
+        product(rows, columns, k, TERMS, a, a_at, a_row, 1, w, first * k, WIDEST * n * k, 0, WIDEST,
+                d, d_at, d_row, c, c_at, c_row)
+    else:
+        # Some of its rows for all columns, then the next: memory is read in order. The blocks of
+        # the sums are those of the packed product, so are the results.
+        for s in range(0, k, TERMS):
+            product(rows, columns, min(TERMS, k - s), TERMS, a, a_at + s, a_row, 1,
+                    w, s * w_row + first, WIDEST * n, w_row, WIDEST,
+                    d, d_at, d_row, c, c_at, c_row)
+            d, d_at, d_row = c, c_at, c_row
 
 
 @jit
