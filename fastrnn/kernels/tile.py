@@ -103,11 +103,24 @@ def _define(module, dtype, rows, vectors):
     sums = [builder.phi(vec.llvm) for _ in places]
     a_at, b_at = counters[1][0], counters[2][0]
     b_row = builder.gep(b, [b_at])
-    b_vectors = [read(builder, vec.llvm, builder.gep(b_row, [INT(v * vec.lanes)]))
-                 for v in range(vectors)]  # fmt: skip
-    a_values = [splat(builder, builder.load(builder.gep(row, [a_at])), vec.lanes) for row in a_rows]
-    results = [call(builder, "fma", vec.llvm, a_values[r], b_vectors[v], total)
-               for (r, v), total in zip(places, sums, strict=True)]  # fmt: skip
+
+    def value(r):
+        return splat(builder, builder.load(builder.gep(a_rows[r], [a_at])), vec.lanes)
+
+    def vector(v):
+        return read(builder, vec.llvm, builder.gep(b_row, [INT(v * vec.lanes)]))
+
+    # Where registers are few there is room for all of the shorter side and one of the longer.
+    by_rows = rows > vectors
+    held = [vector(v) for v in range(vectors)] if by_rows else [value(r) for r in range(rows)]
+    products = {}
+    for i in range(rows if by_rows else vectors):
+        one = value(i) if by_rows else vector(i)
+        for j, other in enumerate(held):
+            place = (i, j) if by_rows else (j, i)
+            total = sums[places.index(place)]
+            products[place] = call(builder, "fma", vec.llvm, one, other, total)
+    results = [products[place] for place in places]
     step, a_end, b_end = (builder.add(at, stride) for at, stride in counters)
     for (at, _), end in zip(counters, (step, a_end, b_end), strict=True):
         at.add_incoming(end, loop)
