@@ -73,8 +73,15 @@ class _Recurrent(Parameters):
         init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
         self._make(shapes, self.hidden_size**-0.5, init)
         self._sizes = [sizes_of(self.cell, weights_of(self, p[2])) for p in self._passes]
-        self._shortcuts: Shortcuts = {}
+        self._shortcuts = Shortcuts()
         self._random, self._drawing = np.random.default_rng(dropout_seed), threading.Lock()
+
+    def __getstate__(self):
+        """Return what copies and pickles of the layer hold: all but a lock."""
+        return {**self.__dict__, "_drawing": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _drawing=threading.Lock())
 
     def __repr__(self) -> str:
         shown = [str(self.input_size), str(self.hidden_size)]

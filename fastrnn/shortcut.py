@@ -150,5 +150,11 @@ class Shortcut:
         return members[0], members[1][None] if len(members) == 2 else self._zeros[1]
 
 
-# By the shape of x and the number of threads; None: seen once, False: not possible.
-Shortcuts = dict[tuple, Shortcut | Literal[False] | None]
+class Shortcuts(dict[tuple, Shortcut | Literal[False] | None]):
+    """By the shape of x and the number of threads; None: seen once, False: not possible.
+
+    Copies and pickles are empty: a copy of a layer has parameters of its own.
+    """
+
+    def __reduce__(self):
+        return Shortcuts, ()

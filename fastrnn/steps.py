@@ -94,7 +94,7 @@ class _Cell(Parameters):
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         self._make(shapes, self.hidden_size**-0.5, seed)
         self._sizes = [sizes_of(self.cell, weights_of(self))]
-        self._shortcuts: Shortcuts = {}
+        self._shortcuts = Shortcuts()
 
     # As a layer of one step, for shortcuts.
     num_layers, bidirectional, batch_first, _passes = 1, False, False, ((0, 0, ""),)

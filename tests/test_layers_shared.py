@@ -3,8 +3,10 @@
 What a single well-behaved call gives is the business of test_layers.py and test_layers_contract.py.
 """
 
+import copy
 import multiprocessing
 import os
+import pickle
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -221,6 +223,20 @@ def test_a_parameter_of_the_wrong_kind_is_refused():
     del layer.params["weight_ih_l0"]
     with pytest.raises(KeyError, match="weight_ih_l0"):
         layer(x)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))],
+                         ids=["deepcopy", "pickle"])  # fmt: skip
+@pytest.mark.parametrize("make", [fastrnn.LSTM, fastrnn.GRUCell], ids=["layer", "cell"])
+def test_a_copy_is_equal_and_has_parameters_of_its_own(make, copied):
+    layer, x = make(4, 3, seed=0), np.ones((2, 4), np.float32)
+    expected = [layer(x) for _ in range(3)][-1]  # the shape recurs: there are shortcuts to copy
+    copy_ = copied(layer)
+    for name in layer.params:
+        layer.params[name][...] = 0
+    for got, want in zip(members(copy_(x)), members(expected), strict=True):
+        np.testing.assert_array_equal(got[0], want[0])
+    assert not np.array_equal(members(layer(x))[0], members(expected)[0])
 
 
 def test_every_cell_has_a_layer():
