@@ -181,7 +181,8 @@ def backward(
     batch, x, dtype = trace.batch, trace.x, size.dtype
     no_rows = Rows(_NOTHING[dtype], 0, 0, 0)
     new = np.empty if batch.rows else np.zeros
-    d_weights = Weights(*(None if w is None else new(w.shape, dtype) for w in weights))
+    d_weights = Weights(new(weights.w_ih.shape, dtype), new(weights.w_hh.shape, dtype),
+                        *(None if w is None else new(w.shape, dtype) for w in weights[2:]))
     if len(batch.lengths):
         rows, index = _input_of(x, dtype)
         plan = workspace.plan_backward(
