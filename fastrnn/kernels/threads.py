@@ -45,6 +45,7 @@ class _Pool:
 
     def __init__(self, threads: int):
         self.threads = threads
+        self.chosen = False  # by somebody: else another library may be followed
         self._patience = 0
         self.forget_workers()
 
@@ -128,6 +129,7 @@ def _from_environment() -> int:
 
 
 _pool = _Pool(_from_environment())
+_pool.chosen = bool(os.environ.get("FASTRNN_NUM_THREADS"))
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.forget_workers)
 
@@ -152,7 +154,18 @@ def set_num_threads(n: int) -> None:
         raise TypeError(f"set_num_threads: n is {n!r}; expected an integer of at least 1.")
     if n.__index__() < 1:
         raise ValueError(f"set_num_threads: n is {n}; expected at least 1 (1 = no extra thread).")
-    _pool.threads = n.__index__()
+    _pool.threads, _pool.chosen = n.__index__(), True
+
+
+def were_chosen() -> bool:
+    """Return whether somebody said how many threads a call may use."""
+    return _pool.chosen
+
+
+def follow(n: int) -> None:
+    """Use as many threads as another library, as long as nobody said how many."""
+    if not _pool.chosen:
+        _pool.threads = n
 
 
 def get_num_threads() -> int:

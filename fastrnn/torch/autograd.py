@@ -1,0 +1,95 @@
+"""One call of a twin as a node of torch's autograd, forward and back.
+
+Tensors go in and out as views of the same memory. The node keeps what the package's own pullback
+keeps; under double backward it computes with torch's own operations instead.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Call:
+    """What a node needs besides tensors.
+
+    Args:
+        forward: takes arrays (x, states) and whether to keep something for the gradient; returns
+            `arrays, pullback`: output first (a cell has none: its states), then the states.
+        native: the same of tensors, by torch's operations: (x, states, weights) -> tensors; None
+            where they cannot repeat it (dropout).
+        states: how many tensors of state there are, 0 if none were given.
+    """
+
+    def __init__(self, forward: Callable, native: Callable | None, states: int):
+        self.forward, self.native, self.states = forward, native, states
+
+
+def arrays_of(tensors) -> list[np.ndarray]:
+    """Return views of tensors."""
+    return [t.detach().numpy() if t.requires_grad else t.numpy() for t in tensors]
+
+
+def tensors_of(arrays) -> tuple[Tensor, ...]:
+    """Return views of arrays."""
+    return tuple(torch.from_numpy(a) for a in arrays)
+
+
+def run(call: Call, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
+    """Return the output and the states of a call as tensors, for autograd if it is wanted."""
+    if torch.is_grad_enabled() and (
+        x.requires_grad or any(t.requires_grad for t in (*states, *weights))
+    ):
+        return _Node.apply(call, x, *states, *weights)
+    x_array, *state_arrays = arrays_of((x, *states))
+    arrays, _ = call.forward(x_array, state_arrays, False)
+    return tensors_of(arrays)
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, x: Tensor, *others: Tensor):
+        x_array, *states = arrays_of((x, *others[: call.states]))
+        arrays, ctx.pullback = call.forward(x_array, states, True)
+        outputs = tensors_of(arrays)
+        ctx.call = call
+        ctx.set_materialize_grads(False)
+        # The pullback reads their memory: torch notices if they were changed in between.
+        ctx.save_for_backward(x, *others, outputs[0])
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *d_outputs: Tensor | None):
+        call = ctx.call
+        *inputs, _ = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return None, *_native_gradients(call, ctx.needs_input_grad[1:], inputs, d_outputs)
+        given = [None if d is None else d.resolve_neg().numpy() for d in d_outputs]
+        grads = ctx.pullback(given)
+        return None, *(
+            torch.from_numpy(g) if wanted and g is not None else None
+            for wanted, g in zip(ctx.needs_input_grad[1:], grads, strict=True)
+        )
+
+
+def _native_gradients(call, wanted, inputs, d_outputs):
+    """Return the gradients of a call with a graph of their own: torch's formula."""
+    if call.native is None:
+        raise RuntimeError(
+            "fastrnn.torch: the gradient of a gradient through dropout is not there; call the "
+            "module in eval(), or fastrnn.torch.restore(model) first."
+        )
+    with torch.enable_grad():
+        # Other tensors with the same history: the graph may come back to the same inputs.
+        inputs = [t.view_as(t) if w else t for t, w in zip(inputs, wanted, strict=True)]
+        outputs = call.native(inputs[0], inputs[1 : 1 + call.states], inputs[1 + call.states :])
+        pairs = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
+        leaves = [t for t, w in zip(inputs, wanted, strict=True) if w]
+        grads = torch.autograd.grad(
+            [o for o, _ in pairs], leaves, [d for _, d in pairs],
+            create_graph=True, allow_unused=True,
+        )  # fmt: skip
+    found = iter(grads)
+    return [next(found) if w else None for w in wanted]

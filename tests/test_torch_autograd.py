@@ -1,0 +1,127 @@
+"""fastrnn.torch under autograd: gradients of gradients, subsets of inputs, hooks, changes."""
+
+import copy
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import fastrnn.torch  # noqa: E402
+
+KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def module_and_input(kind, **options):
+    torch.manual_seed(0)
+    module = getattr(fastrnn.torch, kind)(3, 2, dtype=torch.float64, **options)
+    shape = (3,) if "Cell" in kind else (4, 2, 3)
+    return module, torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+@every_kind
+def test_gradients_and_their_gradients(kind):
+    module, x = module_and_input(kind)
+    weight = next(module.parameters())
+    names = [name for name, _ in module.named_parameters()]
+
+    def call(x, weight):
+        old = getattr(module, names[0])
+        del module._parameters[names[0]]
+        setattr(module, names[0], weight)
+        try:
+            return module(x)
+        finally:
+            delattr(module, names[0])
+            module.register_parameter(names[0], old)
+
+    inputs = (x, weight.detach().clone().requires_grad_())
+
+    def flat(*leaves):
+        return _flat(call(*leaves))
+
+    assert torch.autograd.gradcheck(flat, inputs)
+    assert torch.autograd.gradgradcheck(flat, inputs)
+
+
+def _flat(result):
+    if isinstance(result, torch.Tensor):
+        return (result,)
+    return tuple(t for r in result for t in _flat(r))
+
+
+@every_kind
+def test_any_subset_may_want_gradients(kind):
+    module, x = module_and_input(kind)
+    for name, parameter in module.named_parameters():
+        reference = copy.deepcopy(module)
+        reference.requires_grad_(False)
+        getattr(reference, name).requires_grad_()
+        output = _flat(reference(x.detach()))[0]
+        output.sum().backward()
+        _flat(module(x.detach()))[0].sum().backward()
+        torch.testing.assert_close(getattr(reference, name).grad, parameter.grad)
+        assert all(p.grad is None for n, p in reference.named_parameters() if n != name)
+        module.zero_grad()
+
+
+@every_kind
+def test_what_autograd_promises(kind):
+    module, x = module_and_input(kind)
+    output = _flat(module(x))[0]
+    once = torch.autograd.grad(output.sum(), x, retain_graph=True)[0]
+    torch.testing.assert_close(torch.autograd.grad(output.sum(), x)[0], once)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(output.sum(), x)
+    seen = []
+    output = _flat(module(x))[0]
+    output.register_hook(lambda d: seen.append(d) or 2 * d)
+    output.sum().backward()
+    torch.testing.assert_close(x.grad, 2 * once)
+    assert len(seen) == 1
+    output = _flat(module(x))[0]
+    (output * 1).sum().backward()
+    torch.testing.assert_close(x.grad, 3 * once)  # added up
+    output = _flat(module(x))[0]
+    with torch.no_grad():
+        output.add_(1)
+    with pytest.raises(RuntimeError, match="inplace"):
+        output.sum().backward()
+
+
+def test_a_step_between_forward_and_backward_is_noticed():
+    module, x = module_and_input("GRU")
+    output, _ = module(x)
+    torch.optim.SGD(module.parameters(), lr=0.1).step()
+    loss = output.sum()
+    with torch.no_grad():
+        module.weight_hh_l0.add_(1)
+    with pytest.raises(RuntimeError, match="inplace"):
+        loss.backward()
+
+
+def test_the_gradient_of_a_gradient_through_dropout_is_refused():
+    module, x = module_and_input("GRU", num_layers=2, dropout=0.5)
+    (d_x,) = torch.autograd.grad(module.eval()(x)[0].sum(), x, create_graph=True)
+    d_x.sum().backward()
+    with pytest.raises(RuntimeError, match="gradient of a gradient through dropout is not there"):
+        torch.autograd.grad(module.train()(x)[0].sum(), x, create_graph=True)
+
+
+def test_an_optimiser_made_before_trains_as_torch_does():
+    torch.manual_seed(0)
+    reference = torch.nn.Sequential(torch.nn.LSTM(3, 8, batch_first=True, dtype=torch.float64))
+    model = copy.deepcopy(reference)
+    x = torch.randn(4, 6, 3, dtype=torch.float64)
+    losses = []
+    for trained, swapped in ((reference, False), (model, True)):
+        optimiser = torch.optim.Adam(trained.parameters(), lr=0.05)
+        if swapped:
+            fastrnn.torch.accelerate(trained)
+        for _ in range(20):
+            optimiser.zero_grad()
+            loss = (trained(x)[0] ** 2).mean()
+            loss.backward()
+            optimiser.step()
+        losses.append(loss.item())
+    assert losses[1] == pytest.approx(losses[0], abs=1e-12)
