@@ -6,6 +6,7 @@ the right shapes. If so it runs them; everything else, wrong arguments too, goes
 changing `__class__` makes one out of torch's, and back (swap.py).
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,7 @@ class _Recurrent(nn.RNNBase):
         training = self.training and self.dropout > 0 and self.num_layers > 1
         call: Any = None
         if training:
+            layer = copy.copy(layer)  # other threads may draw other masks
             layer.dropout = self.dropout
             layer._drop = lambda output: _torch_dropout(output, self.dropout, lengths)
 
