@@ -179,8 +179,8 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
     rows = steps * count if batch is None else batch.rows
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
-    narrow = sizes.emitted if one_hot else min(sizes.input, sizes.emitted)  # of the products
-    thin = steps <= 8 and rows <= max(1, min(32, narrow // 8))
+    longest = sizes.emitted if one_hot else max(sizes.input, sizes.emitted)  # of the sums
+    thin = steps <= 8 and rows <= max(1, min(32, longest // 8))
     gather = one_hot and (thin or sizes.input > 8 * rows)
     if per_row * rows < _SHARED_OPERATIONS:
         threads = 1
