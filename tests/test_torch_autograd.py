@@ -44,6 +44,13 @@ def test_gradients_and_their_gradients(kind):
     assert torch.autograd.gradgradcheck(flat, inputs)
 
 
+def test_gradients_of_gradients_without_a_batch_axis():
+    for batch_first in (False, True):
+        module, x = module_and_input("LSTM", batch_first=batch_first)
+        x = x[:, 0].detach().requires_grad_()
+        assert torch.autograd.gradgradcheck(lambda x, module=module: module(x)[0], (x,))
+
+
 def _flat(result):
     if isinstance(result, torch.Tensor):
         return (result,)

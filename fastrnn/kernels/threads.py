@@ -157,11 +157,6 @@ def set_num_threads(n: int) -> None:
     _pool.threads, _pool.chosen = n.__index__(), True
 
 
-def were_chosen() -> bool:
-    """Return whether somebody said how many threads a call may use."""
-    return _pool.chosen
-
-
 def follow(n: int) -> None:
     """Use as many threads as another library, as long as nobody said how many."""
     if not _pool.chosen:

@@ -5,17 +5,17 @@ keeps; under double backward it computes with torch's own operations instead.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
-class Call:
+class Call(NamedTuple):
     """What a node needs besides tensors.
 
-    Args:
+    Attributes:
         forward: takes arrays (x, states) and whether to keep something for the gradient; returns
             `arrays, pullback`: output first (a cell has none: its states), then the states.
         native: the same of tensors, by torch's operations: (x, states, weights) -> tensors; None
@@ -23,8 +23,9 @@ class Call:
         states: how many tensors of state there are, 0 if none were given.
     """
 
-    def __init__(self, forward: Callable, native: Callable | None, states: int):
-        self.forward, self.native, self.states = forward, native, states
+    forward: Callable
+    native: Callable | None
+    states: int
 
 
 def arrays_of(tensors) -> list[np.ndarray]:

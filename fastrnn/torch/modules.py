@@ -16,6 +16,8 @@ from torch.autograd import forward_ad
 from torch.nn.utils import rnn as packing
 from torch.nn.utils.rnn import PackedSequence
 
+from fastrnn.functional import bare
+from fastrnn.gradients import Gradients
 from fastrnn.stack import StackCall
 from fastrnn.torch import autograd
 from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, twin_of
@@ -48,6 +50,16 @@ def _states_of(hx, dtype, shapes) -> tuple[Tensor, ...] | None:
         if not (is_ordinary(state) and state.dtype == dtype and state.shape == shape):
             return None
     return tuple(states)
+
+
+def _members(state) -> tuple:
+    """Return a state of one or two members as a tuple; `bare` undoes it."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _in_order(grads: Gradients, given: int) -> tuple:
+    """Return gradients as autograd wants them: of the input, the given states, the weights."""
+    return grads.input, *(_members(grads.state) if given else ()), *grads.params.values()
 
 
 class _Recurrent(nn.RNNBase):
@@ -90,23 +102,25 @@ class _Recurrent(nn.RNNBase):
 
     def _run(self, twin: Twin, input, hx, lengths):
         """Return the result of the kernels, or None for what torch should see."""
-        layer = twin.layer
         dtype = twin.dtype
         if not is_ordinary(input) or input.dtype != dtype or input.dim() not in (2, 3):
             return None
         if input.shape[-1] != self.input_size or not input.numel():
             return None
-        batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
-        rows = self.num_layers * (1 + self.bidirectional)
-        shapes = [(rows, *batch, self.proj_size or self.hidden_size)]
-        shapes += [(rows, *batch, self.hidden_size)] * (self.mode == "LSTM")
-        states = _states_of(hx, dtype, shapes)
+        states = _states_of(hx, dtype, self._state_shapes(input))
         if states is None:
             return None
         output, *after = autograd.run(
-            self._call(layer, len(states), lengths), input, states, twin.weights
+            self._call(twin.layer, len(states), lengths), input, states, twin.weights
         )
-        return output, after[0] if len(after) == 1 else tuple(after)
+        return output, bare(tuple(after))
+
+    def _state_shapes(self, input) -> list[tuple[int, ...]]:
+        """Return the shape of each member of a state for this input, batched or not."""
+        batch = () if input.dim() == 2 else (input.shape[0 if self.batch_first else 1],)
+        rows = self.num_layers * (1 + self.bidirectional)
+        shapes = [(rows, *batch, self.proj_size or self.hidden_size)]
+        return shapes + [(rows, *batch, self.hidden_size)] * (self.mode == "LSTM")
 
     def _run_packed(self, twin: Twin, input, hx):
         data, batch_sizes, sorted_indices, unsorted_indices = input
@@ -128,41 +142,31 @@ class _Recurrent(nn.RNNBase):
 
     def _call(self, layer, count: int, lengths) -> autograd.Call:
         training = self.training and self.dropout > 0 and self.num_layers > 1
-        call: Any = None
         if training:
             layer = copy.copy(layer)  # other threads may draw other masks
             layer.dropout = self.dropout
             layer._drop = lambda output: _torch_dropout(output, self.dropout, lengths)
 
         def forward(x, states, keep):
-            state = tuple(states) if len(states) == 2 else states[0] if states else None
-            nonlocal call
+            state = bare(tuple(states)) if states else None
             if not (keep or training):
                 output, after = layer(x, state, lengths)
-            else:
-                call = StackCall(layer, x, state, lengths)
-                output, after = call.run(keep=keep, training=training)
-            arrays = [output, *after] if isinstance(after, tuple) else [output, after]
-            if not keep:
-                return arrays, None
+                return [output, *_members(after)], None
+            call = StackCall(layer, x, state, lengths)
+            output, after = call.run(keep=keep, training=training)
 
             def pullback(d):
-                d_state = d[1] if len(d) == 2 else tuple(d[1:])
-                grads = call(d[0], None if all(g is None for g in d[1:]) else d_state)
-                d_states = grads.state if isinstance(grads.state, tuple) else (grads.state,)
-                return grads.input, *(d_states if count else ()), *grads.params.values()
+                d_state = None if all(one is None for one in d[1:]) else bare(tuple(d[1:]))
+                return _in_order(call(d[0], d_state), count)
 
-            return arrays, pullback
+            return [output, *_members(after)], pullback
 
         return autograd.Call(forward, None if training else self._native(lengths), count)
 
     def _native(self, lengths):
         def native(x, states, weights):
             if not states:
-                batch = x.shape[0 if self.batch_first else 1]
-                rows = self.num_layers * (1 + self.bidirectional)
-                states = [x.new_zeros((rows, batch, self.proj_size or self.hidden_size))]
-                states += [x.new_zeros((rows, batch, self.hidden_size))] * (self.mode == "LSTM")
+                states = [x.new_zeros(shape) for shape in self._state_shapes(x)]
             unbatched = x.dim() == 2
             if unbatched:
                 x = x.unsqueeze(0 if self.batch_first else 1)
@@ -234,23 +238,16 @@ class _Cell(nn.RNNCellBase):
                     follow_threads()
                     call = self._call(twin.layer, len(states))
                     after = autograd.run(call, input, states, twin.weights)
-                    return after[0] if count == 1 else tuple(after)
+                    return bare(tuple(after))
         return super().forward(input, hx)
 
     def _call(self, layer, count: int) -> autograd.Call:
         def forward(x, states, keep):
-            state = tuple(states) if len(states) == 2 else states[0] if states else None
+            state = bare(tuple(states)) if states else None
             if not keep:
-                after = layer(x, state)
-                return (after if isinstance(after, tuple) else (after,)), None
+                return _members(layer(x, state)), None
             after, back = layer.vjp(x, state)
-
-            def pullback(d):
-                grads = back(d[0] if len(d) == 1 else tuple(d))
-                d_states = grads.state if isinstance(grads.state, tuple) else (grads.state,)
-                return grads.input, *(d_states if count else ()), *grads.params.values()
-
-            return (after if isinstance(after, tuple) else (after,)), pullback
+            return _members(after), lambda d: _in_order(back(bare(tuple(d))), count)
 
         return autograd.Call(forward, self._native, count)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import nn
 
 from fastrnn.torch import modules
+from fastrnn.torch.twin import FLOATS
 
 _SWAPS: dict[type[nn.Module], type[nn.Module]] = {
     nn.RNN: modules.RNN, nn.LSTM: modules.LSTM, nn.GRU: modules.GRU,
@@ -61,9 +62,9 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
         name  type  swapped  reason
         0     GRU   yes
     """
-    found = report(model)
     if dry_run:
-        return Records(r._replace(swapped=not r.reason) for r in found)
+        return Records(r._replace(swapped=not r.reason) for r in report(model))
+    _check(model)
     for module in model.modules():
         if type(module) in _SWAPS:
             module.__class__ = _SWAPS[type(module)]
@@ -104,6 +105,6 @@ def _reason(module) -> str:
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.device.type != "cpu":
             return f"{name} is on {parameter.device.type}"
-        if str(parameter.dtype) not in ("torch.float32", "torch.float64"):
+        if parameter.dtype not in FLOATS:
             return f"{name} is {str(parameter.dtype).removeprefix('torch.')}"
     return ""

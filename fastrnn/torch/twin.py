@@ -14,29 +14,25 @@ from fastrnn import layers, steps
 from fastrnn.kernels import threads
 
 _Module = nn.RNNBase | nn.RNNCellBase
-_FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+FLOATS = {torch.float32: "float32", torch.float64: "float64"}
+_LAYERS: dict[type[nn.Module], Any] = {
+    nn.RNN: layers.RNN, nn.LSTM: layers.LSTM, nn.GRU: layers.GRU,
+    nn.RNNCell: steps.RNNCell, nn.LSTMCell: steps.LSTMCell, nn.GRUCell: steps.GRUCell,
+}  # fmt: skip
 
 
 def new_layer(module: _Module, dtype: torch.dtype):
     """Return a layer of the package with the options of a torch module, and no parameters yet."""
-    sizes, options = (module.input_size, module.hidden_size), {"dtype": _FLOATS[dtype], "seed": 0}
-    if isinstance(module, nn.RNNCellBase):
-        if isinstance(module, nn.RNNCell):
-            options["nonlinearity"] = module.nonlinearity
-        kind = next(getattr(steps, k.__name__) for k in (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
-                    if isinstance(module, k))  # fmt: skip
-        layer = kind(*sizes, bias=module.bias, **options)
-    else:
-        if isinstance(module, nn.RNN):
-            options["nonlinearity"] = module.nonlinearity
-        if isinstance(module, nn.LSTM):
-            options["proj_size"] = module.proj_size
-        kind = next(getattr(layers, k.__name__) for k in (nn.RNN, nn.LSTM, nn.GRU)
-                    if isinstance(module, k))  # fmt: skip
-        layer = kind(
-            *sizes, num_layers=module.num_layers, bias=module.bias,
-            batch_first=module.batch_first, bidirectional=module.bidirectional, **options,
-        )  # fmt: skip
+    kind = next(ours for torchs, ours in _LAYERS.items() if isinstance(module, torchs))
+    names = ["bias"]
+    if isinstance(module, nn.RNNBase):
+        names += ["num_layers", "batch_first", "bidirectional"]
+    if isinstance(module, nn.RNN | nn.RNNCell):
+        names += ["nonlinearity"]
+    if isinstance(module, nn.LSTM):
+        names += ["proj_size"]
+    options: dict[str, Any] = {name: getattr(module, name) for name in names}
+    layer = kind(module.input_size, module.hidden_size, **options, dtype=FLOATS[dtype], seed=0)
     layer.params.clear()
     return layer
 
@@ -95,7 +91,7 @@ def twin_of(module: _Module) -> Twin | None:
     weights: list[Any] = [getattr(module, name, None) for name in _names(module)]
     if not all(is_ordinary(w) and w.dtype == weights[0].dtype for w in weights):
         return None
-    if weights[0].dtype not in _FLOATS:
+    if weights[0].dtype not in FLOATS:
         return None
     if twin is not None and twin.is_like(module) and twin.dtype == weights[0].dtype:
         twin.read(module, weights)
@@ -123,5 +119,4 @@ def is_ordinary(tensor) -> bool:
 
 def follow_threads() -> None:
     """Use as many threads as torch, unless fastrnn was told how many."""
-    if not threads.were_chosen():
-        threads.follow(torch.get_num_threads())
+    threads.follow(torch.get_num_threads())
