@@ -18,6 +18,7 @@ from numba import config, njit, types
 from numba.core import caching, codegen, compiler
 
 _PACKAGE = Path(__file__).parent
+_ENGINE = ("_jit.py", "bptt.py", "inputs.py", "onestep.py", "recurrence.py", "unrolled.py")
 _FLAGS = {
     "nogil": True,  # kernels touch no Python object: other threads go on meanwhile
     "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch
@@ -48,8 +49,10 @@ def source_digest() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(_PACKAGE.glob("**/*.py")):
-        compiled = path.name in ("_jit.py", "bptt.py", "inputs.py", "recurrence.py", "unrolled.py")
-        if compiled or path.parent.name in ("cells", "kernels"):
+        if (path.parent == _PACKAGE and path.name in _ENGINE) or path.parent.name in (
+            "cells",
+            "kernels",
+        ):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

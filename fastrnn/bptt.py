@@ -43,8 +43,8 @@ def _pack_part(part, parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr):
         pack_rows(w_hr, packed_hr, part, parts)
 
 
-def bind_backward(name, step_backward, gates, states_count, saved_count):
-    """Return the compiled BPTT of a cell, for one layer in one direction."""
+def bind_row(name, step_backward, states_count, saved_count):
+    """Return the gradient of a cell's step, of one row."""
 
     @jit(name=f"{name}_step_backward")
     def step_row(
@@ -70,6 +70,12 @@ def bind_backward(name, step_backward, gates, states_count, saved_count):
                 store_many_parts(d_a_h, gates_at, hidden_size, d_h, there)
                 if not shared:
                     store_many_parts(d_a_x, gates_at, hidden_size, d_x, there)
+
+    return step_row
+
+
+def bind_backward(name, step_row, gates, states_count, saved_count):
+    """Return the compiled BPTT of a cell, for one layer in one direction; step_row: bind_row's."""
 
     @jit(name=f"{name}_retreat")
     def retreat(s, rows, first, at_row, later_rows, at_later, j0, unit0, unit1, hidden_size,

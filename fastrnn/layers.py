@@ -20,7 +20,7 @@ from fastrnn.cells import Cell
 from fastrnn.functional import rnn_cell
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.parameters import Parameters
-from fastrnn.shortcut import Shortcuts, remember
+from fastrnn.shortcut import Shortcuts, of_layer, remember
 from fastrnn.stack import StackCall
 from fastrnn.weights import sizes_of, weights_of
 
@@ -119,7 +119,7 @@ class _Recurrent(Parameters):
                 return result
         result = StackCall(self, x, state, lengths).run(keep=False, training=False)
         if lengths is None:
-            remember(self._shortcuts, self, x)
+            remember(self._shortcuts, self, x, of_layer)
         return result
 
     def vjp(self, x, state=None, lengths=None, training: bool = True):

@@ -122,10 +122,8 @@ def end_states(order, lengths, number, states, turn, states_row, emitted, emitte
                      states, which * turn + ((i + 1) * batch + j) * states_row, size)
 
 
-def bind_forward(name, step, gates, states_count, saved_count, width):
-    """Return the compiled forward pass of a cell, in one direction, and one step of its stream."""
-    tallest = most_rows(width)
-    units = width // gates
+def bind_tile(name, step, gates, states_count, saved_count):
+    """Return a cell's step of a tile: of a few sequences and vectors of hidden units."""
 
     @jit(name=f"{name}_step")
     def step_tile(
@@ -145,6 +143,17 @@ def bind_forward(name, step, gates, states_count, saved_count, width):
                 store_many(states, new + at, between, after)
                 if saved.size:
                     store_many(saved, saved_at + r * saved_row + v * saved_count * n, n, kept)
+
+    return step_tile
+
+
+def bind_forward(name, step_tile, gates, states_count, saved_count, width):
+    """Return the compiled forward pass of a cell, in one direction, and one step of its stream.
+
+    step_tile is bind_tile's.
+    """
+    tallest = most_rows(width)
+    units = width // gates
 
     @jit(name=f"{name}_advance")
     def advance(s, rows, j0, unit0, unit1, first, hidden_size, emitted_size,

@@ -1,4 +1,4 @@
-"""The plainest call of a layer, without its overhead: prepared once for each shape of the input.
+"""The plainest calls of layers and cells, without overhead: prepared once for each shape of input.
 
 A general call (stack.py) checks its arguments and plans its passes in some twenty microseconds,
 more than a step of a small layer takes. What follows from shapes alone is kept here; what may
@@ -6,46 +6,63 @@ change from call to call, parameters and states, is looked at again. Whatever is
 to the general call, and with it every error message.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from fastrnn import passes, workspace
 from fastrnn.kernels import threads
 from fastrnn.kernels.tile import most_rows
-from fastrnn.weights import TORCH_NAMES, weights_of
+from fastrnn.single import OneStep
+from fastrnn.weights import TORCH_NAMES, is_plain, weights_of
 
 MOST = 32  # shapes that a layer remembers
 
 
-def is_plain(value, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Return whether this is an array of that shape and type that kernels can take as it is."""
-    return (
-        type(value) is np.ndarray
-        and value.shape == shape
-        and value.dtype == dtype
-        and value.flags.carray  # contiguous, aligned, writeable
-    )
-
-
-def remember(known: "Shortcuts", layer, x, shape_of=lambda shape: shape) -> None:
+def remember(known: "Shortcuts", layer, x: np.ndarray, prepare: Callable) -> None:
     """Prepare a shortcut for a call that was without error, once its shape recurs.
 
     Args:
         known: the shortcuts there are.
         layer: whose call it was.
         x: its input.
-        shape_of: from the shape of x to that of a layer's input, or None.
+        prepare: (layer, shape of x) -> shortcut, or None where a call has to be general.
     """
-    if type(x) is np.ndarray and x.dtype == layer.dtype and shape_of(x.shape) is not None:
+    if type(x) is np.ndarray and x.dtype == layer.dtype:
         key = (x.shape, threads.get_num_threads())
         if key not in known:
             if len(known) >= MOST:
                 known.clear()
             known[key] = None
         elif known[key] is None:
-            shortcut = Shortcut(layer, shape_of(x.shape))
-            known[key] = shortcut if shortcut.possible else False
+            known[key] = prepare(layer, x.shape) or False
+
+
+def of_layer(layer, shape: tuple[int, ...]):
+    """Return the shortcut of a layer for input of this shape, or None."""
+    batched = len(shape) == 3
+    time, rows = shape[:2] if batched else (shape[0], 1)
+    if batched and layer.batch_first:
+        time, rows = rows, time
+    if time == 1 and rows:
+        one = OneStep(layer, rows)
+        if one.possible:
+            state = (layer.num_layers, *shape[1:-1], layer.hidden_size)
+            if batched:
+                state = (layer.num_layers, rows, layer.hidden_size)
+            return _One(one, layer, state, (*shape[:-1], layer.hidden_size))
+    shortcut = Shortcut(layer, shape)
+    return shortcut if shortcut.possible else None
+
+
+def of_cell(cell, shape: tuple[int, ...]):
+    """Return the shortcut of a cell for input of this shape, (B, I) or (I,), or None."""
+    rows = shape[0] if len(shape) == 2 else 1
+    one = OneStep(cell, rows) if rows else None
+    if one is None or not one.possible:
+        return None
+    return _One(one, cell, (*shape[:-1], cell.hidden_size), None)
 
 
 class Shortcut:
@@ -150,8 +167,36 @@ class Shortcut:
         return members[0], members[1][None] if len(members) == 2 else self._zeros[1]
 
 
-class Shortcuts(dict[tuple, Shortcut | Literal[False] | None]):
-    """By the shape of x and the number of threads; None: seen once, False: not possible.
+class _One:
+    """The call of a layer for a single step, or of a cell: single.py, for NumPy's callers."""
+
+    def __init__(self, one: OneStep, layer, state: tuple, output: tuple | None):
+        self._one, self._dtype, self._states = one, layer.dtype, len(layer.cell.states)
+        self._state, self._output = state, output  # shapes; None: a cell, which has no output
+
+    def __call__(self, x: np.ndarray, state):
+        """Return `output, state`, a cell its state alone; None where the call has to be general."""
+        one, shape, dtype = self._one, self._state, self._dtype
+        h_0, others_0 = one.nothing, one.no_others
+        if state is not None:
+            members = (state,) if self._states == 1 else state
+            if type(members) is not tuple or len(members) != self._states:
+                return None
+            for member in members:
+                if not is_plain(member, shape, dtype):
+                    return None
+            h_0, others_0 = one.states(members)
+        result = one.run(x.reshape(one.input), h_0, others_0, self._output is not None)
+        if result is None:
+            return None
+        new = result[0].reshape(shape)
+        if self._states > 1:
+            new = (new, *(member.reshape(shape) for member in result[1]))
+        return new if self._output is None else (result[2].reshape(self._output), new)
+
+
+class Shortcuts(dict[tuple, Any]):
+    """Shortcuts by the shape of x and the number of threads; None: seen once, False: not possible.
 
     Copies and pickles are empty: a copy of a layer has parameters of its own.
     """

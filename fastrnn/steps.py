@@ -12,7 +12,7 @@ from fastrnn.functional import bare, rnn_cell
 from fastrnn.gradients import Gradients
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.parameters import Parameters
-from fastrnn.shortcut import Shortcuts, remember
+from fastrnn.shortcut import Shortcuts, of_cell, remember
 from fastrnn.weights import TORCH_NAMES, Weights, sizes_of, weights_of
 from fastrnn.workspace import Rows
 
@@ -96,12 +96,7 @@ class _Cell(Parameters):
         self._sizes = [sizes_of(self.cell, weights_of(self))]
         self._shortcuts = Shortcuts()
 
-    # As a layer of one step, for shortcuts.
-    num_layers, bidirectional, batch_first, _passes = 1, False, False, ((0, 0, ""),)
-
-    @property
-    def _emitted(self) -> int:
-        return self.hidden_size
+    bidirectional, _passes = False, ((0, 0, ""),)  # as of a layer, for single.py
 
     def __repr__(self) -> str:
         return f"{self._owner}({self.input_size}, {self.hidden_size})"
@@ -120,17 +115,13 @@ class _Cell(Parameters):
         Raises:
             TypeError, ValueError, IndexError: an argument of another type, dtype, shape, range.
         """
-        if type(x) is np.ndarray and x.ndim == 2 and state is not None:
-            shortcut = self._shortcuts.get((x.shape, get_num_threads()))
-            lstm = type(state) is tuple
-            if shortcut and x.dtype == self.dtype and x.flags.carray:
-                members = [m[None] for m in (state if lstm else (state,))]
-                result = shortcut(x[None], tuple(members) if lstm else members[0])
-                if result is not None:
-                    new = result[1]
-                    return tuple(m[0] for m in new) if lstm else new[0]
+        if type(x) is np.ndarray and x.dtype == self.dtype and x.flags.carray:
+            known = self._shortcuts.get((x.shape, get_num_threads()))
+            result = known(x, state) if known else None
+            if result is not None:
+                return result
         new = _Step(self, x, state).run(keep=False)
-        remember(self._shortcuts, self, x, lambda shape: (1, *shape) if len(shape) == 2 else None)
+        remember(self._shortcuts, self, x, of_cell)
         return new
 
     def vjp(self, x, state=None):

@@ -223,6 +223,7 @@ class BackPlan(NamedTuple):
     parts: int  # in which the products over many steps are shared
     piece: int  # steps between two such products
     most: int  # rows of a piece
+    packed: bool  # weights are; else they are read as they lie
     offsets: np.ndarray  # of the regions of the work space (bptt.py)
     size: int
     stride: int
@@ -279,7 +280,8 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
         sizes.input * row if table else 0,
     ])  # fmt: skip
     stride = piece * max(1, int(_PIECE_OPERATIONS / (3 * max(per_row, _LEAST_OPERATIONS) * most)))
-    return BackPlan(threads, chunks, cuts, threads, piece, most, offsets, size, stride)
+    return BackPlan(threads, chunks, cuts, threads, piece, most, packed, offsets, size,
+                    stride)  # fmt: skip
 
 
 back_plan_equal = functools.lru_cache(maxsize=256)(_back_plan)  # of sequences of one length

@@ -27,11 +27,12 @@ every_module = pytest.mark.parametrize("module", TREES)
 LAYERS = [
     {"_jit"},
     {"kernels"},
-    {"inputs", "unrolled", "recurrence", "bptt"},
+    {"inputs", "unrolled", "recurrence", "bptt", "onestep"},
     {"cells"},
     {"gradients", "checks", "workspace"},
     {"parameters", "weights", "passes", "losses", "optim", "reference"},
     {"functional", "linear"},
+    {"single"},
     {"steps", "shortcut"},
     {"stack"},
     {"layers"},
@@ -138,6 +139,7 @@ def test_every_cell_is_listed_and_imports_no_other():
 @every_module
 def test_the_engine_names_no_cell(module):
     engine = {"unrolled", "recurrence", "bptt", "workspace", "weights", "passes", "shortcut",
+              "onestep", "single",
               "kernels"}  # fmt: skip
     if module.partition(".")[0] not in engine:
         return
@@ -150,7 +152,7 @@ def test_the_engine_names_no_cell(module):
 def public():
     """Every public function, class and method of a public module."""
     for module in TREES:
-        if module.startswith(("kernels", "_", "unrolled", "recurrence", "bptt")):
+        if module.startswith(("kernels", "_", "unrolled", "recurrence", "bptt", "onestep")):
             continue
         for node in ast.walk(TREES[module]):
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):

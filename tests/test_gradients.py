@@ -248,9 +248,9 @@ def test_an_error_in_a_compiled_cell_is_found(cell, step):
     # The cache of kernels does not know this file: its digest is in their names.
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     name = f"broken_{step.__name__}_{digest}"
-    backward = bptt.bind_backward(
-        name, jit(step, name=f"{name}_step"), len(cell.gates), len(cell.states), len(cell.saved)
-    )
+    counts = len(cell.states), len(cell.saved)
+    row = bptt.bind_row(name, jit(step, name=f"{name}_step"), *counts)
+    backward = bptt.bind_backward(name, row, len(cell.gates), *counts)
     this = Problem(cell._replace(backward=backward))
     with pytest.raises(AssertionError, match="entries differ"):
         this.check(this.gradient())

@@ -194,7 +194,7 @@ for name in sys.argv[1:]:
 folder()
 """
     inlined = [*copy.glob("kernels/*.py"), *copy.glob("cells/*.py"), copy / "recurrence.py",
-               copy / "bptt.py", copy / "unrolled.py"]  # fmt: skip
+               copy / "bptt.py", copy / "unrolled.py", copy / "onestep.py"]  # fmt: skip
     options = {"cache": tmp_path / "cache", "PYTHONPATH": str(tmp_path)}
     first, *edited, last = python(code, *inlined, copy / "_jit.py", **options).split()
     assert Path(first).parent == tmp_path / "cache"

@@ -6,7 +6,7 @@ The loops over time are in recurrence.py; a cell brings what happens at one step
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastrnn import bptt, recurrence
+from fastrnn import bptt, onestep, recurrence
 from fastrnn.kernels.tile import WIDEST
 
 
@@ -23,6 +23,8 @@ class Cell(NamedTuple):
     forward: Callable  # compiled: many steps (recurrence.bind_forward)
     stream: Callable  # compiled: one more step
     backward: Callable  # compiled: BPTT (bptt.bind_backward)
+    one_forward: Callable  # compiled: a single step (onestep.py), without plans
+    one_backward: Callable  # compiled: its gradient
 
 
 def bind(
@@ -52,8 +54,12 @@ def bind(
             at the state before the step, but for the part that comes through a_h.
     """
     width = max(1, WIDEST // len(gates)) * len(gates)
+    counts = len(gates), len(states), len(saved)
+    step_tile = recurrence.bind_tile(name, step, *counts)
+    step_row = bptt.bind_row(name, step_backward, len(states), len(saved))
     return Cell(
         name, gates, states, saved, shared, width, equations,
-        *recurrence.bind_forward(name, step, len(gates), len(states), len(saved), width),
-        bptt.bind_backward(name, step_backward, len(gates), len(states), len(saved)),
+        *recurrence.bind_forward(name, step_tile, *counts, width),
+        bptt.bind_backward(name, step_row, *counts),
+        *onestep.bind_one_step(name, step_tile, step_row, *counts),
     )  # fmt: skip

@@ -75,6 +75,28 @@ def flat(typingctx, array):
 
 
 @intrinsic
+def memory_of(typingctx, where, size, like):
+    """Return `size` elements like those of `like`: a C-contiguous array, or the address of one.
+
+    An array of size 0, or the address 0, has none.
+    """
+    kind = Memory(like.dtype)
+    if not isinstance(where, types.Integer | types.Array):
+        return None
+
+    def codegen(context, builder, sig, args):
+        if isinstance(where, types.Array):
+            struct = context.make_array(where)(context, builder, args[0])
+            return _memory(context, builder, kind, struct.data, struct.nitems)
+        pointer = context.get_value_type(types.CPointer(like.dtype))
+        there = builder.icmp_signed("!=", args[0], INT(0))
+        size = builder.select(there, args[1], INT(0))
+        return _memory(context, builder, kind, builder.inttoptr(args[0], pointer), size)
+
+    return kind(where, types.intp, like), codegen
+
+
+@intrinsic
 def part_of(typingctx, memory, at, size):
     """Return `size` elements of a memory from `at` on."""
 

@@ -17,7 +17,9 @@ class Call(NamedTuple):
 
     Attributes:
         forward: takes arrays (x, states) and whether to keep something for the gradient; returns
-            `arrays, pullback`: output first (a cell has none: its states), then the states.
+            `arrays, pullback`: output first (a cell has none: its states), then the states; and
+            from gradients at these (None: zero) and whether the input's is wanted to those of
+            the input (or None), the given states and the weights.
         native: the same of tensors, by torch's operations: (x, states, weights) -> tensors; None
             where they cannot repeat it (dropout).
         states: how many tensors of state there are, 0 if none were given.
@@ -38,11 +40,18 @@ def tensors_of(arrays) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(a) for a in arrays)
 
 
-def run(call: Call, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
-    """Return the output and the states of a call as tensors, for autograd if it is wanted."""
-    if torch.is_grad_enabled() and (
-        x.requires_grad or any(t.requires_grad for t in (*states, *weights))
-    ):
+def is_wanted(x: Tensor, states, weights) -> bool:
+    """Return whether autograd wants the gradient of anything."""
+    return torch.is_grad_enabled() and (
+        x.requires_grad
+        or any(t.requires_grad for t in weights)
+        or any(t.requires_grad for t in states)
+    )
+
+
+def run(call: Call, keep: bool, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
+    """Return the output and the states of a call as tensors; keep: autograd wants gradients."""
+    if keep:
         return _Node.apply(call, x, *states, *weights)
     x_array, *state_arrays = arrays_of((x, *states))
     arrays, _ = call.forward(x_array, state_arrays, False)
@@ -66,16 +75,16 @@ class _Node(torch.autograd.Function):
         call = ctx.call
         *inputs, _ = ctx.saved_tensors
         if torch.is_grad_enabled():
-            return None, *_native_gradients(call, ctx.needs_input_grad[1:], inputs, d_outputs)
+            return None, *native_gradients(call, ctx.needs_input_grad[1:], inputs, d_outputs)
         given = [None if d is None else d.resolve_neg().numpy() for d in d_outputs]
-        grads = ctx.pullback(given)
+        grads = ctx.pullback(given, ctx.needs_input_grad[1])
         return None, *(
             torch.from_numpy(g) if wanted and g is not None else None
             for wanted, g in zip(ctx.needs_input_grad[1:], grads, strict=True)
         )
 
 
-def _native_gradients(call, wanted, inputs, d_outputs):
+def native_gradients(call, wanted, inputs, d_outputs):
     """Return the gradients of a call with a graph of their own: torch's formula."""
     if call.native is None:
         raise RuntimeError(

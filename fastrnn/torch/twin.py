@@ -7,6 +7,7 @@ autograd.py's business, what users see modules.py's.
 import weakref
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,26 +16,44 @@ from fastrnn.kernels import threads
 
 _Module = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-_LAYERS: dict[type[nn.Module], Any] = {
-    nn.RNN: layers.RNN, nn.LSTM: layers.LSTM, nn.GRU: layers.GRU,
-    nn.RNNCell: steps.RNNCell, nn.LSTMCell: steps.LSTMCell, nn.GRUCell: steps.GRUCell,
-}  # fmt: skip
+OPTIONS = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
+           "bidirectional", "proj_size")  # fmt: skip
 
 
-def new_layer(module: _Module, dtype: torch.dtype):
-    """Return a layer of the package with the options of a torch module, and no parameters yet."""
-    kind = next(ours for torchs, ours in _LAYERS.items() if isinstance(module, torchs))
-    names = ["bias"]
+def _undrawn(kind):
+    """Return a class of the package's layers whose parameters are not drawn: others come."""
+
+    def _make(self, shapes, bound, seed):
+        self._shapes = dict(shapes)
+        nothing = np.zeros((), self.dtype)
+        self.params = {name: np.broadcast_to(nothing, shape) for name, shape in shapes.items()}
+
+    return type(kind.__name__, (kind,), {"_make": _make})
+
+
+_LAYERS = {kind.__name__: _undrawn(kind) for kind in (
+    layers.RNN, layers.LSTM, layers.GRU, steps.RNNCell, steps.LSTMCell, steps.GRUCell
+)}  # fmt: skip
+
+
+def new_layer(mode, input_size, hidden_size, num_layers, bias, batch_first, bidirectional,
+              proj_size, dtype):  # fmt: skip
+    """Return a layer of the package, without parameters yet, for these attributes of torch's."""
+    kind, _, nonlinearity = mode.partition("_")
+    options: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
+    if kind == "LSTM":
+        options["proj_size"] = proj_size
+    return _LAYERS[kind](input_size, hidden_size, num_layers, bias=bias, batch_first=batch_first,
+                         bidirectional=bidirectional, **options, dtype=FLOATS[dtype])  # fmt: skip
+
+
+def _layer_of(module: _Module, dtype: torch.dtype):
     if isinstance(module, nn.RNNBase):
-        names += ["num_layers", "batch_first", "bidirectional"]
-    if isinstance(module, nn.RNN | nn.RNNCell):
-        names += ["nonlinearity"]
-    if isinstance(module, nn.LSTM):
-        names += ["proj_size"]
-    options: dict[str, Any] = {name: getattr(module, name) for name in names}
-    layer = kind(module.input_size, module.hidden_size, **options, dtype=FLOATS[dtype], seed=0)
-    layer.params.clear()
-    return layer
+        return new_layer(*[getattr(module, name) for name in OPTIONS], dtype)
+    kind = next(k for k in ("RNNCell", "LSTMCell", "GRUCell") if isinstance(module, getattr(nn, k)))
+    options = {"nonlinearity": module.nonlinearity} if kind == "RNNCell" else {}
+    return _LAYERS[kind](module.input_size, module.hidden_size, module.bias, **options,
+                         dtype=FLOATS[dtype])  # fmt: skip
 
 
 class Twin:
@@ -44,11 +63,15 @@ class Twin:
         layer: of the package; its `params` are views of the module's tensors.
         weights: those tensors, in the order of `layer.params`.
         dtype: theirs.
+        singles: what single.py has prepared, by the shape of the input.
+        owner: a weak reference to the module.
     """
 
     def __init__(self, module: _Module, weights: list[Tensor]):
         self.dtype = weights[0].dtype
-        self.layer: Any = new_layer(module, self.dtype)
+        self.owner = weakref.ref(module)
+        self.layer: Any = _layer_of(module, self.dtype)
+        self.singles: dict[tuple, Any] = {}
         self.read(module, weights)
 
     def read(self, module: _Module, weights: list[Tensor]) -> None:
@@ -58,6 +81,7 @@ class Twin:
             for name, weight in zip(self.layer._shapes, weights, strict=True)
         )
         self.weights = weights
+        self.singles.clear()
         self._seen = [
             (name, weight, weight.data_ptr())
             for name, weight in zip(_names(module), weights, strict=True)
@@ -79,13 +103,21 @@ class Twin:
         return getattr(self.layer, "nonlinearity", "") == getattr(module, "nonlinearity", "")
 
 
-_twins: "weakref.WeakKeyDictionary[nn.Module, Twin]" = weakref.WeakKeyDictionary()
+_twins: dict[int, Twin] = {}  # by the id of a module: quicker than a WeakKeyDictionary
+
+
+def known_twin(module: _Module) -> Twin | None:
+    """Return the module's twin if there is one and the module has not changed."""
+    twin = _twins.get(id(module))
+    if twin is not None and twin.owner() is module and twin.is_like(module) and twin.reads(module):
+        return twin
+    return None
 
 
 def twin_of(module: _Module) -> Twin | None:
     """Return the module's twin, or None where its tensors are not what kernels can read."""
-    twin = _twins.get(module)
-    if twin is not None and twin.is_like(module) and twin.reads(module):
+    twin = known_twin(module)
+    if twin is not None:
         return twin
     # Not only parameters: pruning and weight_norm put a tensor in place of each at every call.
     weights: list[Any] = [getattr(module, name, None) for name in _names(module)]
@@ -93,11 +125,20 @@ def twin_of(module: _Module) -> Twin | None:
         return None
     if weights[0].dtype not in FLOATS:
         return None
-    if twin is not None and twin.is_like(module) and twin.dtype == weights[0].dtype:
+    key, twin = id(module), _twins.get(id(module))
+    if (twin is not None and twin.owner() is module and twin.is_like(module)
+            and twin.dtype == weights[0].dtype):  # fmt: skip
         twin.read(module, weights)
-    else:
-        twin = _twins[module] = Twin(module, weights)
+        return twin
+    twin = _twins[key] = Twin(module, weights)
+    weakref.finalize(module, _forget, key, twin.owner).atexit = False
     return twin
+
+
+def _forget(key: int, owner) -> None:
+    """Drop the twin of a module that is no more; its id may be another's by now."""
+    if key in _twins and _twins[key].owner is owner:
+        del _twins[key]
 
 
 def _names(module: _Module) -> list[str]:

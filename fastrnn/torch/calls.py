@@ -1,0 +1,137 @@
+"""What a node of autograd runs: the call of a layer or of a cell on arrays.
+
+Each function returns an `autograd.Call`: how to compute, what to keep for the gradient, and the
+same by torch's own operations. Which call it is, and whether its arguments fit, modules.py says;
+single steps have their own way, single.py.
+"""
+
+import copy
+import functools
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastrnn.functional import bare
+from fastrnn.gradients import Gradients
+from fastrnn.stack import StackCall
+from fastrnn.torch.autograd import Call
+
+_VF = torch._VF
+_NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm, "GRU": _VF.gru}
+_NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
+
+
+def _members(state) -> tuple:
+    """Return a state of one or two members as a tuple; `bare` undoes it."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _in_order(grads: Gradients, given: int) -> tuple:
+    """Return gradients as autograd wants them: of the input, the given states, the weights."""
+    return grads.input, *(_members(grads.state) if given else ()), *grads.params.values()
+
+
+def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) -> Call:
+    """Return the call of a layer.
+
+    Args:
+        module: torch's.
+        layer: its twin's.
+        given: how many states are.
+        lengths: of the sequences, or None.
+    """
+    training = module.training and module.dropout > 0 and module.num_layers > 1
+    if training:
+        layer = copy.copy(layer)  # other threads may draw other masks
+        layer.dropout = module.dropout
+        layer._drop = lambda output: _torch_dropout(output, module.dropout, lengths)
+
+    def forward(x, states, keep):
+        state = bare(tuple(states)) if states else None
+        if not (keep or training):
+            output, after = layer(x, state, lengths)
+            return [output, *_members(after)], None
+        call = StackCall(layer, x, state, lengths)
+        output, after = call.run(keep=keep, training=training)
+
+        def pullback(d, wanted):
+            d_state = None if all(one is None for one in d[1:]) else bare(tuple(d[1:]))
+            return _in_order(call(d[0], d_state), given)
+
+        return [output, *_members(after)], pullback
+
+    native = None if training or lengths is not None else functools.partial(native_layer, module)
+    return Call(forward, native, given)
+
+
+def state_shapes(module: nn.RNNBase, x: Tensor) -> list[tuple[int, ...]]:
+    """Return the shape of each member of a state for this input, batched or not."""
+    batch = () if x.dim() == 2 else (x.shape[0 if module.batch_first else 1],)
+    rows = module.num_layers * (1 + module.bidirectional)
+    shapes = [(rows, *batch, module.proj_size or module.hidden_size)]
+    return shapes + [(rows, *batch, module.hidden_size)] * (module.mode == "LSTM")
+
+
+def of_cell(module: nn.RNNCellBase, layer, given: int) -> Call:
+    """Return the call of a cell; arguments as of_layer's."""
+
+    def forward(x, states, keep):
+        state = bare(tuple(states)) if states else None
+        if not keep:
+            return _members(layer(x, state)), None
+        after, back = layer.vjp(x, state)
+        return _members(after), lambda d, wanted: _in_order(back(bare(tuple(d))), given)
+
+    return Call(forward, functools.partial(native_cell, module), given)
+
+
+def native_layer(module: nn.RNNBase, x, states, weights):
+    """Compute what a layer's call does by torch's operations."""
+    if not states:
+        states = [x.new_zeros(shape) for shape in state_shapes(module, x)]
+    time = 0 if module.batch_first else 1
+    unbatched = x.dim() == 2
+    if unbatched:
+        x, states = x.unsqueeze(time), [s.unsqueeze(1) for s in states]
+    hx = tuple(states) if module.mode == "LSTM" else states[0]
+    options = (module.bias, module.num_layers, 0.0, False, module.bidirectional)
+    result = _NATIVE[module.mode](x, hx, list(weights), *options, module.batch_first)
+    if unbatched:
+        result = [result[0].squeeze(time), *(s.squeeze(1) for s in result[1:])]
+    return result
+
+
+def native_cell(module: nn.RNNCellBase, x, states, weights):
+    """Compute what a cell's call does by torch's operations."""
+    function = next((f for kind, f in _NATIVE_CELL.items() if isinstance(module, kind)), None)
+    function = function or getattr(_VF, f"rnn_{module.nonlinearity}_cell")
+    count = 1 + isinstance(module, nn.LSTMCell)
+    if not states:
+        states = [x.new_zeros((*x.shape[:-1], module.hidden_size))] * count
+    unbatched = x.dim() == 1
+    if unbatched:
+        x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
+    weights = [*weights, *[None] * (4 - len(weights))]
+    result = function(x, states[0] if count == 1 else list(states), *weights)
+    result = (result,) if count == 1 else result
+    return [r.squeeze(0) for r in result] if unbatched else result
+
+
+def _torch_dropout(output: np.ndarray, p: float, lengths) -> np.ndarray:
+    """Return the factors of dropout on a (T, B, W) array, drawn as torch draws them."""
+    dtype = torch.from_numpy(output[:0]).dtype
+
+    def factors(*shape):
+        if p == 1:
+            return np.zeros(shape, output.dtype)
+        return torch.empty(shape, dtype=dtype).bernoulli_(1 - p).div_(1 - p).numpy()
+
+    if lengths is None:
+        return factors(*output.shape)
+    order = np.argsort(-lengths, kind="stable")  # torch's input is packed: longest first
+    there = np.arange(len(output))[:, None] < lengths[order]
+    in_order, result = np.zeros_like(output), np.zeros_like(output)
+    in_order[there] = factors(int(there.sum()), output.shape[2])
+    result[:, order] = in_order
+    return result

@@ -1,0 +1,216 @@
+"""Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
+
+`fastrnn::recurrence` and `fastrnn::recurrence_backward` are registered with torch.library: shapes
+for the tracer, the package's kernels at run time. Cells need none of it: torch's formula is fused
+by the compiler. Eager calls do not come here either (autograd.py costs less than a registered
+operation); nor does torch.export, whose result should run without this package.
+"""
+
+import copy
+import functools
+import importlib.abc
+import importlib.util
+import itertools
+import sys
+import weakref
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fastrnn.functional import bare
+from fastrnn.stack import StackCall
+from fastrnn.torch.calls import state_shapes
+from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
+
+_BUILDER = "torch._dynamo.variables.builder"
+_kept: weakref.WeakValueDictionary[int, "_Kept"] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+class _Kept:
+    """What a forward call keeps for its gradient, alive as long as the tensor that names it.
+
+    NumPy and torch hold on to whose memory they show: the tensor of `token()` to this object.
+    """
+
+    def __init__(self, call: StackCall):
+        self.call, self.number = call, next(_numbers)
+        self._word = np.array([self.number])
+        self.__array_interface__ = self._word.__array_interface__
+        _kept[self.number] = self
+
+    def token(self) -> Tensor:
+        return torch.from_numpy(np.asarray(self))
+
+
+@functools.lru_cache(maxsize=64)
+def _layer(dtype: torch.dtype, *options):
+    return new_layer(*options, dtype)
+
+
+def _arrays(tensors) -> list[np.ndarray]:
+    return [tensor.detach().resolve_neg().numpy() for tensor in tensors]
+
+
+def _tensors(arrays) -> list[Tensor]:
+    """Return tensors that lie in memory as the tracer was told."""
+    return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+
+
+def _call(x, states, weights, masks, lengths, options) -> StackCall:
+    layer = copy.copy(_layer(x.dtype, *options))
+    layer.params = dict(zip(layer._shapes, _arrays(weights), strict=True))
+    drawn = iter(_arrays(masks))
+    layer.dropout, layer._drop = 0.5, lambda output: next(drawn)
+    given = bare(tuple(_arrays(states))) if states else None
+    (array,) = _arrays([x])
+    return StackCall(layer, array, given, None if lengths is None else lengths.numpy())
+
+
+_OPTIONS = ("str mode, int input_size, int hidden_size, int num_layers, bool bias, "
+            "bool batch_first, bool bidirectional, int proj_size")  # fmt: skip
+_INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
+_NAME, _BACK = "fastrnn::recurrence", "fastrnn::recurrence_backward"
+torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, bool keep) -> Tensor[]")
+torch.library.define(_BACK, f"(Tensor?[] d_results, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]")
+
+
+@torch.library.impl(_NAME, "cpu")
+def _forward(x, states, weights, masks, lengths, *options_and_keep):
+    *options, keep = options_and_keep
+    call = _call(x, states, weights, masks, lengths, options)
+    output, after = call.run(keep=keep, training=bool(masks))
+    kept = _Kept(call).token() if keep else torch.zeros(1, dtype=torch.int64)
+    return [*_tensors((output, *(after if isinstance(after, tuple) else (after,)))), kept]
+
+
+@torch.library.register_fake(_NAME)
+def _forward_shapes(x, states, weights, masks, lengths, mode, input_size, hidden_size, num_layers,
+                    bias, batch_first, bidirectional, proj_size, keep):  # fmt: skip
+    emitted, directions = proj_size or hidden_size, 1 + bidirectional
+    batch = x.shape[0 if batch_first else 1 : 1 if batch_first else 2] if x.dim() == 3 else ()
+    rows = num_layers * directions, *batch
+    results = [x.new_empty((*x.shape[:-1], directions * emitted)), x.new_empty((*rows, emitted))]
+    if mode == "LSTM":
+        results.append(x.new_empty((*rows, hidden_size)))
+    return [*results, x.new_empty(1, dtype=torch.int64)]
+
+
+@torch.library.impl(_BACK, "cpu")
+def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
+    found = _kept.get(int(kept))
+    call = found.call if found is not None else None
+    if call is None:  # somebody copied the tensor that names it: compute it again
+        call = _call(x, states, weights, masks, lengths, options)
+        call.run(keep=True, training=bool(masks))
+    d_output, *d_states = [None if d is None else _arrays([d])[0] for d in d_results]
+    grads = call(d_output, None if all(d is None for d in d_states) else bare(tuple(d_states)))
+    d_before = grads.state if isinstance(grads.state, tuple) else (grads.state,)
+    return _tensors((grads.input, *(d_before if states else ()), *grads.params.values()))
+
+
+@torch.library.register_fake(_BACK)
+def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, *options):
+    return [torch.empty_like(t, memory_format=torch.contiguous_format)
+            for t in (x, *states, *weights)]  # fmt: skip
+
+
+def _setup(ctx, inputs, output):
+    x, states, weights, masks, lengths, *ctx.options, _ = inputs
+    ctx.counts = len(states), len(weights), len(masks)
+    ctx.save_for_backward(output[-1], x, *states, *weights, *masks,
+                          *(() if lengths is None else (lengths,)))  # fmt: skip
+
+
+def _gradients(ctx, d_results):
+    kept, x, *others = ctx.saved_tensors
+    groups, at = [], 0
+    for count in ctx.counts:
+        groups.append(others[at : at + count])
+        at += count
+    states, weights, masks = groups
+    lengths = others[at] if at < len(others) else None
+    d_x, *d_others = torch.ops.fastrnn.recurrence_backward(
+        list(d_results[:-1]), kept, x, states, weights, masks, lengths, *ctx.options
+    )
+    d_states, d_weights = d_others[: len(states)], d_others[len(states) :]
+    none = [None] * len(ctx.options)
+    return d_x, d_states, d_weights, [None] * len(masks), None, *none, None
+
+
+torch.library.register_autograd(_NAME, _gradients, setup_context=_setup)
+
+
+def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
+    """Return the result of a layer as the compiler traces it, or None: torch's own way then."""
+    if not isinstance(x, Tensor) or x.dtype not in FLOATS or x.device.type != "cpu":
+        return None
+    weights = [getattr(module, name) for name in module._flat_weights_names]
+    states = [] if hx is None else list(hx) if module.mode == "LSTM" else [hx]
+    if any(t.dtype != x.dtype or t.device != x.device for t in (*states, *weights)):
+        return None
+    if x.dim() not in (2, 3) or x.shape[-1] != module.input_size or 0 in x.shape:
+        return None
+    if states and [s.shape for s in states] != [torch.Size(s) for s in state_shapes(module, x)]:
+        return None
+    masks, p = [], float(module.dropout)
+    if module.training and p > 0:
+        time = 1 if module.batch_first and x.dim() == 3 else 0
+        batch = x.shape[1 - time] if x.dim() == 3 else 1
+        width = (module.proj_size or module.hidden_size) * (1 + module.bidirectional)
+        for _ in range(module.num_layers - 1):
+            mask = torch.empty((x.shape[time], batch, width), dtype=x.dtype)
+            masks.append(mask.bernoulli_(1 - p).div_(1 - p) if p < 1 else mask.zero_())
+    if lengths is not None:
+        lengths = torch.as_tensor(lengths)
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
+    options = [getattr(module, name) for name in OPTIONS]
+    output, *after, _ = torch.ops.fastrnn.recurrence(
+        x, states, weights, masks, lengths, *options, keep
+    )
+    return output, tuple(after) if module.mode == "LSTM" else after[0]
+
+
+def _admit(builder) -> None:
+    """Have Dynamo look into this package's layers, as it does where `allow_rnn` is set.
+
+    It refuses every subclass of torch.nn's layers before any code of theirs is seen, for torch's
+    would be unrolled over time. Torch's own are refused as before.
+    """
+    wrap, config = builder.VariableBuilder.wrap_module, builder.config
+
+    def wrap_module(self, value):
+        if not getattr(type(value), "_fastrnn_is_one_node", False):
+            return wrap(self, value)
+        with config.patch(allow_rnn=True):
+            return wrap(self, value)
+
+    builder.VariableBuilder.wrap_module = wrap_module
+
+
+class _WhenDynamoComes(importlib.abc.MetaPathFinder):
+    """Calls `_admit` when Dynamo is imported: to do so here would cost every user a second."""
+
+    def find_spec(self, name, path, target=None):
+        if name != _BUILDER:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        assert spec.loader is not None
+        execute = spec.loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            _admit(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+if _BUILDER in sys.modules:
+    _admit(sys.modules[_BUILDER])
+else:
+    sys.meta_path.insert(0, _WhenDynamoComes())

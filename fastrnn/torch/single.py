@@ -1,0 +1,194 @@
+"""A single step of a module, the plainest call there is: what a policy or a decoder does all day.
+
+The general way through modules.py takes longer than the step of a small layer. What follows from
+the shape of the input is kept here, in the module's twin, once a call went the general way; what
+may change from call to call is looked at again. Whatever is unusual is left to the general way.
+"""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastrnn import workspace
+from fastrnn.kernels.threads import get_num_threads
+from fastrnn.shortcut import MOST
+from fastrnn.single import OneStep
+from fastrnn.torch import autograd, calls
+from fastrnn.torch.twin import Twin, is_ordinary, known_twin
+
+
+def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: bool) -> None:
+    """Prepare for more calls of one step with this input.
+
+    Args:
+        twin: of the module.
+        x: the input.
+        state: shape of each state.
+        output: shape of the output; None: a cell, which has none.
+        drops: the module has dropout, in training.
+    """
+    if x.shape not in twin.singles:
+        if len(twin.singles) >= MOST:
+            twin.singles.clear()
+        twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output, drops)
+
+
+def attempt(module: nn.Module, x: Tensor, hx):
+    """Return the result of a module for a single step, or None: then the general way is to go."""
+    twin = known_twin(module)
+    if twin is None or (single := twin.singles.get(x.shape)) is None or not is_ordinary(x):
+        return None
+    if x.dtype is not twin.dtype or single.threads != get_num_threads():
+        return None
+    if module.training and single.drops:
+        return None
+    states = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
+    if states and len(states) != single.states:
+        return None
+    for state in states:
+        if not (is_ordinary(state) and state.dtype is x.dtype and state.shape == single.state):
+            return None
+    if autograd.is_wanted(x, states, twin.weights):
+        if not single.differentiable[x.requires_grad]:
+            return None
+        result = _Node.apply(single, module, x, *states, *twin.weights)
+    elif single.possible:
+        result = single.run(x, states)
+    else:
+        return None
+    if single.output is None:
+        return result[0] if single.states == 1 else result
+    return result[0], result[1] if single.states == 1 else result[1:]
+
+
+def _contiguous(tensors) -> list:
+    """Return the tensors, or None, in C order: a copy where they are not."""
+    return [t if t is None or t.is_contiguous() else t.contiguous() for t in tensors]
+
+
+class _Single:
+    """What is known of a module's single steps with input of one shape.
+
+    Attributes:
+        possible: as OneStep's, as is differentiable.
+        threads: for how many it is.
+        states: how many the cell has.
+        weights: how many there are.
+        state: shape of each state.
+        output: shape of the output; None: there is none.
+        drops: the module has dropout, in training.
+        native: the same by torch's operations.
+    """
+
+    def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output, drops: bool):
+        self._one = one = OneStep(twin.layer, x.numel() // x[-1])
+        plain = all(weight.is_contiguous() for weight in twin.weights)
+        new = functools.partial(torch.empty, dtype=twin.dtype)
+        self.possible = one.possible and plain
+        self.differentiable = [plain and possible for possible in one.differentiable]
+        self.threads, self.states = get_num_threads(), len(twin.layer.cell.states)
+        self.state, self.output, self.drops = state, output, drops
+        self.native = calls.native_cell if output is None else calls.native_layer
+        self._numpy = twin.layer.dtype
+        self.weights = len(twin.weights)
+        self._each = each = self.weights // len(one.sizes)
+        # torch.empty_like takes half the time of torch.empty.
+        self._like_state, self._like_saved = new(state), new(one.saved)
+        self._like_output = None if output is None else new(output)
+        self._like_inputs = [new(x), *[new(one.output)] * (len(one.sizes) - 1)]
+        self._like_weights = [new(weight.shape) for weight in twin.weights]
+        places = [weight.data_ptr() for weight in twin.weights]
+        self._no_bias = (0,) * (4 - each)
+        self._weights = [(*places[i : i + each], *self._no_bias)
+                         for i in range(0, len(places), each)]  # fmt: skip
+
+    def room(self) -> Tensor:
+        """Return room for what the gradient reads besides."""
+        return torch.empty_like(self._like_saved)
+
+    def run(self, x: Tensor, states, saved: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the output, if there is one, and the states; `saved` is filled."""
+        one = self._one
+        x, *states = _contiguous((x, *states))  # copies live as long as the names
+        h_0 = states[0].data_ptr() if states else 0
+        c_0 = states[1].data_ptr() if len(states) > 1 else 0
+        results = [torch.empty_like(self._like_state) for _ in range(self.states)]
+        h_n, c_n = results[0].data_ptr(), results[-1].data_ptr() if self.states > 1 else 0
+        output = 0
+        if self.output is not None:
+            results.insert(0, torch.empty_like(self._like_output))
+            output = results[0].data_ptr()
+        kept = 0 if saved is None else saved.data_ptr()
+        work, read = workspace.scratch(self._numpy, one.work), x.data_ptr()
+        for sizes, weights in zip(one.sizes, self._weights, strict=True):
+            top = sizes is one.sizes[-1]
+            one.forward(*sizes, *weights, read, h_0, c_0, h_n, c_n, output if top else 0, kept,
+                        work)  # fmt: skip
+            read = h_n
+        return tuple(results)
+
+    def gradients(self, x, states, h_n, saved, d_results, wanted: bool):
+        """Return the gradients of the input (None if not wanted), of the states, of the weights.
+
+        Args:
+            x: the input, as `run` got it.
+            states: see x.
+            h_n: as `run` returned it.
+            saved: as `run` filled it.
+            d_results: gradients at what `run` returned; None is zero.
+            wanted: the gradient at the input is.
+        """
+        one = self._one
+        x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
+        places = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
+        h_0, places = (places[0], places[len(states) :]) if states else (0, places)
+        d_output = places.pop(0) if self.output is not None else 0
+        d_states = [torch.empty_like(self._like_state) for _ in range(self.states)]
+        d_0 = [d.data_ptr() for d in d_states]
+        if self.states == 1:
+            places.append(0)
+            d_0.append(0)
+        d_weights = [torch.empty_like(like) for like in self._like_weights]
+        d_w = [d.data_ptr() for d in d_weights]
+        work, d_inputs = workspace.scratch(self._numpy, one.back_work), []
+        for number in range(len(self._weights) - 1, -1, -1):
+            at = 0
+            if number or wanted:
+                d_inputs.append(torch.empty_like(self._like_inputs[number]))
+                at = d_inputs[-1].data_ptr()
+            d_own = d_w[number * self._each : (number + 1) * self._each]
+            one.backward(*one.sizes[number], *self._weights[number][:2],
+                         h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
+                         d_output, *places, at, *d_0, *d_own, *self._no_bias, one.shared,
+                         work)  # fmt: skip
+            d_output = at
+        return d_inputs[-1] if wanted else None, d_states, d_weights
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, single: _Single, module: nn.Module, x: Tensor, *others: Tensor):
+        given = len(others) - single.weights
+        ctx.single, ctx.module, ctx.given, ctx.kept = single, module, given, single.room()
+        results = single.run(x, others[:given], ctx.kept)
+        ctx.set_materialize_grads(False)
+        # Torch notices if what the gradient reads was changed in between.
+        ctx.save_for_backward(x, *others, results[0], results[-single.states])
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *d_results: Tensor | None):
+        single, given = ctx.single, ctx.given
+        *inputs, _, h_n = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            native = functools.partial(single.native, ctx.module)
+            call = autograd.Call(None, native, given)
+            wanted = ctx.needs_input_grad[2:]
+            return None, None, *autograd.native_gradients(call, wanted, inputs, d_results)
+        d_results = [None if d is None else d.resolve_neg() for d in d_results]
+        d_x, d_states, d_weights = single.gradients(
+            inputs[0], inputs[1 : 1 + given], h_n, ctx.kept, d_results, ctx.needs_input_grad[2]
+        )
+        return None, None, d_x, *(d_states if given else ()), *d_weights
