@@ -111,8 +111,10 @@ def bind_one_step(name, step_tile, step_row, gates, states_count, saved_count):
         d_h_n, d_others_n,                 # as h_0 and others_0 in forward
         d_x,                               # (rows, I) written, or missing: not wanted
         d_h_0, d_others_0,                 # written
-        d_w_ih, d_w_hh, d_b_ih, d_b_hh,    # written; biases may be missing
-        shared,                            # the cell's
+        d_w_ih, d_w_hh, d_b_ih, d_b_hh,    # written; may be missing
+        d_a_x, d_a_h,                      # (rows, G*H) at the pre-activations, written; may be
+                                           # missing. The cell is `shared`: the same in both, and
+        shared,                            # then only d_a_h is
         work,                              # scratch, backward_work elements: an array
     ):
         mode = flush_denormals()
@@ -136,9 +138,13 @@ def bind_one_step(name, step_tile, step_row, gates, states_count, saved_count):
         h_rows = states_count * rows * hidden_p   # behind d_states
         x_rows = h_rows + rows * hidden_p
         zeros = x_rows + rows * input_p
-        row, widest = _padded(k, n), max(hidden_p, input_p)
-        d_a_h = part_of(work, zeros + widest, rows * row)
-        d_a_x = d_a_h if shared else part_of(work, zeros + widest + rows * row, rows * row)
+        widest = max(hidden_p, input_p)
+        d_a_x, d_a_h = memory_of(d_a_x, rows * k, work), memory_of(d_a_h, rows * k, work)
+        if not d_a_h.size:
+            d_a_h = part_of(work, zeros + widest, rows * k)
+            d_a_x = d_a_h if shared else part_of(work, zeros + widest + rows * k, rows * k)
+        if shared:
+            d_a_x = d_a_h
         fill(work, zeros, widest, 0)
         zeros = part_of(work, zeros, widest)
         _pad_states(d_h_n, d_others_n, passes, number, rows, hidden_size, hidden_p, states_count,
@@ -153,20 +159,21 @@ def bind_one_step(name, step_tile, step_row, gates, states_count, saved_count):
             step_row(hidden_size, 0, hidden_p // n,
                      saved, (number * rows + r) * hidden_p * saved_count,
                      work, h_rows + r * hidden_p, work, r * hidden_p, rows * hidden_p,
-                     d_a_x, d_a_h, r * row, shared)
+                     d_a_x, d_a_h, r * k, shared)
         _write_states(d_h_0, d_others_0, passes, number, rows, hidden_size, hidden_p, states_count,
                       work, 0)
-        product_back(rows, 0, hidden_size, k, d_a_h, 0, row, w_hh, hidden_size, False,
+        product_back(rows, 0, hidden_size, k, d_a_h, 0, k, w_hh, hidden_size, False,
                      work, 0, hidden_p, d_h_0, number * rows * hidden_size, hidden_size)
         if d_x.size:
-            product_back(rows, 0, input_size, k, d_a_x, 0, row, w_ih, input_size, False,
+            product_back(rows, 0, input_size, k, d_a_x, 0, k, w_ih, input_size, False,
                          zeros, 0, 0, d_x, 0, input_size)
-        add_outer(rows, 0, k, d_a_h, 0, row, work, h_rows, hidden_p, hidden_size, d_w_hh,
-                  True, zeros)
-        add_outer(rows, 0, k, d_a_x, 0, row, work, x_rows, input_p, input_size, d_w_ih,
-                  True, zeros)
-        add_columns(rows, 0, k, d_a_x, 0, row, d_b_ih, True)
-        add_columns(rows, 0, k, d_a_h, 0, row, d_b_hh, True)
+        if d_w_hh.size:
+            add_outer(rows, 0, k, d_a_h, 0, k, work, h_rows, hidden_p, hidden_size, d_w_hh,
+                      True, zeros)
+            add_outer(rows, 0, k, d_a_x, 0, k, work, x_rows, input_p, input_size, d_w_ih,
+                      True, zeros)
+        add_columns(rows, 0, k, d_a_x, 0, k, d_b_ih, True)
+        add_columns(rows, 0, k, d_a_h, 0, k, d_b_hh, True)
         restore_mode(mode)
 
     return forward, backward
@@ -177,7 +184,6 @@ def forward_work(rows: int, columns: int, hidden_p: int, states: int, lanes: int
     return 2 * columns + 2 * states * rows * hidden_p + 2 * rows * columns // hidden_p * lanes
 
 
-def backward_work(rows: int, k: int, hidden_p: int, input_p: int, states: int, lanes: int) -> int:
+def backward_work(rows: int, k: int, hidden_p: int, input_p: int, states: int) -> int:
     """Return the elements of `work` in backward; k: G*H."""
-    row = -(-k // lanes) * lanes
-    return rows * ((states + 1) * hidden_p + input_p + 2 * row) + max(hidden_p, input_p)
+    return rows * ((states + 1) * hidden_p + input_p + 2 * k) + max(hidden_p, input_p)

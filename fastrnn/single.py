@@ -60,8 +60,7 @@ class OneStep:
         self.input = 1, rows, first.input
         widest = max(workspace.padded(size.input, dtype) for size in sizes)
         self.work = onestep.forward_work(rows, first.columns, hidden_p, states, n)
-        self.back_work = onestep.backward_work(rows, gates * first.hidden, hidden_p, widest,
-                                               states, n)  # fmt: skip
+        self.back_work = onestep.backward_work(rows, gates * first.hidden, hidden_p, widest, states)
         self._layer, self._dtype = layer, dtype
         names = TORCH_NAMES[: 4 if layer.bias else 2]
         self._names = [[name + suffix for name in names] for _, _, suffix in layer._passes]

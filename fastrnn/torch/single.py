@@ -6,6 +6,7 @@ may change from call to call is looked at again. Whatever is unusual is left to 
 """
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.shortcut import MOST
 from fastrnn.single import OneStep
 from fastrnn.torch import autograd, calls
+from fastrnn.torch.deferred import Deferred, Factors, Generation
 from fastrnn.torch.twin import Twin, is_ordinary, known_twin
 
 
@@ -53,7 +55,8 @@ def attempt(module: nn.Module, x: Tensor, hx):
     if autograd.is_wanted(x, states, twin.weights):
         if not single.differentiable[x.requires_grad]:
             return None
-        result = _Node.apply(single, module, x, *states, *twin.weights)
+        weights, deferred = _weights_of(twin)
+        result = _Node.apply(single, module, deferred, x, *states, *weights)
     elif single.possible:
         result = single.run(x, states)
     else:
@@ -61,6 +64,18 @@ def attempt(module: nn.Module, x: Tensor, hx):
     if single.output is None:
         return result[0] if single.states == 1 else result
     return result[0], result[1] if single.states == 1 else result[1:]
+
+
+def _weights_of(twin: Twin) -> tuple[Iterable[Tensor], Deferred | None]:
+    """Return the weights as a step sees them, and where it leaves their gradients."""
+    generation = twin.generation
+    if generation is None or not generation.is_now():
+        if all(weight.requires_grad for weight in twin.weights):
+            twin.generation = Generation(twin.weights)
+        return twin.weights, None
+    layer = twin.layer
+    deferred = generation.deferred(len(layer._passes), layer.hidden_size)
+    return deferred.weights, deferred
 
 
 def _contiguous(tensors) -> list:
@@ -83,7 +98,8 @@ class _Single:
     """
 
     def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output, drops: bool):
-        self._one = one = OneStep(twin.layer, x.numel() // x[-1])
+        rows = x.numel() // x[-1]
+        self._one = one = OneStep(twin.layer, rows)
         plain = all(weight.is_contiguous() for weight in twin.weights)
         new = functools.partial(torch.empty, dtype=twin.dtype)
         self.possible = one.possible and plain
@@ -96,6 +112,7 @@ class _Single:
         self._each = each = self.weights // len(one.sizes)
         # torch.empty_like takes half the time of torch.empty.
         self._like_state, self._like_saved = new(state), new(one.saved)
+        self._like_a = new((rows, len(twin.weights[0])))
         self._like_output = None if output is None else new(output)
         self._like_inputs = [new(x), *[new(one.output)] * (len(one.sizes) - 1)]
         self._like_weights = [new(weight.shape) for weight in twin.weights]
@@ -129,7 +146,7 @@ class _Single:
             read = h_n
         return tuple(results)
 
-    def gradients(self, x, states, h_n, saved, d_results, wanted: bool):
+    def gradients(self, x, states, h_n, saved, d_results, wanted: bool, deferred: Deferred | None):
         """Return the gradients of the input (None if not wanted), of the states, of the weights.
 
         Args:
@@ -139,9 +156,12 @@ class _Single:
             saved: as `run` filled it.
             d_results: gradients at what `run` returned; None is zero.
             wanted: the gradient at the input is.
+            deferred: if there is one, it gets what the weights' gradients are made of, and they
+                are None here.
         """
         one = self._one
         x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
+        states = tensors[: len(states)]
         places = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
         h_0, places = (places[0], places[len(states) :]) if states else (0, places)
         d_output = places.pop(0) if self.output is not None else 0
@@ -150,28 +170,40 @@ class _Single:
         if self.states == 1:
             places.append(0)
             d_0.append(0)
-        d_weights = [torch.empty_like(like) for like in self._like_weights]
-        d_w = [d.data_ptr() for d in d_weights]
+        d_weights: list[Any] = [None] * self.weights
+        d_w, leaves = [0] * self.weights, deferred is not None and deferred.wanted()
+        if deferred is None:
+            d_weights = [torch.empty_like(like) for like in self._like_weights]
+            d_w = [d.data_ptr() for d in d_weights]
         work, d_inputs = workspace.scratch(self._numpy, one.back_work), []
         for number in range(len(self._weights) - 1, -1, -1):
-            at = 0
+            at = d_x = d_h = 0
             if number or wanted:
                 d_inputs.append(torch.empty_like(self._like_inputs[number]))
                 at = d_inputs[-1].data_ptr()
+            if leaves:
+                d_a_h = d_a_x = torch.empty_like(self._like_a)
+                if not one.shared:
+                    d_a_x = torch.empty_like(self._like_a)
+                d_x, d_h = d_a_x.data_ptr(), d_a_h.data_ptr()
+                read = h_n[number - 1] if number else x.view(d_a_x.shape[0], -1)
+                before = states[0].view(one.state)[number] if states else None
+                deferred.leave(number, Factors(d_a_x, d_a_h, read, before))
             d_own = d_w[number * self._each : (number + 1) * self._each]
             one.backward(*one.sizes[number], *self._weights[number][:2],
                          h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
-                         d_output, *places, at, *d_0, *d_own, *self._no_bias, one.shared,
-                         work)  # fmt: skip
+                         d_output, *places, at, *d_0, *d_own, *self._no_bias, d_x, d_h,
+                         one.shared, work)  # fmt: skip
             d_output = at
         return d_inputs[-1] if wanted else None, d_states, d_weights
 
 
 class _Node(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, single: _Single, module: nn.Module, x: Tensor, *others: Tensor):
+    def forward(ctx: Any, single: _Single, module, deferred, x: Tensor, *others: Tensor):
         given = len(others) - single.weights
         ctx.single, ctx.module, ctx.given, ctx.kept = single, module, given, single.room()
+        ctx.deferred = deferred
         results = single.run(x, others[:given], ctx.kept)
         ctx.set_materialize_grads(False)
         # Torch notices if what the gradient reads was changed in between.
@@ -185,10 +217,16 @@ class _Node(torch.autograd.Function):
         if torch.is_grad_enabled():
             native = functools.partial(single.native, ctx.module)
             call = autograd.Call(None, native, given)
-            wanted = ctx.needs_input_grad[2:]
-            return None, None, *autograd.native_gradients(call, wanted, inputs, d_results)
+            wanted = ctx.needs_input_grad[3:]
+            return None, None, None, *autograd.native_gradients(call, wanted, inputs, d_results)
         d_results = [None if d is None else d.resolve_neg() for d in d_results]
         d_x, d_states, d_weights = single.gradients(
-            inputs[0], inputs[1 : 1 + given], h_n, ctx.kept, d_results, ctx.needs_input_grad[2]
+            inputs[0],
+            inputs[1 : 1 + given],
+            h_n,
+            ctx.kept,
+            d_results,
+            ctx.needs_input_grad[3],
+            ctx.deferred,
         )
-        return None, None, d_x, *(d_states if given else ()), *d_weights
+        return None, None, None, d_x, *(d_states if given else ()), *d_weights

@@ -64,6 +64,7 @@ class Twin:
         weights: those tensors, in the order of `layer.params`.
         dtype: theirs.
         singles: what single.py has prepared, by the shape of the input.
+        generation: of the weights (deferred.py), or None.
         owner: a weak reference to the module.
     """
 
@@ -72,6 +73,7 @@ class Twin:
         self.owner = weakref.ref(module)
         self.layer: Any = _layer_of(module, self.dtype)
         self.singles: dict[tuple, Any] = {}
+        self.generation: Any = None
         self.read(module, weights)
 
     def read(self, module: _Module, weights: list[Tensor]) -> None:
@@ -82,6 +84,7 @@ class Twin:
         )
         self.weights = weights
         self.singles.clear()
+        self.generation = None
         self._seen = [
             (name, weight, weight.data_ptr())
             for name, weight in zip(_names(module), weights, strict=True)
