@@ -1,7 +1,8 @@
 """One call of a twin as a node of torch's autograd, forward and back.
 
 Tensors go in and out as views of the same memory. The node keeps what the package's own pullback
-keeps; under double backward it computes with torch's own operations instead.
+keeps; under double backward, and for gradients that are no plain tensors (batched by vmap,
+forward-mode), it computes with torch's own operations instead.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 class Call(NamedTuple):
@@ -65,6 +67,7 @@ class _Node(torch.autograd.Function):
         arrays, ctx.pullback = call.forward(x_array, states, True)
         outputs = tensors_of(arrays)
         ctx.call = call
+        ctx.memory = [(t, t.data_ptr()) for t in map(Tensor.detach, (x, *others))]
         ctx.set_materialize_grads(False)
         # The pullback reads their memory: torch notices if they were changed in between.
         ctx.save_for_backward(x, *others, outputs[0])
@@ -74,7 +77,14 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, *d_outputs: Tensor | None):
         call = ctx.call
         *inputs, _ = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        # share_memory_(), or a queue of processes, frees the memory that the pullback's views see.
+        moved = any(t.data_ptr() != place for t, place in ctx.memory)
+        if moved and call.native is None:
+            raise RuntimeError(
+                "fastrnn.torch: an input or a weight went to shared memory between a call with "
+                "dropout and its gradient; share_memory() before the call."
+            )
+        if moved or torch.is_grad_enabled() or not are_plain(d_outputs):
             return None, *native_gradients(call, ctx.needs_input_grad[1:], inputs, d_outputs)
         given = [None if d is None else d.resolve_neg().numpy() for d in d_outputs]
         grads = ctx.pullback(given, ctx.needs_input_grad[1])
@@ -84,12 +94,22 @@ class _Node(torch.autograd.Function):
         )
 
 
+def are_plain(gradients) -> bool:
+    """Return whether gradients are just numbers in memory."""
+    # Under vmap a tensor has no memory of its own; a tangent would be lost.
+    return forward_ad._current_level < 0 and all(
+        d is None or (type(d) is Tensor and torch._C._has_storage(d)) for d in gradients
+    )
+
+
 def native_gradients(call, wanted, inputs, d_outputs):
-    """Return the gradients of a call with a graph of their own: torch's formula."""
+    """Return the gradients of a call by torch's formula, with a graph of their own if wanted."""
+    graph = torch.is_grad_enabled()
     if call.native is None:
+        what = "of a gradient" if graph else "under vmap or forward-mode AD"
         raise RuntimeError(
-            "fastrnn.torch: the gradient of a gradient through dropout is not there; call the "
-            "module in eval(), or fastrnn.torch.restore(model) first."
+            f"fastrnn.torch: the gradient {what} through dropout is not there; call the module in "
+            "eval(), or fastrnn.torch.restore(model) first."
         )
     with torch.enable_grad():
         # Other tensors with the same history: the graph may come back to the same inputs.
@@ -99,7 +119,7 @@ def native_gradients(call, wanted, inputs, d_outputs):
         leaves = [t for t, w in zip(inputs, wanted, strict=True) if w]
         grads = torch.autograd.grad(
             [o for o, _ in pairs], leaves, [d for _, d in pairs],
-            create_graph=True, allow_unused=True,
+            create_graph=graph, allow_unused=True,
         )  # fmt: skip
     found = iter(grads)
     return [next(found) if w else None for w in wanted]

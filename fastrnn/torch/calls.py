@@ -61,7 +61,7 @@ def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) 
 
         return [output, *_members(after)], pullback
 
-    native = None if training or lengths is not None else functools.partial(native_layer, module)
+    native = None if training else functools.partial(native_layer, module, lengths=lengths)
     return Call(forward, native, given)
 
 
@@ -86,20 +86,41 @@ def of_cell(module: nn.RNNCellBase, layer, given: int) -> Call:
     return Call(forward, functools.partial(native_cell, module), given)
 
 
-def native_layer(module: nn.RNNBase, x, states, weights):
+def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):
     """Compute what a layer's call does by torch's operations."""
     if not states:
         states = [x.new_zeros(shape) for shape in state_shapes(module, x)]
+    if lengths is not None:
+        return _native_packed(module, x, states, weights, lengths)
     time = 0 if module.batch_first else 1
     unbatched = x.dim() == 2
     if unbatched:
         x, states = x.unsqueeze(time), [s.unsqueeze(1) for s in states]
-    hx = tuple(states) if module.mode == "LSTM" else states[0]
-    options = (module.bias, module.num_layers, 0.0, False, module.bidirectional)
-    result = _NATIVE[module.mode](x, hx, list(weights), *options, module.batch_first)
+    result = _native(module, x, states, weights, module.batch_first)
     if unbatched:
         result = [result[0].squeeze(time), *(s.squeeze(1) for s in result[1:])]
     return result
+
+
+def _native(module, x, states, weights, *batch_first):
+    """Call torch's operation: x is padded, or packed data and batch sizes."""
+    hx = tuple(states) if module.mode == "LSTM" else states[0]
+    options = (module.bias, module.num_layers, 0.0, False, module.bidirectional, *batch_first)
+    x = x if isinstance(x, tuple) else (x,)
+    return _NATIVE[module.mode](*x, hx, list(weights), *options)
+
+
+def _native_packed(module, x, states, weights, lengths):
+    rows = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
+    ends, index = torch.from_numpy(lengths[rows].astype(np.int64)), torch.from_numpy(rows)
+    first, batch = module.batch_first, 0 if module.batch_first else 1
+    packed = _VF._pack_padded_sequence(x.index_select(batch, index), ends, first)
+    output, *after = _native(module, packed, [s.index_select(1, index) for s in states], weights)
+    padded, _ = _VF._pad_packed_sequence(output, packed[1], first, 0.0, x.shape[1 - batch])
+    # Rows of length 0 are not in there: their output is 0, their state the one given.
+    output = x.new_zeros((*x.shape[:2], padded.shape[2])).index_copy(batch, index, padded)
+    pairs = zip(states, after, strict=True)
+    return [output, *(given.index_copy(1, index, new) for given, new in pairs)]
 
 
 def native_cell(module: nn.RNNCellBase, x, states, weights):
