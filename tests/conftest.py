@@ -4,6 +4,8 @@ No helper for tests to call lives here: comparing is compare.py's, drawing confi
 configurations.py's.
 """
 
+import copy
+import itertools
 import os
 import tempfile
 from pathlib import Path
@@ -59,3 +61,17 @@ def threads():
     before = fastrnn.get_num_threads()
     yield fastrnn.set_num_threads
     fastrnn.set_num_threads(before)
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """How often the kernels ran for a module of fastrnn.torch, instead of torch's own path."""
+    autograd = pytest.importorskip("fastrnn.torch.autograd")
+    count, run = itertools.count(), autograd.run
+
+    def counted(*args):
+        next(count)
+        return run(*args)
+
+    monkeypatch.setattr(autograd, "run", counted)
+    return lambda: next(copy.copy(count))

@@ -4,7 +4,6 @@ Gradients of gradients and the rest of autograd are in test_torch_autograd.py.
 """
 
 import copy
-import itertools
 import pickle
 import warnings
 
@@ -25,19 +24,6 @@ from fastrnn.torch import autograd  # noqa: E402
 KINDS = {"RNN": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture
-def runs(monkeypatch):
-    """How often the kernels ran, instead of torch's."""
-    count, run = itertools.count(), autograd.run
-
-    def counted(*args):
-        next(count)
-        return run(*args)
-
-    monkeypatch.setattr(autograd, "run", counted)
-    return lambda: next(copy.copy(count))
 
 
 def ours(module):
@@ -161,6 +147,18 @@ def test_who_computes(kind, runs):
         module(x)
     copy.deepcopy(module).bfloat16()(x.bfloat16())
     assert runs() == 4
+
+
+def test_what_the_package_refuses_is_torchs(runs):
+    x = torch.randn(2, 4)
+    assert fastrnn.torch.RNNCell(4, 0)(x).shape == (2, 0)
+    for package in (torch.nn, fastrnn.torch):
+        with pytest.raises(RuntimeError, match="Unknown nonlinearity: sinh"):
+            package.RNNCell(4, 3, nonlinearity="sinh")(x)
+    assert runs() == 0
+    module = fastrnn.torch.GRUCell(4, 3, "relu")  # torch takes all that is true for a bias
+    torch.testing.assert_close(module(x), fastrnn.torch.restore(copy.deepcopy(module))(x))
+    assert runs() == 1
 
 
 @every_kind

@@ -38,7 +38,12 @@ _LAYERS = {kind.__name__: _undrawn(kind) for kind in (
 
 def new_layer(mode, input_size, hidden_size, num_layers, bias, batch_first, bidirectional,
               proj_size, dtype):  # fmt: skip
-    """Return a layer of the package, without parameters yet, for these attributes of torch's."""
+    """Return a layer of the package, without parameters yet, for these attributes of torch's.
+
+    Raises:
+        TypeError, ValueError: the package has no such layer, where torch has: of size 0, say.
+    """
+    bias, batch_first, bidirectional = map(bool, (bias, batch_first, bidirectional))
     kind, _, nonlinearity = mode.partition("_")
     options: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
     if kind == "LSTM":
@@ -52,7 +57,7 @@ def _layer_of(module: _Module, dtype: torch.dtype):
         return new_layer(*[getattr(module, name) for name in OPTIONS], dtype)
     kind = next(k for k in ("RNNCell", "LSTMCell", "GRUCell") if isinstance(module, getattr(nn, k)))
     options = {"nonlinearity": module.nonlinearity} if kind == "RNNCell" else {}
-    return _LAYERS[kind](module.input_size, module.hidden_size, module.bias, **options,
+    return _LAYERS[kind](module.input_size, module.hidden_size, bool(module.bias), **options,
                          dtype=FLOATS[dtype])  # fmt: skip
 
 
@@ -68,10 +73,10 @@ class Twin:
         owner: a weak reference to the module.
     """
 
-    def __init__(self, module: _Module, weights: list[Tensor]):
+    def __init__(self, module: _Module, layer, weights: list[Tensor]):
         self.dtype = weights[0].dtype
         self.owner = weakref.ref(module)
-        self.layer: Any = _layer_of(module, self.dtype)
+        self.layer: Any = layer
         self.singles: dict[tuple, Any] = {}
         self.generation: Any = None
         self.read(module, weights)
@@ -133,7 +138,11 @@ def twin_of(module: _Module) -> Twin | None:
             and twin.dtype == weights[0].dtype):  # fmt: skip
         twin.read(module, weights)
         return twin
-    twin = _twins[key] = Twin(module, weights)
+    try:
+        layer = _layer_of(module, weights[0].dtype)
+    except (TypeError, ValueError):
+        return None
+    twin = _twins[key] = Twin(module, layer, weights)
     weakref.finalize(module, _forget, key, twin.owner).atexit = False
     return twin
 
