@@ -6,6 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.autograd import forward_ad  # noqa: E402
+
 import fastrnn.torch  # noqa: E402
 
 KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
@@ -49,6 +51,53 @@ def test_gradients_of_gradients_without_a_batch_axis():
         module, x = module_and_input("LSTM", batch_first=batch_first)
         x = x[:, 0].detach().requires_grad_()
         assert torch.autograd.gradgradcheck(lambda x, module=module: module(x)[0], (x,))
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_gradients_of_gradients_with_lengths(kind):
+    options = {"num_layers": 2, "bidirectional": True, "batch_first": kind == "LSTM"}
+    module, _ = module_and_input(kind, **options)
+    x = torch.randn(3, 3, 3, dtype=torch.float64, requires_grad=True)
+    h = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
+    weight = module.weight_hh_l1_reverse
+
+    def by_lengths(x, h, _):
+        return _flat(module(x, (h, 2 * h) if kind == "LSTM" else h, lengths=[1, 3, 0]))
+
+    def packed(x, *_):
+        lengths, first = torch.tensor([1, 3, 2]), module.batch_first
+        rows = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, first, enforce_sorted=False)
+        output, state = module(rows)
+        return _flat((output.data, state))
+
+    for call in (by_lengths, packed):
+        assert torch.autograd.gradgradcheck(call, (x, h, weight), check_batched_grad=True)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own use of it
+@every_kind
+def test_gradients_that_are_no_plain_tensors(kind):
+    """Batches of them, by either of torch's two vmaps, and tangents."""
+    module, x = module_and_input(kind)
+
+    def jacobian(vectorize):
+        return torch.autograd.functional.jacobian(
+            lambda x: _flat(module(x))[0], x, vectorize=vectorize
+        )
+
+    expected = jacobian(vectorize=False)
+    torch.testing.assert_close(jacobian(vectorize=True), expected)
+    output = _flat(module(x))[0]
+
+    def pullback(d):
+        return torch.autograd.grad(output, x, d, retain_graph=True)[0]
+
+    d = torch.eye(output.numel(), dtype=x.dtype).view(-1, *output.shape)
+    torch.testing.assert_close(torch.func.vmap(pullback)(d).view_as(expected), expected)
+    with forward_ad.dual_level():
+        d_x, tangent = forward_ad.unpack_dual(pullback(forward_ad.make_dual(d[0], d[1])))
+    torch.testing.assert_close(d_x, pullback(d[0]))
+    torch.testing.assert_close(tangent, pullback(d[1]))
 
 
 def _flat(result):
@@ -113,6 +162,9 @@ def test_the_gradient_of_a_gradient_through_dropout_is_refused():
     d_x.sum().backward()
     with pytest.raises(RuntimeError, match="gradient of a gradient through dropout is not there"):
         torch.autograd.grad(module.train()(x)[0].sum(), x, create_graph=True)
+    output, _ = module(x)
+    with pytest.raises(RuntimeError, match=r"gradient under vmap .* through dropout is not there"):
+        torch.autograd.grad(output, x, torch.stack([output, output]), is_grads_batched=True)
 
 
 def test_an_optimiser_made_before_trains_as_torch_does():
