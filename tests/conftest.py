@@ -66,12 +66,19 @@ def threads():
 @pytest.fixture
 def runs(monkeypatch):
     """How often the kernels ran for a module of fastrnn.torch, instead of torch's own path."""
-    autograd = pytest.importorskip("fastrnn.torch.autograd")
-    count, run = itertools.count(), autograd.run
+    torch = pytest.importorskip("fastrnn.torch.modules")
+    count, run, attempt = itertools.count(), torch.autograd.run, torch.single.attempt
 
     def counted(*args):
         next(count)
         return run(*args)
 
-    monkeypatch.setattr(autograd, "run", counted)
+    def attempted(*args):
+        result = attempt(*args)
+        if result is not None:
+            next(count)
+        return result
+
+    monkeypatch.setattr(torch.autograd, "run", counted)
+    monkeypatch.setattr(torch.single, "attempt", attempted)
     return lambda: next(copy.copy(count))

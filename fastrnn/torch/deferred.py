@@ -21,32 +21,33 @@ class Factors(NamedTuple):
     x: Tensor  # (rows, I) what W_ih multiplied
     h: Tensor | None  # (rows, H) what W_hh multiplied; None: zeros
 
-    def gradients(self, count: int) -> list[Tensor]:
-        """Return the gradients of W_ih, W_hh and, if count is 4, of the biases."""
-        d_w_ih, d_w_hh = self.d_a_x.t() @ self.x, self.d_a_h.t() @ self.h
-        return [d_w_ih, d_w_hh, self.d_a_x.sum(0), self.d_a_h.sum(0)][:count]
 
-
-class _Left(dict[int, list[list[Factors]]]):
+class _Left:
     """What steps have left, by backward call and layer."""
 
-    def take(self, each: int) -> list[Tensor] | None:
-        """Return the gradients of the weights, `each` of a layer, in this backward call."""
-        layers = self.pop(torch._C._current_graph_task_id(), None)
-        if layers is None:
-            return None
-        gradients = []
-        for steps in layers:
-            d_a_x, d_a_h, x, h = zip(*steps, strict=True)
-            hidden = d_a_h[0].new_zeros
-            h = [hidden(len(one), self.hidden) if h_t is None else h_t
-                 for one, h_t in zip(x, h, strict=True)]  # fmt: skip
-            d_x = torch.cat(d_a_x)
-            d_h = d_x if d_a_x[0] is d_a_h[0] else torch.cat(d_a_h)
-            gradients += Factors(d_x, d_h, torch.cat(x), torch.cat(h)).gradients(each)
-        return gradients
+    def __init__(self, layers: int, each: int, hidden: int):
+        self._layers, self._each, self._hidden = layers, each, hidden
+        self._factors: dict[int, list[list[Factors]]] = {}
 
-    hidden = 0
+    def add(self, layer: int, factors: Factors) -> None:
+        """Add what a step leaves of a layer, in the backward call that is running."""
+        task = torch._C._current_graph_task_id()
+        new: list[list[Factors]] = [[] for _ in range(self._layers)]
+        self._factors.setdefault(task, new)[layer].append(factors)
+
+    def take(self) -> list[Tensor] | None:
+        """Return the gradients of the weights in the backward call that is running."""
+        layers = self._factors.pop(torch._C._current_graph_task_id(), None)
+        return layers and [d_w for steps in layers for d_w in self._product(steps)]
+
+    def _product(self, steps: list[Factors]) -> list[Tensor]:
+        d_x = d_h = torch.cat([step.d_a_x for step in steps])
+        if steps[0].d_a_h is not steps[0].d_a_x:
+            d_h = torch.cat([step.d_a_h for step in steps])
+        x = torch.cat([step.x for step in steps])
+        h = torch.cat([x.new_zeros((len(step.x), self._hidden)) if step.h is None else step.h
+                       for step in steps])  # fmt: skip
+        return [d_x.t() @ x, d_h.t() @ h, d_x.sum(0), d_h.sum(0)][: self._each]
 
 
 class Deferred:
@@ -54,38 +55,33 @@ class Deferred:
 
     Attributes:
         weights: the same tensors, behind a node that adds up what the steps leave.
+        leave: (layer, Factors) adds what a step leaves, in the backward call that is running.
     """
 
     def __init__(self, weights: list[Tensor], layers: int, hidden: int):
-        self._left, self._layers = _Left(), layers
-        self._left.hidden = hidden
-        self.weights = _Weights.apply(self._left, len(weights) // layers, *weights)
-        self._node = self.weights[0].grad_fn
+        left = _Left(layers, len(weights) // layers, hidden)
+        self.weights = _Weights.apply(left, *weights)
+        self.leave, self._node = left.add, self.weights[0].grad_fn
 
     def wanted(self) -> bool:
         """Return whether the backward call that is running wants the gradients of weights."""
         return torch._C._will_engine_execute_node(self._node)
 
-    def leave(self, layer: int, factors: Factors) -> None:
-        """Add what a step leaves of a layer, in the backward call that is running."""
-        task = torch._C._current_graph_task_id()
-        self._left.setdefault(task, [[] for _ in range(self._layers)])[layer].append(factors)
-
 
 class _Weights(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, left: _Left, each: int, *weights: Tensor):
-        ctx.left, ctx.each = left, each
+    def forward(ctx: Any, left: _Left, *weights: Tensor):
+        ctx.left = left
         ctx.set_materialize_grads(False)
         return weights
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None):
-        gradients = ctx.left.take(ctx.each)
-        if gradients is None:
-            return None, None, *given
-        return None, None, *(g if d is None else g + d
-                             for g, d in zip(gradients, given, strict=True))  # fmt: skip
+        left = ctx.left.take()
+        if left is None:
+            return None, *given
+        # By torch's formula (autograd.py) a step gives its gradients at once.
+        return None, *(d if now is None else d + now for d, now in zip(left, given, strict=True))
 
 
 class Generation:

@@ -44,7 +44,7 @@ def attempt(module: nn.Module, x: Tensor, hx):
         return None
     if x.dtype is not twin.dtype or single.threads != get_num_threads():
         return None
-    if module.training and single.drops:
+    if single.drops and module.training:
         return None
     states = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
     if states and len(states) != single.states:
@@ -146,20 +146,22 @@ class _Single:
             read = h_n
         return tuple(results)
 
-    def gradients(self, x, states, h_n, saved, d_results, wanted: bool, deferred: Deferred | None):
-        """Return the gradients of the input (None if not wanted), of the states, of the weights.
+    def gradients(self, x, states, weights, h_n, saved, d_results, wanted, deferred):
+        """Return the gradients of the input, of the states, of the weights; None: not wanted.
 
         Args:
             x: the input, as `run` got it.
             states: see x.
+            weights: the same, wherever they are by now.
             h_n: as `run` returned it.
             saved: as `run` filled it.
             d_results: gradients at what `run` returned; None is zero.
-            wanted: the gradient at the input is.
-            deferred: if there is one, it gets what the weights' gradients are made of, and they
-                are None here.
+            wanted: whether the gradients at the input and at weights are.
+            deferred: a Deferred, which gets what the weights' gradients are made of, and they
+                are None here; or None.
         """
-        one = self._one
+        one, (wants_input, wants_weights) = self._one, wanted
+        w = [weight.data_ptr() for weight in weights]
         x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
         states = tensors[: len(states)]
         places = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
@@ -172,13 +174,13 @@ class _Single:
             d_0.append(0)
         d_weights: list[Any] = [None] * self.weights
         d_w, leaves = [0] * self.weights, deferred is not None and deferred.wanted()
-        if deferred is None:
+        if deferred is None and wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_w = [d.data_ptr() for d in d_weights]
         work, d_inputs = workspace.scratch(self._numpy, one.back_work), []
         for number in range(len(self._weights) - 1, -1, -1):
             at = d_x = d_h = 0
-            if number or wanted:
+            if number or wants_input:
                 d_inputs.append(torch.empty_like(self._like_inputs[number]))
                 at = d_inputs[-1].data_ptr()
             if leaves:
@@ -189,13 +191,14 @@ class _Single:
                 read = h_n[number - 1] if number else x.view(d_a_x.shape[0], -1)
                 before = states[0].view(one.state)[number] if states else None
                 deferred.leave(number, Factors(d_a_x, d_a_h, read, before))
-            d_own = d_w[number * self._each : (number + 1) * self._each]
-            one.backward(*one.sizes[number], *self._weights[number][:2],
+            first = number * self._each
+            d_own = d_w[first : first + self._each]
+            one.backward(*one.sizes[number], w[first], w[first + 1],
                          h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
                          d_output, *places, at, *d_0, *d_own, *self._no_bias, d_x, d_h,
                          one.shared, work)  # fmt: skip
             d_output = at
-        return d_inputs[-1] if wanted else None, d_states, d_weights
+        return d_inputs[-1] if wants_input else None, d_states, d_weights
 
 
 class _Node(torch.autograd.Function):
@@ -214,19 +217,15 @@ class _Node(torch.autograd.Function):
     def backward(ctx: Any, *d_results: Tensor | None):
         single, given = ctx.single, ctx.given
         *inputs, _, h_n = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            native = functools.partial(single.native, ctx.module)
-            call = autograd.Call(None, native, given)
-            wanted = ctx.needs_input_grad[3:]
-            return None, None, None, *autograd.native_gradients(call, wanted, inputs, d_results)
-        d_results = [None if d is None else d.resolve_neg() for d in d_results]
+        if torch.is_grad_enabled() or not autograd.are_plain(d_results):
+            call = autograd.Call(None, functools.partial(single.native, ctx.module), given)
+            d_inputs = autograd.native_gradients(call, ctx.needs_input_grad[3:], inputs, d_results)
+            return None, None, None, *d_inputs
+        x, *others = inputs
+        wants_input, *wants = ctx.needs_input_grad[3:]
         d_x, d_states, d_weights = single.gradients(
-            inputs[0],
-            inputs[1 : 1 + given],
-            h_n,
-            ctx.kept,
-            d_results,
-            ctx.needs_input_grad[3],
-            ctx.deferred,
-        )
+            x, others[:given], others[given:], h_n, ctx.kept,
+            [None if d is None else d.resolve_neg() for d in d_results],
+            (wants_input, any(wants[given:])), ctx.deferred,
+        )  # fmt: skip
         return None, None, None, d_x, *(d_states if given else ()), *d_weights
