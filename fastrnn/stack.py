@@ -108,6 +108,31 @@ class StackCall:
         self.output_shape = self._outside(x).shape
         return self._outside(x), self._bare(final)
 
+    def moved_to(self, layer, x, state, output, masks) -> "StackCall":
+        """Return the call, after `run(keep=True)`, as if made with other arrays of equal contents.
+
+        Args:
+            layer: with other parameters.
+            x: the input.
+            state: the state.
+            output: what `run` returned.
+            masks: of dropout, for each layer but the first; empty: there were none.
+        """
+        call = StackCall(layer, x, state, self.lengths)
+        inside = output if self.batched else output[:, None]
+        inside = inside.swapaxes(0, 1) if layer.batch_first and self.batched else inside
+        rows, call.output_shape = workspace.rows_of(inside), self.output_shape
+        call.stages = []
+        for depth, stage in enumerate(self.stages):
+            changes = {"h_0": call.state.first, **({} if depth else {"x": call.x})}
+            moved = [trace._replace(**changes) for trace in stage.traces]
+            if depth == len(self.stages) - 1:
+                moved = [trace._replace(output=rows._replace(at=trace.output.at))
+                         for trace in moved]  # fmt: skip
+            mask = masks[depth - 1] if depth and masks else stage.mask
+            call.stages.append(stage._replace(traces=moved, mask=mask))
+        return call
+
     @property
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""

@@ -1,6 +1,6 @@
 """Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
 
-`fastrnn::recurrence` and `fastrnn::recurrence_backward` are registered with torch.library: shapes
+`fastrnn::recurrence_v1` and its gradient are registered with torch.library: shapes
 for the tracer, the package's kernels at run time. Cells need none of it: torch's formula is fused
 by the compiler. Eager calls do not come here either (autograd.py costs less than a registered
 operation); nor does torch.export, whose result should run without this package.
@@ -59,28 +59,33 @@ def _tensors(arrays) -> list[Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
 
 
-def _call(x, states, weights, masks, lengths, options) -> StackCall:
+def _arguments(x, states, weights, masks, lengths, options):
+    """Return the layer, the arrays of the input and the state, the masks and the lengths."""
     layer = copy.copy(_layer(x.dtype, *options))
     layer.params = dict(zip(layer._shapes, _arrays(weights), strict=True))
-    drawn = iter(_arrays(masks))
-    layer.dropout, layer._drop = 0.5, lambda output: next(drawn)
-    given = bare(tuple(_arrays(states))) if states else None
-    (array,) = _arrays([x])
-    return StackCall(layer, array, given, None if lengths is None else lengths.numpy())
+    drawn = _arrays(masks)
+    remaining = iter(drawn)
+    layer.dropout, layer._drop = 0.5, lambda output: next(remaining)
+    state = bare(tuple(_arrays(states))) if states else None
+    return layer, *_arrays([x]), state, drawn, None if lengths is None else lengths.numpy()
 
 
 _OPTIONS = ("str mode, int input_size, int hidden_size, int num_layers, bool bias, "
             "bool batch_first, bool bidirectional, int proj_size")  # fmt: skip
 _INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
-_NAME, _BACK = "fastrnn::recurrence", "fastrnn::recurrence_backward"
+# Torch keeps compiled graphs on disk by these names alone: with another schema, another number.
+_NAME, _BACK = "fastrnn::recurrence_v1", "fastrnn::recurrence_v1_backward"
 torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, bool keep) -> Tensor[]")
-torch.library.define(_BACK, f"(Tensor?[] d_results, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]")
+torch.library.define(
+    _BACK, f"(Tensor?[] d_results, Tensor output, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]"
+)
 
 
 @torch.library.impl(_NAME, "cpu")
 def _forward(x, states, weights, masks, lengths, *options_and_keep):
     *options, keep = options_and_keep
-    call = _call(x, states, weights, masks, lengths, options)
+    layer, x, state, _, lengths = _arguments(x, states, weights, masks, lengths, options)
+    call = StackCall(layer, x, state, lengths)
     output, after = call.run(keep=keep, training=bool(masks))
     kept = _Kept(call).token() if keep else torch.zeros(1, dtype=torch.int64)
     return [*_tensors((output, *(after if isinstance(after, tuple) else (after,)))), kept]
@@ -99,11 +104,14 @@ def _forward_shapes(x, states, weights, masks, lengths, mode, input_size, hidden
 
 
 @torch.library.impl(_BACK, "cpu")
-def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
+def _backward(d_results, output, kept, x, states, weights, masks, lengths, *options):
+    layer, x, state, drawn, lengths = _arguments(x, states, weights, masks, lengths, options)
     found = _kept.get(int(kept))
-    call = found.call if found is not None else None
-    if call is None:  # somebody copied the tensor that names it: compute it again
-        call = _call(x, states, weights, masks, lengths, options)
+    if found is not None:
+        # The compiler may have used the memory of the forward call's arguments for something else.
+        call = found.call.moved_to(layer, x, state, *_arrays([output]), drawn)
+    else:  # somebody copied the tensor that names it: compute it again
+        call = StackCall(layer, x, state, lengths)
         call.run(keep=True, training=bool(masks))
     d_output, *d_states = [None if d is None else _arrays([d])[0] for d in d_results]
     grads = call(d_output, None if all(d is None for d in d_states) else bare(tuple(d_states)))
@@ -112,7 +120,7 @@ def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
 
 
 @torch.library.register_fake(_BACK)
-def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, *options):
+def _backward_shapes(d_results, output, kept, x, states, weights, masks, lengths, *options):
     return [torch.empty_like(t, memory_format=torch.contiguous_format)
             for t in (x, *states, *weights)]  # fmt: skip
 
@@ -120,20 +128,20 @@ def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, *optio
 def _setup(ctx, inputs, output):
     x, states, weights, masks, lengths, *ctx.options, _ = inputs
     ctx.counts = len(states), len(weights), len(masks)
-    ctx.save_for_backward(output[-1], x, *states, *weights, *masks,
+    ctx.save_for_backward(output[0], output[-1], x, *states, *weights, *masks,
                           *(() if lengths is None else (lengths,)))  # fmt: skip
 
 
 def _gradients(ctx, d_results):
-    kept, x, *others = ctx.saved_tensors
+    output, kept, x, *others = ctx.saved_tensors
     groups, at = [], 0
     for count in ctx.counts:
         groups.append(others[at : at + count])
         at += count
     states, weights, masks = groups
     lengths = others[at] if at < len(others) else None
-    d_x, *d_others = torch.ops.fastrnn.recurrence_backward(
-        list(d_results[:-1]), kept, x, states, weights, masks, lengths, *ctx.options
+    d_x, *d_others = torch.ops.fastrnn.recurrence_v1_backward(
+        list(d_results[:-1]), output, kept, x, states, weights, masks, lengths, *ctx.options
     )
     d_states, d_weights = d_others[: len(states)], d_others[len(states) :]
     none = [None] * len(ctx.options)
@@ -167,7 +175,7 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         lengths = torch.as_tensor(lengths)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     options = [getattr(module, name) for name in OPTIONS]
-    output, *after, _ = torch.ops.fastrnn.recurrence(
+    output, *after, _ = torch.ops.fastrnn.recurrence_v1(
         x, states, weights, masks, lengths, *options, keep
     )
     return output, tuple(after) if module.mode == "LSTM" else after[0]

@@ -73,7 +73,8 @@ class _Weights(torch.autograd.Function):
     def forward(ctx: Any, left: _Left, *weights: Tensor):
         ctx.left = left
         ctx.set_materialize_grads(False)
-        return weights
+        # Not the tensors themselves: autograd would take those for views of each other.
+        return tuple(weight.detach() for weight in weights)
 
     @staticmethod
     def backward(ctx: Any, *given: Tensor | None):

@@ -188,7 +188,7 @@ class _Single:
                 if not one.shared:
                     d_a_x = torch.empty_like(self._like_a)
                 d_x, d_h = d_a_x.data_ptr(), d_a_h.data_ptr()
-                read = h_n[number - 1] if number else x.view(d_a_x.shape[0], -1)
+                read = h_n.view(one.state)[number - 1] if number else x.view(d_a_x.shape[0], -1)
                 before = states[0].view(one.state)[number] if states else None
                 deferred.leave(number, Factors(d_a_x, d_a_h, read, before))
             first = number * self._each
