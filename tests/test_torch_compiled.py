@@ -134,9 +134,9 @@ def test_everything_dropped():
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="the default backend needs a C++ compiler")
 @every_kind
-def test_the_default_backend(kind, monkeypatch):
+def test_the_default_backend(kind, monkeypatch, tmp_path):
     """Which reuses memory as soon as it may: of arguments that were copied, of the output."""
-    monkeypatch.setattr(torch._inductor.config, "force_disable_caches", True)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     for options in ({"num_layers": 2}, {"batch_first": True, "bidirectional": True}):
         model, accelerated, _ = compile_model(kind, backend="inductor", **options)
         x = torch.randn(2, 5, 3, dtype=F64).transpose(0, 1)
