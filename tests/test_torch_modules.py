@@ -218,6 +218,21 @@ def test_is_torchs_module(kind):
     torch.testing.assert_close(called[0], reference(x)[0])
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize("kind", [*KINDS, "RNNCell", "LSTMCell", "GRUCell"])
+def test_torch_script_has_torchs_own_module(kind):
+    module = getattr(fastrnn.torch, kind)(4, 3)
+    x = torch.randn(2, 4) if "Cell" in kind else torch.randn(5, 2, 4)
+    model = torch.nn.Sequential(module)  # a layer alone is not called, torch's neither
+    scripted = torch.jit.script(model)
+    for got, want in zip(members(scripted(x)), members(module(x)), strict=True):
+        torch.testing.assert_close(got, want)
+    assert next(scripted.parameters()).data_ptr() == next(module.parameters()).data_ptr()
+    assert type(module) is getattr(fastrnn.torch, kind)
+    assert type(model[0]) is getattr(torch.nn, kind)  # torch leaves it there
+    assert type(fastrnn.torch.accelerate(model)[0]) is type(module)
+
+
 def test_weight_norm_and_pruning():
     x = torch.randn(5, 2, 4)
     for change in (

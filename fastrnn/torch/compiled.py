@@ -1,8 +1,9 @@
 """Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
 
 `fastrnn::recurrence_v1` and its gradient are registered with torch.library: shapes for the tracer,
-the package's kernels at run time. Cells need none of it: the compiler fuses torch's formula. Eager calls do not come here either (autograd.py costs less than a registered
-operation); nor does torch.export, whose result should run without this package.
+the package's kernels at run time. Cells need none of it: the compiler fuses torch's formula. Eager
+calls do not come here either (autograd.py costs less than a registered operation); nor does
+torch.export, whose result should run without this package.
 """
 
 import copy

@@ -6,6 +6,7 @@ the right shapes. If so it runs them; everything else, wrong arguments too, goes
 changing `__class__` makes one out of torch's, and back (swap.py).
 """
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,20 @@ def _states_of(hx, dtype, shapes) -> tuple[Tensor, ...] | None:
     return tuple(states)
 
 
+def _as_torchs(module: nn.Module) -> nn.Module:
+    """Return torch's own module on the same parameters, for TorchScript, which cannot see ours."""
+    if type(module).__module__ != __name__:
+        return module  # a user's class: what it changes is not ours to drop
+    module = copy.copy(module)
+    module.__class__ = getattr(nn, type(module).__name__)
+    return module
+
+
 class _Recurrent(nn.RNNBase):
     """What RNN, LSTM and GRU share; abstract."""
 
     _fastrnn_is_one_node = True  # compiled.py
+    __prepare_scriptable__ = _as_torchs
 
     def forward(self, input, hx=None, lengths=None) -> Any:
         """Run the module, as torch's does.
@@ -159,6 +170,8 @@ class GRU(_Recurrent, nn.GRU):
 
 class _Cell(nn.RNNCellBase):
     """What RNNCell, LSTMCell and GRUCell share; abstract."""
+
+    __prepare_scriptable__ = _as_torchs
 
     def forward(self, input, hx=None) -> Any:
         """Compute one step, as torch's does: (B, I) or (I,) to (B, H) or (H,)."""
