@@ -1,4 +1,4 @@
-"""python -m bench: run, report, gate. Parsing and printing, nothing else."""
+"""python -m bench: run, report, models, gate. Parsing and printing, nothing else."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ from rich.table import Table
 import fastrnn
 from bench import gate as gates
 from bench import report as reports
-from bench.contenders import CONTENDERS
+from bench.contenders import CONTENDERS, Missing
 from bench.measure import Result, measure
 from bench.problems import MODES, Problem
 from bench.shapes import SHAPES, parse
@@ -116,6 +116,29 @@ def report(
         data["memory"] = reports.memory()
     reports.save(out, data, results)
     console.print(f"{out / 'report.md'} and {', '.join(plots.draw(out, data, results))}")
+
+
+@app.command()
+def models(
+    case: Annotated[str, typer.Option(help="those whose name has this in it")] = "",
+    rounds: int = 7,
+    threads: Threads = None,
+):
+    """Measure whole torch models, before and after fastrnn.torch.accelerate."""
+    try:
+        from bench import models as cases
+    except Missing as reason:
+        raise typer.BadParameter(str(reason)) from None
+    if threads is not None:
+        cases.torch.set_num_threads(threads)  # which ours follow
+    names = [name for name in cases.CASES if case in name]
+    table = Table("model", "mode", "torch ms", "fastrnn ms", "ratio", "bar")
+    for name, bar, mode, torchs, ours in cases.measure(names, rounds):
+        ratio = torchs / ours
+        row = f"{torchs * 1e3:.4g}", f"{ours * 1e3:.4g}", f"{ratio:.2f}", f"{bar}"
+        table.add_row(name, mode, *row)
+        console.print(f"{name}, {mode}: {ratio:.2f}")
+    console.print(table)
 
 
 @app.command()

@@ -180,7 +180,7 @@ def test_gradients_that_do_not_want_the_weights_leave_nothing(kind):
 def module_left(module):
     """Return what steps have left and nobody took."""
     deferred = single.known_twin(module).generation._deferred
-    return deferred.leave.__self__._factors
+    return deferred._left._factors
 
 
 @every_kind

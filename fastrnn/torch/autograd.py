@@ -96,10 +96,12 @@ class _Node(torch.autograd.Function):
 
 def are_plain(gradients) -> bool:
     """Return whether gradients are just numbers in memory."""
-    # Under vmap a tensor has no memory of its own; a tangent would be lost.
-    return forward_ad._current_level < 0 and all(
-        d is None or (type(d) is Tensor and torch._C._has_storage(d)) for d in gradients
-    )
+    if forward_ad._current_level >= 0:  # a tangent would be lost
+        return False
+    for d in gradients:  # under vmap a tensor has no memory of its own
+        if d is not None and not (type(d) is Tensor and torch._C._has_storage(d)):
+            return False
+    return True
 
 
 def native_gradients(call, wanted, inputs, d_outputs):

@@ -7,6 +7,7 @@ a sequence (bptt.py), though torch sees N calls. The first step after a change o
 without, as there may be no second.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,54 +19,75 @@ class Factors(NamedTuple):
 
     d_a_x: Tensor  # (rows, G*H) gradients of the pre-activations
     d_a_h: Tensor  # the same tensor where a cell shares them
-    x: Tensor  # (rows, I) what W_ih multiplied
-    h: Tensor | None  # (rows, H) what W_hh multiplied; None: zeros
+    x: Tensor  # rows of I, in any shape: what W_ih multiplied
+    h: Tensor | None  # rows of H, in any shape: what W_hh multiplied; None: zeros
 
 
 class _Left:
-    """What steps have left, by backward call and layer."""
+    """What steps have left, by backward call."""
 
     def __init__(self, layers: int, each: int, hidden: int):
         self._layers, self._each, self._hidden = layers, each, hidden
         self._factors: dict[int, list[list[Factors]]] = {}
+        self._ready: dict[int, list[Sequence[Tensor | None]]] = {}
 
-    def add(self, layer: int, factors: Factors) -> None:
-        """Add what a step leaves of a layer, in the backward call that is running."""
+    def factors(self, task: int) -> list[list[Factors]]:
+        """Return a list for each layer, to which a step of this backward call adds."""
+        known = self._factors.get(task)
+        if known is None:
+            known = self._factors[task] = [[] for _ in range(self._layers)]
+        return known
+
+    def add_ready(self, gradients: Sequence[Tensor | None]) -> None:
+        """Add gradients of the weights themselves, in the backward call that is running."""
         task = torch._C._current_graph_task_id()
-        new: list[list[Factors]] = [[] for _ in range(self._layers)]
-        self._factors.setdefault(task, new)[layer].append(factors)
+        self._ready.setdefault(task, []).append(gradients)
 
-    def take(self) -> list[Tensor] | None:
+    def take(self) -> list[Tensor | None]:
         """Return the gradients of the weights in the backward call that is running."""
-        layers = self._factors.pop(torch._C._current_graph_task_id(), None)
-        return layers and [d_w for steps in layers for d_w in self._product(steps)]
+        task = torch._C._current_graph_task_id()
+        total: list[Tensor | None] = [None] * (self._layers * self._each)
+        if task in self._factors:
+            total = [d_w for steps in self._factors.pop(task) for d_w in self._product(steps)]
+        for gradients in self._ready.pop(task, ()):
+            total = [b if a is None else a if b is None else a + b
+                     for a, b in zip(total, gradients, strict=True)]  # fmt: skip
+        return total
 
     def _product(self, steps: list[Factors]) -> list[Tensor]:
-        d_x = d_h = torch.cat([step.d_a_x for step in steps])
-        if steps[0].d_a_h is not steps[0].d_a_x:
-            d_h = torch.cat([step.d_a_h for step in steps])
-        x = torch.cat([step.x for step in steps])
-        h = torch.cat([x.new_zeros((len(step.x), self._hidden)) if step.h is None else step.h
-                       for step in steps])  # fmt: skip
+        d_a_x, d_a_h, x, h = zip(*steps, strict=True)
+        d_x = d_h = torch.cat(d_a_x)
+        if d_a_h[0] is not d_a_x[0]:
+            d_h = torch.cat(d_a_h)
+        rows = len(d_x)
+        h = [d.new_zeros(len(d), self._hidden).flatten() if h_t is None else h_t.flatten()
+             for h_t, d in zip(h, d_a_x, strict=True)]  # fmt: skip
+        x, h = torch.cat(x).view(rows, -1), torch.cat(h).view(rows, -1)
         return [d_x.t() @ x, d_h.t() @ h, d_x.sum(0), d_h.sum(0)][: self._each]
 
 
 class Deferred:
-    """The weights as a number of steps see them.
+    """The weights as a number of steps see them: as one tensor, of no size.
 
     Attributes:
-        weights: the same tensors, behind a node that adds up what the steps leave.
-        leave: (layer, Factors) adds what a step leaves, in the backward call that is running.
+        weights: the tensors themselves.
+        token: what steps depend on in place of the weights; the node behind it adds up what they
+            leave.
     """
 
     def __init__(self, weights: list[Tensor], layers: int, hidden: int):
-        left = _Left(layers, len(weights) // layers, hidden)
-        self.weights = _Weights.apply(left, *weights)
-        self.leave, self._node = left.add, self.weights[0].grad_fn
+        self.weights = weights
+        self._left = _Left(layers, len(weights) // layers, hidden)
+        self.token = _Weights.apply(self._left, *weights)
+        self.add_ready, self._node = self._left.add_ready, self.token.grad_fn
 
     def wanted(self) -> bool:
         """Return whether the backward call that is running wants the gradients of weights."""
         return torch._C._will_engine_execute_node(self._node)
+
+    def factors(self) -> list[list[Factors]]:
+        """Return the lists of the backward call that is running, one of each layer."""
+        return self._left.factors(torch._C._current_graph_task_id())
 
 
 class _Weights(torch.autograd.Function):
@@ -73,16 +95,11 @@ class _Weights(torch.autograd.Function):
     def forward(ctx: Any, left: _Left, *weights: Tensor):
         ctx.left = left
         ctx.set_materialize_grads(False)
-        # Not the tensors themselves: autograd would take those for views of each other.
-        return tuple(weight.detach() for weight in weights)
+        return weights[0].new_empty(0)
 
     @staticmethod
-    def backward(ctx: Any, *given: Tensor | None):
-        left = ctx.left.take()
-        if left is None:
-            return None, *given
-        # By torch's formula (autograd.py) a step gives its gradients at once.
-        return None, *(d if now is None else d + now for d, now in zip(left, given, strict=True))
+    def backward(ctx: Any, *_):
+        return None, *ctx.left.take()
 
 
 class Generation:
@@ -94,8 +111,10 @@ class Generation:
 
     def is_now(self) -> bool:
         """Return whether the weights have not changed since."""
-        return all(weight._version == version and weight.requires_grad
-                   for weight, version in self._seen)  # fmt: skip
+        for weight, version in self._seen:
+            if weight._version != version or not weight.requires_grad:
+                return False
+        return True
 
     def deferred(self, layers: int, hidden: int) -> Deferred:
         """Return what the steps of this generation share."""

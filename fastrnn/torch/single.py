@@ -6,7 +6,6 @@ may change from call to call is looked at again. Whatever is unusual is left to 
 """
 
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -55,8 +54,11 @@ def attempt(module: nn.Module, x: Tensor, hx):
     if autograd.is_wanted(x, states, twin.weights):
         if not single.differentiable[x.requires_grad]:
             return None
-        weights, deferred = _weights_of(twin)
-        result = _Node.apply(single, module, deferred, x, *states, *weights)
+        deferred = _deferred(twin)
+        if deferred is None:
+            result = _apply(single, module, None, x, *states, *twin.weights)
+        else:
+            result = _apply(single, module, deferred, x, *states, deferred.token)
     elif single.possible:
         result = single.run(x, states)
     else:
@@ -66,16 +68,14 @@ def attempt(module: nn.Module, x: Tensor, hx):
     return result[0], result[1] if single.states == 1 else result[1:]
 
 
-def _weights_of(twin: Twin) -> tuple[Iterable[Tensor], Deferred | None]:
-    """Return the weights as a step sees them, and where it leaves their gradients."""
+def _deferred(twin: Twin) -> Deferred | None:
+    """Return what defers the gradients of a step's weights; None: the step is on its own."""
     generation = twin.generation
     if generation is None or not generation.is_now():
         if all(weight.requires_grad for weight in twin.weights):
             twin.generation = Generation(twin.weights)
-        return twin.weights, None
-    layer = twin.layer
-    deferred = generation.deferred(len(layer._passes), layer.hidden_size)
-    return deferred.weights, deferred
+        return None
+    return generation.deferred(len(twin.layer._passes), twin.layer.hidden_size)
 
 
 def _contiguous(tensors) -> list:
@@ -146,7 +146,7 @@ class _Single:
             read = h_n
         return tuple(results)
 
-    def gradients(self, x, states, weights, h_n, saved, d_results, wanted, deferred):
+    def gradients(self, x, states, weights, h_n, saved, d_results, wanted, factors):
         """Return the gradients of the input, of the states, of the weights; None: not wanted.
 
         Args:
@@ -157,75 +157,97 @@ class _Single:
             saved: as `run` filled it.
             d_results: gradients at what `run` returned; None is zero.
             wanted: whether the gradients at the input and at weights are.
-            deferred: a Deferred, which gets what the weights' gradients are made of, and they
-                are None here; or None.
+            factors: lists, one of each layer, that get what the weights' gradients are made of;
+                or None.
         """
         one, (wants_input, wants_weights) = self._one, wanted
-        w = [weight.data_ptr() for weight in weights]
         x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
-        states = tensors[: len(states)]
         places = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        h_0, places = (places[0], places[len(states) :]) if states else (0, places)
-        d_output = places.pop(0) if self.output is not None else 0
+        given = len(states)
+        h_0 = places[0] if given else 0
+        d_output = places[given] if self.output is not None else 0
+        d_n = (*places[len(places) - self.states :], 0)[:2]
         d_states = [torch.empty_like(self._like_state) for _ in range(self.states)]
-        d_0 = [d.data_ptr() for d in d_states]
-        if self.states == 1:
-            places.append(0)
-            d_0.append(0)
-        d_weights: list[Any] = [None] * self.weights
-        d_w, leaves = [0] * self.weights, deferred is not None and deferred.wanted()
-        if deferred is None and wants_weights:
+        d_0 = d_states[0].data_ptr(), d_states[1].data_ptr() if self.states > 1 else 0
+        d_weights, d_w = (None,) * self.weights, (0,) * self.weights
+        if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_w = [d.data_ptr() for d in d_weights]
-        work, d_inputs = workspace.scratch(self._numpy, one.back_work), []
-        for number in range(len(self._weights) - 1, -1, -1):
-            at = d_x = d_h = 0
+        work, d_x = workspace.scratch(self._numpy, one.back_work), None
+        for number in range(len(one.sizes) - 1, -1, -1):
+            above, d_x = d_x, None  # d_output is in the memory of what is above
             if number or wants_input:
-                d_inputs.append(torch.empty_like(self._like_inputs[number]))
-                at = d_inputs[-1].data_ptr()
-            if leaves:
-                d_a_h = d_a_x = torch.empty_like(self._like_a)
+                d_x = torch.empty_like(self._like_inputs[number])
+            d_a_x = d_a_h = None
+            if factors is not None:
+                d_a_x = d_a_h = torch.empty_like(self._like_a)
                 if not one.shared:
                     d_a_x = torch.empty_like(self._like_a)
-                d_x, d_h = d_a_x.data_ptr(), d_a_h.data_ptr()
-                read = h_n.view(one.state)[number - 1] if number else x.view(d_a_x.shape[0], -1)
-                before = states[0].view(one.state)[number] if states else None
-                deferred.leave(number, Factors(d_a_x, d_a_h, read, before))
+                read = h_n.view(one.state)[number - 1] if number else x
+                before = tensors[0] if given else None
+                if given and len(one.sizes) > 1:
+                    before = before.view(one.state)[number]
+                factors[number].append(Factors(d_a_x, d_a_h, read, before))
             first = number * self._each
-            d_own = d_w[first : first + self._each]
-            one.backward(*one.sizes[number], w[first], w[first + 1],
-                         h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
-                         d_output, *places, at, *d_0, *d_own, *self._no_bias, d_x, d_h,
-                         one.shared, work)  # fmt: skip
+            at, at_a_x, at_a_h = [0 if d is None else d.data_ptr() for d in (d_x, d_a_x, d_a_h)]
+            one.backward(
+                *one.sizes[number], weights[first].data_ptr(), weights[first + 1].data_ptr(),
+                h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
+                d_output, *d_n, at, *d_0, *d_w[first : first + self._each], *self._no_bias,
+                at_a_x, at_a_h, one.shared, work,
+            )  # fmt: skip
             d_output = at
-        return d_inputs[-1] if wants_input else None, d_states, d_weights
+            del above
+        return d_x, d_states, d_weights
 
 
 class _Node(torch.autograd.Function):
+    """A step: of x, the states and the weights or, deferred, their token."""
+
     @staticmethod
     def forward(ctx: Any, single: _Single, module, deferred, x: Tensor, *others: Tensor):
-        given = len(others) - single.weights
-        ctx.single, ctx.module, ctx.given, ctx.kept = single, module, given, single.room()
-        ctx.deferred = deferred
-        results = single.run(x, others[:given], ctx.kept)
+        given = len(others) - (single.weights if deferred is None else 1)
+        ctx.call = single, module, deferred, given
+        ctx.kept = kept = single.room()
+        results = single.run(x, others[:given], kept)
         ctx.set_materialize_grads(False)
         # Torch notices if what the gradient reads was changed in between.
-        ctx.save_for_backward(x, *others, results[0], results[-single.states])
+        weights = others[given:] if deferred is None else deferred.weights
+        ctx.save_for_backward(x, *others[:given], *weights, results[0], results[-single.states])
         return results
 
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor | None):
-        single, given = ctx.single, ctx.given
-        *inputs, _, h_n = ctx.saved_tensors
-        if torch.is_grad_enabled() or not autograd.are_plain(d_results):
-            call = autograd.Call(None, functools.partial(single.native, ctx.module), given)
-            d_inputs = autograd.native_gradients(call, ctx.needs_input_grad[3:], inputs, d_results)
-            return None, None, None, *d_inputs
-        x, *others = inputs
+        single, module, deferred, given = ctx.call
+        x, *others = ctx.saved_tensors
+        h_n, states, weights = others[-1], others[:given], others[given:-2]
         wants_input, *wants = ctx.needs_input_grad[3:]
-        d_x, d_states, d_weights = single.gradients(
-            x, others[:given], others[given:], h_n, ctx.kept,
-            [None if d is None else d.resolve_neg() for d in d_results],
-            (wants_input, any(wants[given:])), ctx.deferred,
-        )  # fmt: skip
+        wants_weights = any(wants[given:]) if deferred is None else deferred.wanted()
+        if torch.is_grad_enabled() or not autograd.are_plain(d_results):
+            if deferred is not None:
+                wants[given:] = [wants_weights] * len(weights)
+            call = autograd.Call(None, functools.partial(single.native, module), given)
+            d_x, *d_others = autograd.native_gradients(
+                call, (wants_input, *wants), (x, *states, *weights), d_results
+            )
+            d_states, d_weights = d_others[:given], d_others[given:]
+            if deferred is not None and wants_weights:
+                deferred.add_ready(d_weights)
+        else:
+            d_x, d_states, d_weights = single.gradients(
+                x, states, weights, h_n, ctx.kept, _without_sign(d_results),
+                (wants_input, wants_weights and deferred is None),
+                deferred.factors() if deferred is not None and wants_weights else None,
+            )  # fmt: skip
+        d_weights = (None,) if deferred is not None else d_weights
         return None, None, None, d_x, *(d_states if given else ()), *d_weights
+
+
+# What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
+# not come here.
+_apply = super(torch.autograd.Function, _Node).apply
+
+
+def _without_sign(gradients):
+    """Return gradients, or None, in memory: a conjugate of some complex number may say -x."""
+    return [d if d is None or not d.is_neg() else d.resolve_neg() for d in gradients]
