@@ -3,17 +3,17 @@
 The cases (options, inputs, errors) come from `module_db`, torch's list of its modules for its own
 tests; what is checked of each is what PyTorch's test/test_modules.py checks, mostly tighter: the
 numbers are compared with torch.nn's module too, and who computed them is counted. So the cases are
-PyTorch's choice: few sizes, no batch axis, no packed input. The wide comparison is
-test_torch_modules.py's, and what else autograd promises test_torch_autograd.py's.
+PyTorch's choice: few sizes, no batch axis, no packed input: test_torch_modules.py has those.
 
 Of PyTorch's checks these are left out: transfer to other devices and parity with them, which need
 one; channels-last formats, which need an input of four axes; modules that work in place, for none
 of these can; and whether `module_db` is right that a mode matters, which is torch's business.
-To save minutes, numerical gradients are of training mode only, which is eval's path where there is
-no dropout, and gradients of gradients by one parameter alone instead of by each.
+To save minutes, numerical gradients are of training mode only (without dropout they are eval's),
+and gradients of gradients by one parameter alone instead of by each.
 """
 
 import copy
+import functools
 import inspect
 import io
 import itertools
@@ -26,24 +26,22 @@ from hypothesis import settings
 
 torch = pytest.importorskip("torch")
 profile = settings.get_current_profile_name()
-# Private to torch, and needs `expecttest`.
-common = pytest.importorskip("torch.testing._internal.common_modules")
+common = pytest.importorskip("torch.testing._internal.common_modules")  # needs expecttest
 settings.load_profile(profile)  # the import loads another, of fewer examples, for every test
 
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
 
-NAMES = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
 TOLERANCES = {torch.float64: (1e-14, 1e-12), torch.float32: (1e-6, 1e-5)}  # absolute, relative
 PACKAGES = fastrnn.torch, torch.nn
-TORCHS = [getattr(torch.nn, name) for name in NAMES]
-INFOS = {i.module_cls.__name__: i for i in common.module_db if i.module_cls in TORCHS}
+RECURRENT = torch.nn.RNN.__module__
+INFOS = {c.__name__: i for i in common.module_db if (c := i.module_cls).__module__ == RECURRENT}
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
 
 
 class Case(NamedTuple):
-    """One input of module_db, made anew at every call, and the same every time."""
+    """One input of module_db."""
 
     name: str
     dtype: torch.dtype
@@ -56,15 +54,12 @@ class Case(NamedTuple):
         return f"{self.name}-{str(self.dtype).removeprefix('torch.')}-{mode}-{self.index}"
 
     def inputs(self, requires_grad=False):
-        torch.manual_seed(0)
-        info = INFOS[self.name]
-        make = info.module_error_inputs_func if self.errors else info.module_inputs_func
-        return make(info, "cpu", self.dtype, requires_grad, self.training)
+        return inputs_of(self._replace(index=0), requires_grad)
 
     def arguments(self, requires_grad=False):
         given = self.inputs(requires_grad)[self.index].forward_input
         assert not given.kwargs
-        return given.args
+        return copy.deepcopy(given.args)
 
     def module(self, package, **options):
         given = self.inputs()[self.index].constructor_input
@@ -75,6 +70,14 @@ class Case(NamedTuple):
         """Return fastrnn's module and torch's, with the same parameters."""
         module = self.module(fastrnn.torch).to(self.dtype).train(self.training)
         return module, fastrnn.torch.restore(copy.deepcopy(module))
+
+
+@functools.cache
+def inputs_of(case, requires_grad):
+    torch.manual_seed(0)
+    info = INFOS[case.name]
+    make = info.module_error_inputs_func if case.errors else info.module_inputs_func
+    return make(info, "cpu", case.dtype, requires_grad, case.training)
 
 
 def cases(dtypes=(torch.float64, torch.float32), modes=(True, False), errors=False):
@@ -114,15 +117,15 @@ def spread(tensor):
 
 
 def test_there_are_cases_of_every_module():
-    assert set(INFOS) == set(NAMES)
-    for name in NAMES:
+    assert set(INFOS) == {"RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"}
+    for name in INFOS:
         assert all(one.reference_fn for one in Case(name, torch.float64, True).inputs())
         assert "inplace" not in inspect.signature(getattr(fastrnn.torch, name)).parameters
 
 
 @cases()
 def test_forward(case, runs):
-    reference, (module, torchs) = case.inputs()[case.index].reference_fn, case.pair()
+    (module, torchs), reference = case.pair(), case.inputs()[case.index].reference_fn
     for requires_grad in (False, True):
         arguments = case.arguments(requires_grad)
         outputs = module(*arguments)
@@ -140,8 +143,7 @@ def test_forward(case, runs):
 @cases()
 def test_construction(case, runs):
     module, torchs = (case.module(p, device="cpu", dtype=case.dtype) for p in PACKAGES)
-    assert (repr(module), str(module)) == (repr(torchs), str(torchs))
-    assert {parameter.device for parameter in module.parameters()} == {torch.device("cpu")}
+    assert [repr(module), str(module)] == [repr(torchs), str(torchs)]
     compare(module.state_dict(), torchs.state_dict(), case.dtype, exact=True)
     with torch.device("meta"):
         module, like = (case.module(package).to(case.dtype) for package in PACKAGES)
@@ -178,12 +180,11 @@ def test_copies(case, runs):
     module, _ = case.pair()
     outputs = module(*case.arguments())
     torch.save(module, file := io.BytesIO())
-    file.seek(0)
     filled = case.module(fastrnn.torch, dtype=case.dtype)
     torch.nn.init.zeros_(next(filled.parameters()))
     filled.load_state_dict(module.state_dict())
     copies = [filled, copy.deepcopy(module), pickle.loads(pickle.dumps(module)),
-              torch.load(file, weights_only=False)]  # fmt: skip
+              torch.load(io.BytesIO(file.getvalue()), weights_only=False)]  # fmt: skip
     for parameter in module.parameters():
         parameter.data.zero_()  # theirs are other memory
     for copied in copies:
@@ -209,15 +210,14 @@ def test_gradients(case, runs):
     module.zero_grad(set_to_none=False)
     assert not any(parameter.grad.any() for parameter in module.parameters())
     module.zero_grad()
-    assert all(parameter.grad is None for parameter in module.parameters())
+    assert {parameter.grad for parameter in module.parameters()} == {None}
 
 
 @pytest.mark.parametrize("check", ["gradcheck", "gradgradcheck"])
 @cases([torch.float64], [True])
 def test_numerical_gradients(case, check, runs):
-    module, _ = case.pair()
     inputs, structure = tree_flatten(case.arguments(True))
-    parameters = list(module.parameters())
+    parameters = list((module := case.pair()[0]).parameters())
 
     def function(*leaves):
         given = tree_unflatten(leaves[: len(inputs)], structure)

@@ -274,3 +274,23 @@ def test_threads_follow_torch_unless_told(monkeypatch, threads):
         assert fastrnn.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor):
+        return self.module(x)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"])
+def test_torch_script_compiles_torchs(kind):
+    module = getattr(fastrnn.torch, kind)(4, 3)
+    x = torch.randn(2, 4) if "Cell" in kind else torch.randn(5, 2, 4)
+    scripted = torch.jit.script(Wrapped(module))
+    torch.testing.assert_close(scripted(x), module(x))
+    torch.nn.init.ones_(next(module.parameters()))  # which both have
+    torch.testing.assert_close(scripted(x), module(x))
