@@ -20,6 +20,9 @@ from fastrnn.kernels.simd import INT, Vec, bytes_of_register, call, features, sc
 _MOST_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 8, 2: 6, 3: 4, 4: 3}}
 WIDEST = 4
 
+# Rows of a that are reached from one pointer: an address can have one multiple of a row in it.
+_PER_POINTER = 3
+
 # Terms of a sum that are added up before they are added to the rest: rounding grows with the root
 # of this and of the number of such blocks, not of k. Half of it would cost 2 % of the time.
 TERMS = 128
@@ -61,6 +64,15 @@ def _not_unrolled(module):
     return loop
 
 
+def _hidden(builder, pointer):
+    """Return a pointer of which LLVM does not know how it came about; this costs no instruction.
+
+    Else it would walk from row to row by additions, which take the ports that multiply-adds want.
+    """
+    kind = ir.FunctionType(pointer.type, [pointer.type])
+    return builder.asm(kind, "", "=r,0", [pointer], side_effect=False)
+
+
 def _define(module, dtype, rows, vectors):
     """Define the LLVM function of the tile of `rows` x `vectors` and return it."""
     vec = Vec(dtype)
@@ -80,7 +92,8 @@ def _define(module, dtype, rows, vectors):
         row = builder.gep(base, [builder.mul(INT(r), row_length)])
         return builder.gep(row, [INT(v * vec.lanes)])
 
-    a_rows = [element(a, a_row, r, 0) for r in range(rows)]
+    multiples = [builder.mul(INT(i), a_row) for i in range(_PER_POINTER)]
+    starts = [element(a, a_row, r, 0) for r in range(0, rows, _PER_POINTER)]
     builder.branch(block)
 
     # A block of terms: its sum begins at zero and is added to d, behind the first block to c.
@@ -90,22 +103,24 @@ def _define(module, dtype, rows, vectors):
     for phi, value in ((left, k), (a_begin, INT(0)), (b_begin, INT(0)), (sum_from, d),
                        (sum_row, d_row)):  # fmt: skip
         phi.add_incoming(value, entry)
+    begins = [builder.gep(start, [a_begin]) for start in starts]
     whole = builder.icmp_signed("<", terms, left)
     count = builder.select(whole, terms, left)
     builder.cbranch(builder.icmp_signed(">", count, INT(0)), loop, flush)
 
     builder.position_at_end(loop)
     counters = []
-    for start, stride in ((INT(0), INT(1)), (a_begin, a_step), (b_begin, b_step)):
+    for start, stride in ((INT(0), INT(1)), (b_begin, b_step)):
         at = builder.phi(INT)
         at.add_incoming(start, block)
         counters.append((at, stride))
+    pointers = [builder.phi(a.type) for _ in starts]
     sums = [builder.phi(vec.llvm) for _ in places]
-    a_at, b_at = counters[1][0], counters[2][0]
-    b_row = builder.gep(b, [b_at])
+    b_row = builder.gep(b, [counters[1][0]])
 
     def value(r):
-        return splat(builder, builder.load(builder.gep(a_rows[r], [a_at])), vec.lanes)
+        pointer, within = pointers[r // _PER_POINTER], multiples[r % _PER_POINTER]
+        return splat(builder, builder.load(builder.gep(pointer, [within])), vec.lanes)
 
     def vector(v):
         return read(builder, vec.llvm, builder.gep(b_row, [INT(v * vec.lanes)]))
@@ -121,9 +136,12 @@ def _define(module, dtype, rows, vectors):
             total = sums[places.index(place)]
             products[place] = call(builder, "fma", vec.llvm, one, other, total)
     results = [products[place] for place in places]
-    step, a_end, b_end = (builder.add(at, stride) for at, stride in counters)
-    for (at, _), end in zip(counters, (step, a_end, b_end), strict=True):
+    step, b_end = (builder.add(at, stride) for at, stride in counters)
+    for (at, _), end in zip(counters, (step, b_end), strict=True):
         at.add_incoming(end, loop)
+    for pointer, begin in zip(pointers, begins, strict=True):
+        pointer.add_incoming(begin, block)
+        pointer.add_incoming(_hidden(builder, builder.gep(pointer, [a_step])), loop)
     for total, result in zip(sums, results, strict=True):
         total.add_incoming(zero, block)
         total.add_incoming(result, loop)
@@ -136,10 +154,10 @@ def _define(module, dtype, rows, vectors):
     for total, result in zip(totals, results, strict=True):
         total.add_incoming(zero, block)
         total.add_incoming(result, loop)
-    a_next, b_next = builder.phi(INT), builder.phi(INT)
-    for phi, begin, end in ((a_next, a_begin, a_end), (b_next, b_begin, b_end)):
-        phi.add_incoming(begin, block)
-        phi.add_incoming(end, loop)
+    b_next = builder.phi(INT)
+    b_next.add_incoming(b_begin, block)
+    b_next.add_incoming(b_end, loop)
+    a_next = builder.add(a_begin, builder.mul(count, a_step))
     for (r, v), total in zip(places, totals, strict=True):
         before, after = element(sum_from, sum_row, r, v), element(c, c_row, r, v)
         if v < vectors - 1:
