@@ -47,7 +47,7 @@ class _Kept:
 
 @functools.lru_cache(maxsize=64)
 def _layer(dtype: torch.dtype, *options):
-    return new_layer(*options, dtype)
+    return new_layer(dtype, *options)
 
 
 def _arrays(tensors) -> list[np.ndarray]:
@@ -67,7 +67,7 @@ def _arguments(x, states, weights, masks, lengths, options):
     remaining = iter(drawn)
     layer.dropout, layer._drop = 0.5, lambda output: next(remaining)
     state = bare(tuple(_arrays(states))) if states else None
-    return layer, *_arrays([x]), state, drawn, None if lengths is None else lengths.numpy()
+    return layer, _arrays([x])[0], state, drawn, None if lengths is None else lengths.numpy()
 
 
 _OPTIONS = ("str mode, int input_size, int hidden_size, int num_layers, bool bias, "
@@ -109,7 +109,7 @@ def _backward(d_results, output, kept, x, states, weights, masks, lengths, *opti
     found = _kept.get(int(kept))
     if found is not None:
         # The compiler may have used the memory of the forward call's arguments for something else.
-        call = found.call.moved_to(layer, x, state, *_arrays([output]), drawn)
+        call = found.call.moved_to(layer, x, state, _arrays([output])[0], drawn)
     else:  # somebody copied the tensor that names it: compute it again
         call = StackCall(layer, x, state, lengths)
         call.run(keep=True, training=bool(masks))

@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fastrnn import workspace
 from fastrnn.kernels.threads import get_num_threads
@@ -17,7 +17,7 @@ from fastrnn.shortcut import MOST
 from fastrnn.single import OneStep
 from fastrnn.torch import autograd, calls
 from fastrnn.torch.deferred import Deferred, Factors, Generation
-from fastrnn.torch.twin import Twin, is_ordinary, known_twin
+from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin
 
 
 def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: bool) -> None:
@@ -36,7 +36,7 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: b
         twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output, drops)
 
 
-def attempt(module: nn.Module, x: Tensor, hx):
+def attempt(module: RecurrentModule, x: Tensor, hx):
     """Return the result of a module for a single step, or None: then the general way is to go."""
     twin = known_twin(module)
     if twin is None or (single := twin.singles.get(x.shape)) is None or not is_ordinary(x):
@@ -113,7 +113,7 @@ class _Single:
         # torch.empty_like takes half the time of torch.empty.
         self._like_state, self._like_saved = new(state), new(one.saved)
         self._like_a = new((rows, len(twin.weights[0])))
-        self._like_output = None if output is None else new(output)
+        self._like_output = new(one.output if output is None else output)
         self._like_inputs = [new(x), *[new(one.output)] * (len(one.sizes) - 1)]
         self._like_weights = [new(weight.shape) for weight in twin.weights]
         places = [weight.data_ptr() for weight in twin.weights]
@@ -173,7 +173,8 @@ class _Single:
         if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_w = [d.data_ptr() for d in d_weights]
-        work, d_x = workspace.scratch(self._numpy, one.back_work), None
+        work = workspace.scratch(self._numpy, one.back_work)
+        d_x: Any = None
         for number in range(len(one.sizes) - 1, -1, -1):
             above, d_x = d_x, None  # d_output is in the memory of what is above
             if number or wants_input:
@@ -185,7 +186,7 @@ class _Single:
                     d_a_x = torch.empty_like(self._like_a)
                 read = h_n.view(one.state)[number - 1] if number else x
                 before = tensors[0] if given else None
-                if given and len(one.sizes) > 1:
+                if before is not None and len(one.sizes) > 1:
                     before = before.view(one.state)[number]
                 factors[number].append(Factors(d_a_x, d_a_h, read, before))
             first = number * self._each
@@ -226,7 +227,8 @@ class _Node(torch.autograd.Function):
         if torch.is_grad_enabled() or not autograd.are_plain(d_results):
             if deferred is not None:
                 wants[given:] = [wants_weights] * len(weights)
-            call = autograd.Call(None, functools.partial(single.native, module), given)
+            native = functools.partial(single.native, module)
+            call = autograd.Call(single.run, native, given)
             d_x, *d_others = autograd.native_gradients(
                 call, (wants_input, *wants), (x, *states, *weights), d_results
             )
@@ -245,7 +247,7 @@ class _Node(torch.autograd.Function):
 
 # What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
 # not come here.
-_apply = super(torch.autograd.Function, _Node).apply
+_apply: Any = super(torch.autograd.Function, _Node).apply  # pyright: ignore
 
 
 def _without_sign(gradients):

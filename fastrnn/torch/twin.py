@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fastrnn import layers, steps
 from fastrnn.kernels import threads
 
-_Module = nn.RNNBase | nn.RNNCellBase
+RecurrentModule = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 OPTIONS = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
            "bidirectional", "proj_size")  # fmt: skip
@@ -36,25 +36,25 @@ _LAYERS = {kind.__name__: _undrawn(kind) for kind in (
 )}  # fmt: skip
 
 
-def new_layer(mode, input_size, hidden_size, num_layers, bias, batch_first, bidirectional,
-              proj_size, dtype):  # fmt: skip
-    """Return a layer of the package, without parameters yet, for these attributes of torch's.
+def new_layer(dtype: torch.dtype, *options):
+    """Return a layer of the package, without parameters yet, for OPTIONS of torch's.
 
     Raises:
         TypeError, ValueError: the package has no such layer, where torch has: of size 0, say.
     """
-    bias, batch_first, bidirectional = map(bool, (bias, batch_first, bidirectional))
+    mode, input_size, hidden_size, num_layers, *flags, proj_size = options
+    bias, batch_first, bidirectional = map(bool, flags)
     kind, _, nonlinearity = mode.partition("_")
-    options: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
+    own: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
     if kind == "LSTM":
-        options["proj_size"] = proj_size
+        own["proj_size"] = proj_size
     return _LAYERS[kind](input_size, hidden_size, num_layers, bias=bias, batch_first=batch_first,
-                         bidirectional=bidirectional, **options, dtype=FLOATS[dtype])  # fmt: skip
+                         bidirectional=bidirectional, **own, dtype=FLOATS[dtype])  # fmt: skip
 
 
-def _layer_of(module: _Module, dtype: torch.dtype):
+def _layer_of(module: RecurrentModule, dtype: torch.dtype):
     if isinstance(module, nn.RNNBase):
-        return new_layer(*[getattr(module, name) for name in OPTIONS], dtype)
+        return new_layer(dtype, *[getattr(module, name) for name in OPTIONS])
     kind = next(k for k in ("RNNCell", "LSTMCell", "GRUCell") if isinstance(module, getattr(nn, k)))
     options = {"nonlinearity": module.nonlinearity} if kind == "RNNCell" else {}
     return _LAYERS[kind](module.input_size, module.hidden_size, bool(module.bias), **options,
@@ -73,7 +73,7 @@ class Twin:
         owner: a weak reference to the module.
     """
 
-    def __init__(self, module: _Module, layer, weights: list[Tensor]):
+    def __init__(self, module: RecurrentModule, layer, weights: list[Tensor]):
         self.dtype = weights[0].dtype
         self.owner = weakref.ref(module)
         self.layer: Any = layer
@@ -81,7 +81,7 @@ class Twin:
         self.generation: Any = None
         self.read(module, weights)
 
-    def read(self, module: _Module, weights: list[Tensor]) -> None:
+    def read(self, module: RecurrentModule, weights: list[Tensor]) -> None:
         """Have the layer's parameters be these tensors."""
         self.layer.params.update(
             (name, weight.detach().numpy())
@@ -95,7 +95,7 @@ class Twin:
             for name, weight in zip(_names(module), weights, strict=True)
         ]
 
-    def reads(self, module: _Module) -> bool:
+    def reads(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the tensors it had."""
         own = module._parameters
         for name, weight, place in self._seen:
@@ -104,7 +104,7 @@ class Twin:
                 return False
         return True
 
-    def is_like(self, module: _Module) -> bool:
+    def is_like(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the options it had."""
         if isinstance(module, nn.RNNBase):
             return self.layer.batch_first == module.batch_first
@@ -114,7 +114,7 @@ class Twin:
 _twins: dict[int, Twin] = {}  # by the id of a module: quicker than a WeakKeyDictionary
 
 
-def known_twin(module: _Module) -> Twin | None:
+def known_twin(module: RecurrentModule) -> Twin | None:
     """Return the module's twin if there is one and the module has not changed."""
     twin = _twins.get(id(module))
     if twin is not None and twin.owner() is module and twin.is_like(module) and twin.reads(module):
@@ -122,7 +122,7 @@ def known_twin(module: _Module) -> Twin | None:
     return None
 
 
-def twin_of(module: _Module) -> Twin | None:
+def twin_of(module: RecurrentModule) -> Twin | None:
     """Return the module's twin, or None where its tensors are not what kernels can read."""
     twin = known_twin(module)
     if twin is not None:
@@ -153,7 +153,7 @@ def _forget(key: int, owner) -> None:
         del _twins[key]
 
 
-def _names(module: _Module) -> list[str]:
+def _names(module: RecurrentModule) -> list[str]:
     if isinstance(module, nn.RNNBase):
         return module._flat_weights_names
     return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]
