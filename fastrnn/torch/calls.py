@@ -65,9 +65,49 @@ def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) 
     return Call(forward, native, given)
 
 
-def state_shapes(module: nn.RNNBase, x: Tensor) -> list[tuple[int, ...]]:
-    """Return the shape of each member of a state for this input, batched or not."""
-    batch = () if x.dim() == 2 else (x.shape[0 if module.batch_first else 1],)
+def of_packed(module: nn.RNNBase, layer, given: int, batch_sizes: Tensor) -> Call:
+    """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
+    sizes = batch_sizes.numpy()
+    steps, rows = len(sizes), int(sizes[0])
+    there = sizes[:, None] > np.arange(rows)
+    t, b = np.nonzero(there)
+    places = b * steps + t if module.batch_first else t * rows + b
+    shape = (rows, steps, -1) if module.batch_first else (steps, rows, -1)
+    call = of_layer(module, layer, given, there.sum(axis=0))
+
+    def pad(data):
+        padded = np.zeros((steps * rows, data.shape[1]), data.dtype)
+        padded[places] = data
+        return padded.reshape(shape)
+
+    def pack(array):
+        return np.take(array.reshape(steps * rows, -1), places, axis=0)
+
+    def forward(x, states, keep):
+        (output, *after), back = call.forward(pad(x), states, keep)
+
+        def pullback(d, wanted):
+            d_output = None if d[0] is None else pad(d[0])
+            d_x, *others = back([d_output, *d[1:]], wanted)
+            return pack(d_x), *others
+
+        return [pack(output), *after], pullback
+
+    def native(x, states, weights):
+        if not states:
+            states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
+        return _native(module, (x, batch_sizes), states, weights)
+
+    return Call(forward, native if call.native else None, given)
+
+
+def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
+    """Return the size of the batch of an input as a tuple, which is empty if there is none."""
+    return () if x.dim() == 2 else (x.shape[0 if module.batch_first else 1],)
+
+
+def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return the shape of each member of a state for a batch of this size, or for none."""
     rows = module.num_layers * (1 + module.bidirectional)
     shapes = [(rows, *batch, module.proj_size or module.hidden_size)]
     return shapes + [(rows, *batch, module.hidden_size)] * (module.mode == "LSTM")
@@ -89,7 +129,7 @@ def of_cell(module: nn.RNNCellBase, layer, given: int) -> Call:
 def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):
     """Compute what a layer's call does by torch's operations."""
     if not states:
-        states = [x.new_zeros(shape) for shape in state_shapes(module, x)]
+        states = [x.new_zeros(shape) for shape in state_shapes(module, batch_of(module, x))]
     if lengths is not None:
         return _native_packed(module, x, states, weights, lengths)
     time = 0 if module.batch_first else 1

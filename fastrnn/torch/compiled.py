@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fastrnn.functional import bare
 from fastrnn.stack import StackCall
-from fastrnn.torch.calls import state_shapes
+from fastrnn.torch.calls import batch_of, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
 
 _BUILDER = "torch._dynamo.variables.builder"
@@ -161,7 +161,8 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         return None
     if x.dim() not in (2, 3) or x.shape[-1] != module.input_size or 0 in x.shape:
         return None
-    if states and [s.shape for s in states] != [torch.Size(s) for s in state_shapes(module, x)]:
+    shapes = [torch.Size(shape) for shape in state_shapes(module, batch_of(module, x))]
+    if states and [state.shape for state in states] != shapes:
         return None
     masks, p = [], float(module.dropout)
     if module.training and p > 0:

@@ -115,7 +115,7 @@ class _Recurrent(nn.RNNBase):
             return None
         if input.shape[-1] != self.input_size or not input.numel():
             return None
-        shapes = calls.state_shapes(self, input)
+        shapes = calls.state_shapes(self, calls.batch_of(self, input))
         states = _states_of(hx, dtype, shapes)
         if states is None:
             return None
@@ -131,18 +131,19 @@ class _Recurrent(nn.RNNBase):
         data, batch_sizes, sorted_indices, unsorted_indices = input
         if not is_ordinary(data) or data.dim() != 2 or data.dtype != twin.dtype:
             return None
+        if data.shape[1] != self.input_size or not data.numel():
+            return None
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
-        sizes = batch_sizes.numpy()
-        lengths = (sizes[:, None] > np.arange(sizes[0])).sum(axis=0)
-        first = self.batch_first
-        padded, _ = _VF._pad_packed_sequence(data, batch_sizes, first, 0.0, len(sizes))
-        result: Any = self._run(twin, padded, hx, lengths)
-        if result is None:
+        shapes = calls.state_shapes(self, (int(batch_sizes[0]),))
+        states = _states_of(hx, twin.dtype, shapes)
+        if states is None:
             return None
-        output, hidden = result
-        output, _ = _VF._pack_padded_sequence(output, torch.from_numpy(lengths), first)
+        keep = autograd.is_wanted(data, states, twin.weights)
+        call = calls.of_packed(self, twin.layer, len(states), batch_sizes)
+        output, *after = autograd.run(call, keep, data, states, twin.weights)
         output = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+        hidden: Any = bare(tuple(after))
         return output, self.permute_hidden(hidden, unsorted_indices)
 
     def _forward_by_packing(self, input, hx, lengths):
