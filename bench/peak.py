@@ -41,6 +41,18 @@ def _burn(part, steps, memory):
     store(memory, at + 2 * n, a + b + c + d + e + f + g + h + i + j + k + m)
 
 
+@kernel(name=f"chain_{_VERSION}")
+def _chain(steps, memory):
+    """One sum, each multiply-add of which waits for the one before."""
+    memory = flat(memory)
+    n = lanes(memory)
+    x, y = load(memory, 0), load(memory, n)
+    total = x
+    for _ in range(steps):
+        total = fma(total, x, y)
+    store(memory, 2 * n, total)
+
+
 @kernel(name=f"burn_{_VERSION}")
 def _burn_all(pool, count, steps, memory):
     owned = count > 1 and team.acquire(pool)
@@ -76,6 +88,17 @@ def multiply_adds(dtype=np.float32, count: int | None = None):
     memory = np.full(count * 256, 0.5, dtype)
     operations = 2.0 * _SUMS * _STEPS * count * workspace.lanes(np.dtype(dtype))
     return lambda: _burn_all(threads.call(count), count, _STEPS, memory), operations
+
+
+def per_cycle() -> int:
+    """Return how many multiply-adds of the widest registers one core starts in a cycle, 1 or 2.
+
+    From how many it makes in the time of one after another, which is 4 cycles or 5 each.
+    """
+    memory = np.full(64, 0.5, np.float32)
+    one_by_one = measure(lambda: _chain(_STEPS, memory), _STEPS)
+    at_once = measure(*multiply_adds(np.float32, 1)) / 2 / workspace.lanes(np.dtype(np.float32))
+    return 1 if at_once / one_by_one < 6 else 2
 
 
 def reads(megabytes: float, count: int | None = None):
