@@ -141,6 +141,11 @@ def test_it_is_tried_and_what_changed_is_seen(kind, attempts):
         getattr(one, name).data = 3 * getattr(one, name).data  # other memory: prepared again
     check(False, x)
     check(True, x)
+    with torch.no_grad():
+        for one in (reference, module):
+            if "RNN" in kind:  # square
+                getattr(one, name).t_()
+    check("RNN" not in kind, x)
     for wrong in (x[..., :3], x.float()):
         with pytest.raises((RuntimeError, ValueError)):
             module(wrong)

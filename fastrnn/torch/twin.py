@@ -91,16 +91,18 @@ class Twin:
         self.singles.clear()
         self.generation = None
         self._seen = [
-            (name, weight, weight.data_ptr())
+            (name, weight, weight.data_ptr(), weight.is_contiguous())
             for name, weight in zip(_names(module), weights, strict=True)
         ]
 
     def reads(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the tensors it had."""
         own = module._parameters
-        for name, weight, place in self._seen:
-            # A tensor stays the same object when `.to()` or `.data =` gives it other memory.
-            if own.get(name) is not weight or weight.data_ptr() != place:
+        for name, weight, place, plain in self._seen:
+            # A tensor stays the same object when `.to()` or `.data =` gives it other memory, and
+            # when `t_()` turns it over.
+            if (own.get(name) is not weight or weight.data_ptr() != place
+                    or weight.is_contiguous() is not plain):  # fmt: skip
                 return False
         return True
 
