@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 
+from torch.utils.checkpoint import checkpoint  # noqa: E402
+
 import fastrnn.torch  # noqa: E402
 from fastrnn.torch import single  # noqa: E402
 
@@ -200,6 +202,34 @@ def test_only_some_weights_want_gradients(kind):
         torch.nn.ParameterList([p for p in one.parameters() if p.requires_grad])
         for one in (module, reference)
     ))  # fmt: skip
+
+
+@every_kind
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpoints_recompute_steps_another_way(kind, layers, reentrant):
+    """At first some steps go the general way, or on their own; when computed again, none may."""
+    options = {} if "Cell" in kind or layers == 1 else {"num_layers": layers}
+    reference, module = pair(kind, **options)
+    for one in (reference, module):
+        for _ in range(3):
+            xs = [x.requires_grad_() for x in inputs(kind, 4)]
+
+            def loss(*xs, one=one):
+                return sum(output.square().sum() for output in steps(one, xs, None)[0])
+
+            checkpoint(loss, *xs, use_reentrant=reentrant).backward()
+    assert_same_gradients(module, reference)
+
+
+def test_a_changed_state_does_not_change_the_gradient_of_a_stack():
+    reference, module = pair("GRU", num_layers=2)
+    for one in (reference, module):
+        outputs, (last,) = steps(one, inputs("GRU", 3), None)
+        with torch.no_grad():
+            last.zero_()
+        outputs[-1].sum().backward()
+    assert_same_gradients(module, reference)
 
 
 @every_kind

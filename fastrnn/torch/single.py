@@ -91,6 +91,7 @@ class _Single:
         threads: for how many it is.
         states: how many the cell has.
         weights: how many there are.
+        layers: how many there are.
         state: shape of each state.
         output: shape of the output; None: there is none.
         drops: the module has dropout, in training.
@@ -109,7 +110,8 @@ class _Single:
         self.native = calls.native_cell if output is None else calls.native_layer
         self._numpy = twin.layer.dtype
         self.weights = len(twin.weights)
-        self._each = each = self.weights // len(one.sizes)
+        self.layers = len(one.sizes)
+        self._each = each = self.weights // self.layers
         # torch.empty_like takes half the time of torch.empty.
         self._like_state, self._like_saved = new(state), new(one.saved)
         self._like_a = new((rows, len(twin.weights[0])))
@@ -153,7 +155,7 @@ class _Single:
             x: the input, as `run` got it.
             states: see x.
             weights: the same, wherever they are by now.
-            h_n: as `run` returned it.
+            h_n: as `run` returned it; of a single layer it is not read.
             saved: as `run` filled it.
             d_results: gradients at what `run` returned; None is zero.
             wanted: whether the gradients at the input and at weights are.
@@ -214,14 +216,17 @@ class _Node(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         # Torch notices if what the gradient reads was changed in between.
         weights = others[given:] if deferred is None else deferred.weights
-        ctx.save_for_backward(x, *others[:given], *weights, results[0], results[-single.states])
+        # As many as autograd.py saves: checkpointing counts them, and may come either way.
+        ctx.save_for_backward(x, *others[:given], *weights, results[0])
+        # Upper layers read h_n, which the user may change; h_n itself kept here would never be freed.
+        ctx.h_n = results[-single.states].clone() if single.layers > 1 else None
         return results
 
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor | None):
         single, module, deferred, given = ctx.call
         x, *others = ctx.saved_tensors
-        h_n, states, weights = others[-1], others[:given], others[given:-2]
+        states, weights = others[:given], others[given:-1]
         wants_input, *wants = ctx.needs_input_grad[3:]
         wants_weights = any(wants[given:]) if deferred is None else deferred.wanted()
         if torch.is_grad_enabled() or not autograd.are_plain(d_results):
@@ -237,7 +242,7 @@ class _Node(torch.autograd.Function):
                 deferred.add_ready(d_weights)
         else:
             d_x, d_states, d_weights = single.gradients(
-                x, states, weights, h_n, ctx.kept, _without_sign(d_results),
+                x, states, weights, ctx.h_n, ctx.kept, _without_sign(d_results),
                 (wants_input, wants_weights and deferred is None),
                 deferred.factors() if deferred is not None and wants_weights else None,
             )  # fmt: skip
