@@ -3,8 +3,8 @@
 Backpropagation through N calls of one step would make N outer products as large as the weights and
 add them up, which takes longer than all else. Here each step only leaves its factors, a few rows,
 and a node of autograd between the weights and the steps multiplies them once: what BPTT does with
-a sequence (bptt.py), though torch sees N calls. The first step after a change of the weights does
-without, as there may be no second.
+a sequence (bptt.py), though torch sees N calls. A step does without while no other waits for its
+gradient: there may be no second.
 """
 
 from collections.abc import Sequence
@@ -103,11 +103,16 @@ class _Weights(torch.autograd.Function):
 
 
 class Generation:
-    """The weights between two changes: the first step is on its own, the others defer."""
+    """The weights between two changes.
+
+    Attributes:
+        pending: a step of them waits for its gradient: the next one will defer its own.
+    """
 
     def __init__(self, weights: list[Tensor]):
         self._seen = [(weight, weight._version) for weight in weights]
         self._deferred: Deferred | None = None
+        self.pending = False
 
     def is_now(self) -> bool:
         """Return whether the weights have not changed since."""
@@ -116,9 +121,12 @@ class Generation:
                 return False
         return True
 
-    def deferred(self, layers: int, hidden: int) -> Deferred:
-        """Return what the steps of this generation share."""
+    def deferred(self, twin) -> Deferred | None:
+        """Return what the steps of this generation share; None: this one is on its own."""
+        if not self.pending:
+            self.pending = True
+            return None
         if self._deferred is None:
-            weights = [weight for weight, _ in self._seen]
-            self._deferred = Deferred(weights, layers, hidden)
+            weights, layer = [weight for weight, _ in self._seen], twin.layer
+            self._deferred = Deferred(weights, len(layer._passes), layer.hidden_size)
         return self._deferred

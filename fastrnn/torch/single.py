@@ -16,7 +16,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.shortcut import MOST
 from fastrnn.single import OneStep
 from fastrnn.torch import autograd, calls
-from fastrnn.torch.deferred import Deferred, Factors, Generation
+from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin
 
 
@@ -54,11 +54,10 @@ def attempt(module: RecurrentModule, x: Tensor, hx):
     if autograd.is_wanted(x, states, twin.weights):
         if not single.differentiable[x.requires_grad]:
             return None
-        deferred = _deferred(twin)
-        if deferred is None:
-            result = _apply(single, module, None, x, *states, *twin.weights)
-        else:
-            result = _apply(single, module, deferred, x, *states, deferred.token)
+        generation = _generation(twin)
+        deferred = None if generation is None else generation.deferred(twin)
+        weights = twin.weights if deferred is None else (deferred.token,)
+        result = _apply((single, module, generation, deferred), x, *states, *weights)
     elif single.possible:
         result = single.run(x, states)
     else:
@@ -68,14 +67,15 @@ def attempt(module: RecurrentModule, x: Tensor, hx):
     return result[0], result[1] if single.states == 1 else result[1:]
 
 
-def _deferred(twin: Twin) -> Deferred | None:
-    """Return what defers the gradients of a step's weights; None: the step is on its own."""
+def _generation(twin: Twin) -> Generation | None:
+    """Return the weights as they are now, if the gradients of all of them are wanted."""
     generation = twin.generation
     if generation is None or not generation.is_now():
+        generation = None
         if all(weight.requires_grad for weight in twin.weights):
-            twin.generation = Generation(twin.weights)
-        return None
-    return generation.deferred(len(twin.layer._passes), twin.layer.hidden_size)
+            generation = Generation(twin.weights)
+        twin.generation = generation
+    return generation
 
 
 def _contiguous(tensors) -> list:
@@ -208,9 +208,10 @@ class _Node(torch.autograd.Function):
     """A step: of x, the states and the weights or, deferred, their token."""
 
     @staticmethod
-    def forward(ctx: Any, single: _Single, module, deferred, x: Tensor, *others: Tensor):
+    def forward(ctx: Any, call: tuple, x: Tensor, *others: Tensor):
+        single, _, _, deferred = call
         given = len(others) - (single.weights if deferred is None else 1)
-        ctx.call = single, module, deferred, given
+        ctx.call, ctx.given = call, given
         ctx.kept = kept = single.room()
         results = single.run(x, others[:given], kept)
         ctx.set_materialize_grads(False)
@@ -218,16 +219,18 @@ class _Node(torch.autograd.Function):
         weights = others[given:] if deferred is None else deferred.weights
         # As many as autograd.py saves: checkpointing counts them, and may come either way.
         ctx.save_for_backward(x, *others[:given], *weights, results[0])
-        # Upper layers read h_n, which the user may change; h_n itself kept here would never be freed.
+        # Upper layers read h_n, which the user may change; kept here itself it would not be freed.
         ctx.h_n = results[-single.states].clone() if single.layers > 1 else None
         return results
 
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor | None):
-        single, module, deferred, given = ctx.call
+        (single, module, generation, deferred), given = ctx.call, ctx.given
+        if generation is not None:
+            generation.pending = False
         x, *others = ctx.saved_tensors
         states, weights = others[:given], others[given:-1]
-        wants_input, *wants = ctx.needs_input_grad[3:]
+        wants_input, *wants = ctx.needs_input_grad[1:]
         wants_weights = any(wants[given:]) if deferred is None else deferred.wanted()
         if torch.is_grad_enabled() or not autograd.are_plain(d_results):
             if deferred is not None:
@@ -247,7 +250,7 @@ class _Node(torch.autograd.Function):
                 deferred.factors() if deferred is not None and wants_weights else None,
             )  # fmt: skip
         d_weights = (None,) if deferred is not None else d_weights
-        return None, None, None, d_x, *(d_states if given else ()), *d_weights
+        return None, d_x, *(d_states if given else ()), *d_weights
 
 
 # What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
