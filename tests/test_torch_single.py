@@ -283,6 +283,36 @@ def test_a_module_does_not_live_longer_for_it():
     assert len(single.known_twin.__globals__["_twins"]) == count - 1
 
 
+@every_kind
+def test_wrong_states_are_torchs_errors(kind, attempts):
+    reference, module = pair(kind)
+    (x,) = inputs(kind, 1)
+    h = torch.zeros(1, 1, 32, dtype=F64) if "Cell" not in kind else torch.zeros(1, 32, dtype=F64)
+    good = (h, h) if "LSTM" in kind else h
+    for _ in range(2):
+        module(x, good)
+    assert attempts[-1] is not None
+    for wrong in ((h,), (h, h, h), [h], (h, None), h[..., :3], h.float(), "h"):
+        with pytest.raises(Exception) as expected:  # noqa: PT011
+            reference(x, wrong)
+        with pytest.raises(type(expected.value)) as got:
+            module(x, wrong)
+        assert attempts[-1] is None
+        assert str(got.value) == str(expected.value)
+
+
+def test_another_number_of_threads(attempts):
+    module, x, before = fastrnn.torch.GRU(16, 32), torch.zeros(1, 1, 16), torch.get_num_threads()
+    try:
+        for count in (1, 2, 1):
+            torch.set_num_threads(count)
+            for _ in range(2):
+                module(x)
+            assert attempts[-1] is not None
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_dropout_in_training_goes_the_general_way(attempts):
     module = fastrnn.torch.GRU(16, 32, num_layers=2, dropout=0.5)
     x = torch.zeros(1, 1, 16)

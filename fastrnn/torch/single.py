@@ -30,7 +30,8 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: b
         output: shape of the output; None: a cell, which has none.
         drops: the module has dropout, in training.
     """
-    if x.shape not in twin.singles:
+    known = twin.singles.get(x.shape)
+    if known is None or known.threads != get_num_threads():
         if len(twin.singles) >= MOST:
             twin.singles.clear()
         twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output, drops)
@@ -45,8 +46,8 @@ def attempt(module: RecurrentModule, x: Tensor, hx):
         return None
     if single.drops and module.training:
         return None
-    states = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
-    if states and len(states) != single.states:
+    states = () if hx is None else (hx,) if single.states == 1 else hx
+    if hx is not None and not (isinstance(states, tuple | list) and len(states) == single.states):
         return None
     for state in states:
         if not (is_ordinary(state) and state.dtype is x.dtype and state.shape == single.state):
