@@ -9,6 +9,7 @@ import shutil
 import time
 
 import pytest
+from processes import python
 
 torch = pytest.importorskip("torch")
 
@@ -158,6 +159,20 @@ def test_torchs_own_modules_are_refused_as_before():
     with pytest.raises(torch._dynamo.exc.Unsupported, match="RNN, GRU, or LSTM"):
         torch.compile(torch.nn.LSTM(3, 4), fullgraph=True)(torch.randn(5, 2, 3))
     assert not torch._dynamo.config.allow_rnn
+
+
+def test_importing_does_not_import_dynamo_and_compiling_later_works():
+    """The import takes a second; here it is already there, so in a process of its own."""
+    code = """
+import sys, torch, fastrnn.torch
+assert "torch._dynamo" not in sys.modules
+model = fastrnn.torch.GRU(3, 4)
+x = torch.randn(5, 2, 3)
+expected = model(x)[0]
+assert torch.equal(torch.compile(model, fullgraph=True, backend="aot_eager")(x)[0], expected)
+print("one graph")
+"""
+    assert python(code) == "one graph"
 
 
 def test_wrong_arguments_are_torchs_errors():
