@@ -108,6 +108,16 @@ def test_states_and_lengths(kind):
     assert len(nodes(counter)) == counter.frame_count
 
 
+# Of a tensor that Dynamo looks at.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+def test_lengths_are_not_forgotten_where_torch_computes():
+    module = fastrnn.torch.GRU(3, 4, dtype=torch.bfloat16)
+    x, lengths = torch.ones(5, 2, 3, dtype=torch.bfloat16), [5, 2]
+    output, _ = torch.compile(module, backend="aot_eager")(x, lengths=lengths)
+    torch.testing.assert_close(output, module(x, lengths=lengths)[0])
+    assert not output[2:, 1].any()
+
+
 def test_any_length_compiles_at_once():
     model, accelerated, counter = compile_model("LSTM")
     begin = time.perf_counter()

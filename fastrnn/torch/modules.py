@@ -82,7 +82,8 @@ class _Recurrent(nn.RNNBase):
         """
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
             result = compiled.forward(self, input, hx, lengths)
-            return super().forward(input, hx) if result is None else result
+            if result is not None:
+                return result
         plain = _is_plain_now()
         if plain:
             follow_threads()
