@@ -49,10 +49,8 @@ def source_digest() -> str:
     """
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(_PACKAGE.glob("**/*.py")):
-        if (path.parent == _PACKAGE and path.name in _ENGINE) or path.parent.name in (
-            "cells",
-            "kernels",
-        ):
+        engine = path.parent == _PACKAGE and path.name in _ENGINE
+        if engine or path.parent.name in ("cells", "kernels"):
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

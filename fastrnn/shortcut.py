@@ -65,6 +65,17 @@ def of_cell(cell, shape: tuple[int, ...]):
     return _One(one, cell, (*shape[:-1], cell.hidden_size), None)
 
 
+def _plain_members(state, shapes: list, dtype: np.dtype) -> tuple[np.ndarray, ...] | None:
+    """Return the members of a state of these shapes, or None where the call has to be general."""
+    members = (state,) if len(shapes) == 1 else state
+    if type(members) is not tuple or len(members) != len(shapes):
+        return None
+    for member, shape in zip(members, shapes, strict=True):
+        if not is_plain(member, shape, dtype):
+            return None
+    return members
+
+
 class Shortcut:
     """A layer's call for float input of one shape, without lengths.
 
@@ -156,12 +167,9 @@ class Shortcut:
     def _initial(self, state):
         """Return the given initial states as kernels take them, or None."""
         given, dtype = self._given, self._dtype
-        members = (state,) if len(given) == 1 else state
-        if type(members) is not tuple or len(members) != len(given) or len(given) > 2:
+        members = _plain_members(state, given, dtype) if len(given) <= 2 else None
+        if members is None:
             return None
-        for member, shape in zip(members, given, strict=True):
-            if not is_plain(member, shape, dtype):
-                return None
         if not self._batched:
             members = [member[:, None] for member in members]
         return members[0], members[1][None] if len(members) == 2 else self._zeros[1]
@@ -179,12 +187,9 @@ class _One:
         one, shape, dtype = self._one, self._state, self._dtype
         h_0, others_0 = one.nothing, one.no_others
         if state is not None:
-            members = (state,) if self._states == 1 else state
-            if type(members) is not tuple or len(members) != self._states:
+            members = _plain_members(state, [shape] * self._states, dtype)
+            if members is None:
                 return None
-            for member in members:
-                if not is_plain(member, shape, dtype):
-                    return None
             h_0, others_0 = one.states(members)
         result = one.run(x.reshape(one.input), h_0, others_0, self._output is not None)
         if result is None:

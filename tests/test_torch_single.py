@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
-from fastrnn.torch import single  # noqa: E402
+from fastrnn.torch import single, twin  # noqa: E402
 
 KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -276,11 +276,11 @@ def test_a_module_does_not_live_longer_for_it():
     module = fastrnn.torch.GRU(16, 32)
     outputs, last = steps(module, [torch.zeros(1, 1, 16)] * 4, None)
     sum(o.sum() for o in outputs).backward()
-    seen, count = weakref.ref(module), len(single.known_twin.__globals__["_twins"])
+    seen, count = weakref.ref(module), len(twin._twins)
     del module, outputs, last
     gc.collect()
     assert seen() is None
-    assert len(single.known_twin.__globals__["_twins"]) == count - 1
+    assert len(twin._twins) == count - 1
 
 
 @every_kind

@@ -22,14 +22,14 @@ _NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm,
 _NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
 
 
-def _members(state) -> tuple:
+def members(state) -> tuple:
     """Return a state of one or two members as a tuple; `bare` undoes it."""
     return state if isinstance(state, tuple) else (state,)
 
 
-def _in_order(grads: Gradients, given: int) -> tuple:
+def in_order(grads: Gradients, given: int) -> tuple:
     """Return gradients as autograd wants them: of the input, the given states, the weights."""
-    return grads.input, *(_members(grads.state) if given else ()), *grads.params.values()
+    return grads.input, *(members(grads.state) if given else ()), *grads.params.values()
 
 
 def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) -> Call:
@@ -51,15 +51,15 @@ def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) 
         state = bare(tuple(states)) if states else None
         if not (keep or training):
             output, after = layer(x, state, lengths)
-            return [output, *_members(after)], None
+            return [output, *members(after)], None
         call = StackCall(layer, x, state, lengths)
         output, after = call.run(keep=keep, training=training)
 
         def pullback(d, wanted):
             d_state = None if all(one is None for one in d[1:]) else bare(tuple(d[1:]))
-            return _in_order(call(d[0], d_state), given)
+            return in_order(call(d[0], d_state), given)
 
-        return [output, *_members(after)], pullback
+        return [output, *members(after)], pullback
 
     native = None if training else functools.partial(native_layer, module, lengths=lengths)
     return Call(forward, native, given)
@@ -119,9 +119,9 @@ def of_cell(module: nn.RNNCellBase, layer, given: int) -> Call:
     def forward(x, states, keep):
         state = bare(tuple(states)) if states else None
         if not keep:
-            return _members(layer(x, state)), None
+            return members(layer(x, state)), None
         after, back = layer.vjp(x, state)
-        return _members(after), lambda d, wanted: _in_order(back(bare(tuple(d))), given)
+        return members(after), lambda d, wanted: in_order(back(bare(tuple(d))), given)
 
     return Call(forward, functools.partial(native_cell, module), given)
 
@@ -179,20 +179,22 @@ def native_cell(module: nn.RNNCellBase, x, states, weights):
     return [r.squeeze(0) for r in result] if unbatched else result
 
 
+def dropout_factors(p: float, dtype: torch.dtype, shape) -> Tensor:
+    """Return what dropout multiplies by, 0 or 1 / (1 - p), drawn as torch draws it."""
+    if p == 1:
+        return torch.zeros(shape, dtype=dtype)
+    return torch.empty(shape, dtype=dtype).bernoulli_(1 - p).div_(1 - p)
+
+
 def _torch_dropout(output: np.ndarray, p: float, lengths) -> np.ndarray:
     """Return the factors of dropout on a (T, B, W) array, drawn as torch draws them."""
     dtype = torch.from_numpy(output[:0]).dtype
 
-    def factors(*shape):
-        if p == 1:
-            return np.zeros(shape, output.dtype)
-        return torch.empty(shape, dtype=dtype).bernoulli_(1 - p).div_(1 - p).numpy()
-
     if lengths is None:
-        return factors(*output.shape)
+        return dropout_factors(p, dtype, output.shape).numpy()
     order = np.argsort(-lengths, kind="stable")  # torch's input is packed: longest first
     there = np.arange(len(output))[:, None] < lengths[order]
     in_order, result = np.zeros_like(output), np.zeros_like(output)
-    in_order[there] = factors(int(there.sum()), output.shape[2])
+    in_order[there] = dropout_factors(p, dtype, (int(there.sum()), output.shape[2])).numpy()
     result[:, order] = in_order
     return result

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fastrnn.functional import bare
 from fastrnn.stack import StackCall
-from fastrnn.torch.calls import batch_of, state_shapes
+from fastrnn.torch.calls import batch_of, dropout_factors, in_order, members, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
 
 _BUILDER = "torch._dynamo.variables.builder"
@@ -45,9 +45,7 @@ class _Kept:
         return torch.from_numpy(np.asarray(self))
 
 
-@functools.lru_cache(maxsize=64)
-def _layer(dtype: torch.dtype, *options):
-    return new_layer(dtype, *options)
+_layer = functools.lru_cache(maxsize=64)(new_layer)
 
 
 def _arrays(tensors) -> list[np.ndarray]:
@@ -88,7 +86,7 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
     call = StackCall(layer, x, state, lengths)
     output, after = call.run(keep=keep, training=bool(masks))
     kept = _Kept(call).token() if keep else torch.zeros(1, dtype=torch.int64)
-    return [*_tensors((output, *(after if isinstance(after, tuple) else (after,)))), kept]
+    return [*_tensors((output, *members(after))), kept]
 
 
 @torch.library.register_fake(_NAME)
@@ -115,8 +113,7 @@ def _backward(d_results, output, kept, x, states, weights, masks, lengths, *opti
         call.run(keep=True, training=bool(masks))
     d_output, *d_states = [None if d is None else _arrays([d])[0] for d in d_results]
     grads = call(d_output, None if all(d is None for d in d_states) else bare(tuple(d_states)))
-    d_before = grads.state if isinstance(grads.state, tuple) else (grads.state,)
-    return _tensors((grads.input, *(d_before if states else ()), *grads.params.values()))
+    return _tensors(in_order(grads, len(states)))
 
 
 @torch.library.register_fake(_BACK)
@@ -169,9 +166,8 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         time = 1 if module.batch_first and x.dim() == 3 else 0
         batch = x.shape[1 - time] if x.dim() == 3 else 1
         width = (module.proj_size or module.hidden_size) * (1 + module.bidirectional)
-        for _ in range(module.num_layers - 1):
-            mask = torch.empty((x.shape[time], batch, width), dtype=x.dtype)
-            masks.append(mask.bernoulli_(1 - p).div_(1 - p) if p < 1 else mask.zero_())
+        shape = x.shape[time], batch, width
+        masks = [dropout_factors(p, x.dtype, shape) for _ in range(module.num_layers - 1)]
     if lengths is not None:
         lengths = torch.as_tensor(lengths)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))

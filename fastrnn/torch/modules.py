@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn.functional import bare
 from fastrnn.torch import autograd, calls, compiled, single
-from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, twin_of
+from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
 
 _C, _VF = torch._C, torch._VF
 
@@ -34,19 +34,6 @@ def _is_plain_now() -> bool:
         or _C._functorch.peek_interpreter_stack() is not None
         or forward_ad._current_level >= 0
     )
-
-
-def _states_of(hx, dtype, shapes) -> tuple[Tensor, ...] | None:
-    """Return the given states as a tuple, empty if there are none; None if torch should look."""
-    if hx is None:
-        return ()
-    states = (hx,) if len(shapes) == 1 else hx
-    if not isinstance(states, tuple | list) or len(states) != len(shapes):
-        return None
-    for state, shape in zip(states, shapes, strict=True):
-        if not (is_ordinary(state) and state.dtype == dtype and state.shape == shape):
-            return None
-    return tuple(states)
 
 
 def _as_torchs(module: nn.Module) -> nn.Module:
@@ -117,7 +104,7 @@ class _Recurrent(nn.RNNBase):
         if input.shape[-1] != self.input_size or not input.numel():
             return None
         shapes = calls.state_shapes(self, calls.batch_of(self, input))
-        states = _states_of(hx, dtype, shapes)
+        states = states_of(hx, dtype, shapes)
         if states is None:
             return None
         if input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1:
@@ -137,7 +124,7 @@ class _Recurrent(nn.RNNBase):
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
         shapes = calls.state_shapes(self, (int(batch_sizes[0]),))
-        states = _states_of(hx, twin.dtype, shapes)
+        states = states_of(hx, twin.dtype, shapes)
         if states is None:
             return None
         keep = autograd.is_wanted(data, states, twin.weights)
@@ -190,7 +177,7 @@ class _Cell(nn.RNNCellBase):
         if input.dim() not in (1, 2) or input.shape[-1] != self.input_size or not input.numel():
             return super().forward(input, hx)
         shapes = [(*input.shape[:-1], self.hidden_size)] * (1 + isinstance(self, nn.LSTMCell))
-        states = _states_of(hx, twin.dtype, shapes)
+        states = states_of(hx, twin.dtype, shapes)
         if states is None:
             return super().forward(input, hx)
         single.remember(twin, input, shapes[0], None, False)

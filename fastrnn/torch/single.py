@@ -17,7 +17,7 @@ from fastrnn.shortcut import MOST
 from fastrnn.single import OneStep
 from fastrnn.torch import autograd, calls
 from fastrnn.torch.deferred import Factors, Generation
-from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin
+from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of
 
 
 def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: bool) -> None:
@@ -46,12 +46,9 @@ def attempt(module: RecurrentModule, x: Tensor, hx):
         return None
     if single.drops and module.training:
         return None
-    states = () if hx is None else (hx,) if single.states == 1 else hx
-    if hx is not None and not (isinstance(states, tuple | list) and len(states) == single.states):
+    states = states_of(hx, x.dtype, single.shapes)
+    if states is None:
         return None
-    for state in states:
-        if not (is_ordinary(state) and state.dtype is x.dtype and state.shape == single.state):
-            return None
     if autograd.is_wanted(x, states, twin.weights):
         if not single.differentiable[x.requires_grad]:
             return None
@@ -93,7 +90,7 @@ class _Single:
         states: how many the cell has.
         weights: how many there are.
         layers: how many there are.
-        state: shape of each state.
+        shapes: of the states.
         output: shape of the output; None: there is none.
         drops: the module has dropout, in training.
         native: the same by torch's operations.
@@ -107,7 +104,7 @@ class _Single:
         self.possible = one.possible and plain
         self.differentiable = [plain and possible for possible in one.differentiable]
         self.threads, self.states = get_num_threads(), len(twin.layer.cell.states)
-        self.state, self.output, self.drops = state, output, drops
+        self.shapes, self.output, self.drops = [state] * self.states, output, drops
         self.native = calls.native_cell if output is None else calls.native_layer
         self._numpy = twin.layer.dtype
         self.weights = len(twin.weights)
@@ -176,12 +173,10 @@ class _Single:
         if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_w = [d.data_ptr() for d in d_weights]
+        d_inputs: list[Any] = [torch.empty_like(like) if number or wants_input else None
+                               for number, like in enumerate(self._like_inputs)]  # fmt: skip
         work = workspace.scratch(self._numpy, one.back_work)
-        d_x: Any = None
         for number in range(len(one.sizes) - 1, -1, -1):
-            above, d_x = d_x, None  # d_output is in the memory of what is above
-            if number or wants_input:
-                d_x = torch.empty_like(self._like_inputs[number])
             d_a_x = d_a_h = None
             if factors is not None:
                 d_a_x = d_a_h = torch.empty_like(self._like_a)
@@ -193,7 +188,8 @@ class _Single:
                     before = before.view(one.state)[number]
                 factors[number].append(Factors(d_a_x, d_a_h, read, before))
             first = number * self._each
-            at, at_a_x, at_a_h = [0 if d is None else d.data_ptr() for d in (d_x, d_a_x, d_a_h)]
+            at, at_a_x, at_a_h = [0 if d is None else d.data_ptr()
+                                  for d in (d_inputs[number], d_a_x, d_a_h)]  # fmt: skip
             one.backward(
                 *one.sizes[number], weights[first].data_ptr(), weights[first + 1].data_ptr(),
                 h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
@@ -201,8 +197,7 @@ class _Single:
                 at_a_x, at_a_h, one.shared, work,
             )  # fmt: skip
             d_output = at
-            del above
-        return d_x, d_states, d_weights
+        return d_inputs[0], d_states, d_weights
 
 
 class _Node(torch.autograd.Function):
@@ -246,7 +241,8 @@ class _Node(torch.autograd.Function):
                 deferred.add_ready(d_weights)
         else:
             d_x, d_states, d_weights = single.gradients(
-                x, states, weights, ctx.h_n, ctx.kept, _without_sign(d_results),
+                x, states, weights, ctx.h_n, ctx.kept,
+                [None if d is None else d.resolve_neg() for d in d_results],
                 (wants_input, wants_weights and deferred is None),
                 deferred.factors() if deferred is not None and wants_weights else None,
             )  # fmt: skip
@@ -257,8 +253,3 @@ class _Node(torch.autograd.Function):
 # What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
 # not come here.
 _apply: Any = super(torch.autograd.Function, _Node).apply  # pyright: ignore
-
-
-def _without_sign(gradients):
-    """Return gradients, or None, in memory: a conjugate of some complex number may say -x."""
-    return [d if d is None or not d.is_neg() else d.resolve_neg() for d in gradients]

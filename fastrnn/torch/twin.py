@@ -172,6 +172,19 @@ def is_ordinary(tensor) -> bool:
     )
 
 
+def states_of(hx, dtype, shapes) -> tuple[Tensor, ...] | None:
+    """Return the given states as a tuple, empty if there are none; None if torch should look."""
+    if hx is None:
+        return ()
+    states = (hx,) if len(shapes) == 1 else hx
+    if not isinstance(states, tuple | list) or len(states) != len(shapes):
+        return None
+    for state, shape in zip(states, shapes, strict=True):
+        if not (is_ordinary(state) and state.dtype is dtype and state.shape == shape):
+            return None
+    return tuple(states)
+
+
 def follow_threads() -> None:
     """Use as many threads as torch, unless fastrnn was told how many."""
     threads.follow(torch.get_num_threads())
