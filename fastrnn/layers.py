@@ -163,9 +163,9 @@ class _Recurrent(Parameters):
         return steps.Stream(self._owner, self.cell, weights, batch_size)
 
     def _drop(self, output: np.ndarray) -> np.ndarray:
-        """Return the factors of one dropout, 0 or 1 / (1 - p)."""
+        """Return the factors of one dropout, 0 or 1 / (1 - p); the same for every dtype."""
         with self._drawing:
-            keep = self._random.random(output.shape, self.dtype) >= self.dropout
+            keep = self._random.random(output.shape, np.float32) >= self.dropout
         return keep * self.dtype.type(1 / (1 - self.dropout) if self.dropout < 1 else 0)
 
 

@@ -1,0 +1,145 @@
+"""Derivatives along a line from values of the function alone, each with an estimate of its error.
+
+A line is a function of one number: s -> all outputs at x + s v, as one vector. What v is, a
+coordinate or a random direction, and what is compared with the result, is others' business.
+
+Sources: central differences and Richardson's extrapolation: Richardson 1911; with an error taken
+from the tableau: Ridders 1982, "Accurate computation of F'(x) and F'(x)F''(x)". Complex step:
+Squire & Trapp 1998, "Using complex variables to estimate derivatives of real functions". Noise:
+Moré & Wild 2011, "Estimating computational noise".
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Line = Callable[[Any], NDArray[Any]]
+
+EPS = float(np.finfo(np.float64).eps)
+COMPLEX_STEP = 1e-20
+CENTRAL_STEP = EPS ** (1 / 3)  # where truncation h**2 and rounding eps / h are alike
+RICHARDSON_STEP = 2.0**-7
+_SHRINK = 8.0  # to the next step, where the tableau does not settle
+_SMALLEST = 2.0**-17  # below, noise is all that is left
+_NOISE_STEP = 2.0**-40  # thousands of roundings wide, and too narrow for curvature
+SETTLED = 1e-9  # relative to the derivative: good enough not to look at smaller steps
+
+
+class Derivative(NamedTuple):
+    """The derivative of all outputs along a line.
+
+    Attributes:
+        value: like the outputs.
+        error: estimate of the 2-norm of its error.
+        step: the largest step it was taken with.
+    """
+
+    value: NDArray[Any]
+    error: float
+    step: float
+
+
+def _norm(vector: NDArray[Any]) -> float:
+    norm = float(np.sqrt(np.dot(vector, vector)))  # of a vector; np.linalg.norm takes longer
+    return norm if np.isfinite(norm) else np.inf
+
+
+def noise(line: Line) -> float:
+    """Return the 2-norm of the rounding noise in the outputs (Moré & Wild 2011).
+
+    Third differences of seven values beside each other: what is smooth falls out of them.
+    """
+    values = np.stack([line(k * _NOISE_STEP) for k in range(-3, 4)])
+    with np.errstate(all="ignore"):
+        differences = np.diff(values, 3, axis=0)
+        # Third differences of independent noise are sqrt(20) times as large.
+        measured = np.sqrt(np.mean(np.sum(differences * differences, axis=1)) / 20)
+        floor = EPS / 4 * _norm(values[3])
+    return float(max(measured, floor)) if np.isfinite(measured) else np.inf
+
+
+def complex_step(line: Line, step: float) -> Derivative:
+    """Return Im f(x + i h v) / h: nothing is subtracted, so h may be tiny and the error is eps."""
+    value = line(1j * step).imag / step
+    return Derivative(value, 16 * EPS * _norm(value), step)
+
+
+def central(line: Line, step: float, noise: float) -> Derivative:
+    """Return (f(x + h v) - f(x - h v)) / 2h; its error is estimated from that at 2h."""
+    near, far = _difference(line, step), _difference(line, 2 * step)
+    return Derivative(near, _norm(far - near) / 3 + noise / step, step)
+
+
+def richardson(line: Line, step: float, noise: float) -> Derivative:
+    """Return central differences at h, h/2, h/4 extrapolated to h = 0, where they settle.
+
+    With S the last entry of the tableau, R beside it and D below, |S - R| is the error of R, and
+    that of R over that of D tells how fast errors fall: where a = (h/4)**2 / L**2, they are a,
+    4 a**2 and 64 a**3. At a kink they do not fall at all. The estimate is over all outputs, so
+    that no accident in one makes it small.
+    """
+    best = Derivative(np.zeros(0), np.inf, step)
+    while True:
+        found = _tableau(line, step, noise)
+        if found.error < best.error or not best.value.size:
+            best = found
+        rounding = _rounding(noise, step)
+        if best.error <= max(SETTLED * _norm(best.value), 2 * rounding):
+            return best
+        step /= _SHRINK
+        if step < _SMALLEST or _rounding(noise, step) > best.error:
+            return best
+
+
+def _rounding(noise: float, step: float) -> float:
+    """Return the error that noise in f gives the extrapolated derivative: it weighs D(h/4)."""
+    return 4 * noise / step
+
+
+def _tableau(line: Line, step: float, noise: float) -> Derivative:
+    with np.errstate(all="ignore"):
+        wide, middle, near = (_difference(line, step / n) for n in (1, 2, 4))
+        first, second = (4 * middle - wide) / 3, (4 * near - middle) / 3
+        value = (16 * second - first) / 15
+        gained, before = _norm(value - second), _norm(second - near)
+    if not np.isfinite(gained):
+        return Derivative(value, np.inf, step)
+    ratio = min(1.0, 4 * gained / before) if before else 1.0
+    return Derivative(value, gained * ratio + _rounding(noise, step), step)
+
+
+def _difference(line: Line, step: float) -> NDArray[Any]:
+    return (line(step) - line(-step)) / (2 * step)
+
+
+def derivative(line: Line, method: str, step: float, noise: float) -> Derivative:
+    """Return the derivative by this method, "complex", "richardson" or "central"."""
+    if method == "complex":
+        return complex_step(line, step)
+    return (central if method == "central" else richardson)(line, step, noise)
+
+
+def is_kinked(line: Line, noise: float) -> bool:
+    """Return whether the slopes to the left and to the right go on differing as h falls.
+
+    The second difference of a smooth function falls with h**2, that of a kink with h.
+    """
+    steps = (2.0**-8, 2.0**-12, 2.0**-16)
+    here, jumps = line(0.0), []
+    with np.errstate(all="ignore"):
+        for step in steps:
+            jumps.append(_norm(line(step) - 2 * here + line(-step)) / step)
+    first, last = jumps[0], jumps[-1]
+    return not np.isfinite(last) or (last > 0.1 * first and last > 16 * noise / steps[-1])
+
+
+def sweep(line: Line, cotangent: NDArray[Any], analytic: float) -> list[tuple[float, float]]:
+    """Return (h, |central difference - analytic|) for h from 0.1 down to 1e-11: the V-curve.
+
+    Falling with slope 2 and then rising as 1/h: the gradient is right. Flat: it is wrong.
+    """
+    steps = 10.0 ** -np.arange(1, 12)
+    with np.errstate(all="ignore"):
+        return [(float(h), abs(float(cotangent @ _difference(line, h)) - analytic)) for h in steps]

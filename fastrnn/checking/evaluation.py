@@ -1,0 +1,224 @@
+"""A problem made ready to be judged: its analytic gradient, its noise, and lines through its point.
+
+Shared by the three modes (coordinates.py, projections.py) and by what looks closer after a failure.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn.checking import derivatives
+from fastrnn.checking.derivatives import Derivative
+from fastrnn.checking.options import Options
+from fastrnn.checking.problem import Arrays, Problem, flat
+
+# Measured noise is a standard deviation, and the largest of thousands of entries is what counts.
+NUMERIC_SAFETY, ANALYTIC_SAFETY, ULPS = 10.0, 12.0, 16.0
+
+Gradients = list[NDArray[Any] | None]
+_JITTER = {np.dtype(np.float32): 2.0**-20, np.dtype(np.float64): 2.0**-40}
+
+
+class Method(NamedTuple):
+    """How derivatives are taken, and why so."""
+
+    name: str  # "complex", "richardson", "central"
+    step: float
+    why: str
+
+
+class Evaluation:
+    """One problem at its point.
+
+    Attributes:
+        outputs: of the forward pass of the vjp, in the dtype of the target.
+        noise: of the outputs in float64, as a 2-norm.
+        method: see Method.
+    """
+
+    def __init__(self, problem: Problem, options: Options):
+        self.problem, self.options = problem, options
+        self.values, self.precise = problem.values, problem.precise
+        self.outputs, self._pullback = problem.vjp(self.values)
+        self.size = sum(output.size for output in self.outputs)
+        self.direction = self.random_direction(options.random(1))
+        self.noise = derivatives.noise(self.along(self.direction))
+        self.method = self._choose()
+
+    # Lines.
+
+    def along(self, direction: Arrays):
+        """Return the line x + s v, all variables at once."""
+
+        def line(s):
+            moved = [x + s * v for x, v in zip(self.precise, direction, strict=True)]
+            return flat(self.problem.forward(moved))
+
+        return line
+
+    def at(self, variable: int, index: tuple[int, ...]):
+        """Return the line through one coordinate, in units of its size, and that unit."""
+        work = self._work
+        start = self.precise[variable][index]
+        unit = 2.0 ** np.ceil(np.log2(max(abs(start), 0.25)))
+
+        def line(s):
+            arrays = work(complex if isinstance(s, complex) else float)
+            arrays[variable][index] = start + s * unit
+            result = flat(self.problem.forward(arrays))
+            arrays[variable][index] = start
+            return result
+
+        return line, float(unit)
+
+    def _work(self, kind):
+        """Return arrays to move a coordinate of: copies, made once for each kind."""
+        if not hasattr(self, "_copies"):
+            self._copies: dict[type, Arrays] = {}
+        if kind not in self._copies:
+            self._copies[kind] = [x.astype(np.dtype(kind)) for x in self.precise]
+        return self._copies[kind]
+
+    def random_direction(self, random: np.random.Generator) -> Arrays:
+        """Return independent Gaussian numbers for every coordinate."""
+        return [random.standard_normal(x.shape) for x in self.precise]
+
+    # The numeric derivative.
+
+    def derivative(self, line, step: float | None = None) -> Derivative:
+        """Return the derivative along a line by the method of this check."""
+        method = self.method
+        return derivatives.derivative(line, method.name, step or method.step, self.noise)
+
+    def _choose(self) -> Method:
+        asked, eps = self.options.method, self.options.eps
+        steps = {
+            "complex": derivatives.COMPLEX_STEP,
+            "richardson": derivatives.RICHARDSON_STEP,
+            "central": derivatives.CENTRAL_STEP,
+        }
+        if asked in ("richardson", "central"):
+            return Method(asked, eps or steps[asked], "asked for")
+        if asked == "auto" and self.problem.kind == "layer":
+            why = "compiled kernels take no complex numbers"
+            return Method("richardson", eps or steps["richardson"], why)
+        refused = self._refuses_complex(eps or steps["complex"])
+        if not refused:
+            return Method("complex", eps or steps["complex"], "it takes complex numbers")
+        if asked == "complex":
+            raise ValueError(
+                f"gradcheck: method='complex', but {self.problem.name} {refused}; use "
+                "method='richardson', or 'auto'."
+            )
+        return Method("richardson", eps or steps["richardson"], f"in complex numbers it {refused}")
+
+    def _refuses_complex(self, step: float) -> str:
+        """Return why the function has no complex step, or ""."""
+        line = self.along(self.direction)
+        here = line(0.0)
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                there = line(1j * step)
+        except Exception as error:
+            return f"raises {type(error).__name__}"
+        if there.dtype.kind != "c" or there.shape != here.shape:
+            return "returns real numbers"
+        if not np.allclose(there.real, here, rtol=1e-12, atol=1e-13 * np.abs(here).max(initial=0)):
+            return "has other values"
+        exact = derivatives.complex_step(line, step)
+        length = np.sqrt(sum(v.size for v in self.direction))
+        other = derivatives.richardson(line, derivatives.RICHARDSON_STEP / length, self.noise)
+        away = np.abs(exact.value - other.value).max(initial=0)
+        if not away <= 1e-6 * np.abs(other.value).max(initial=0) + NUMERIC_SAFETY * other.error:
+            return "is not analytic (abs, conj, or a comparison of complex numbers?)"
+        return ""
+
+    # The analytic gradient.
+
+    def cotangents(self, random: np.random.Generator) -> Arrays:
+        """Return Gaussian cotangents of the outputs' dtypes; zeros for integers."""
+        return [
+            np.asarray(random.standard_normal(o.shape)).astype(o.dtype) if o.dtype.kind == "f"
+            else np.zeros(o.shape)
+            for o in self.outputs
+        ]  # fmt: skip
+
+    def gradients(self, cotangents: Arrays, values: Arrays | None = None) -> Gradients:
+        """Return the gradient of each variable in float64, None where it has none.
+
+        Args:
+            cotangents: of the outputs.
+            values: where; None: at the point of this evaluation.
+        """
+        return [
+            as_gradient(g, variable.value)
+            for g, variable in zip(
+                self.raw(cotangents, values), self.problem.variables, strict=True
+            )
+        ]
+
+    def raw(self, cotangents: Arrays, values: Arrays | None = None) -> list:
+        """Return the gradients as the target gives them."""
+        pullback = self._pullback if values is None else self.problem.vjp(values)[1]
+        return pullback(copies(cotangents))
+
+    def jittered(self, random: np.random.Generator, places: Iterable[int]) -> Iterator[Arrays]:
+        """Yield the point moved by multiples of some roundings, along one line of random signs."""
+        signs = [np.sign(random.standard_normal(x.shape)) for x in self.values]
+        for k in places:
+            yield [
+                x + (k * _JITTER[x.dtype] * np.maximum(np.abs(x), 0.25) * s).astype(x.dtype)
+                for x, s in zip(self.values, signs, strict=True)
+            ]
+
+    def gradient_noise(self, cotangents: Arrays) -> Arrays:
+        """Return the standard deviation of the rounding noise in each entry of the gradients.
+
+        As that of the outputs (derivatives.noise), in the arithmetic that is judged. No entry is
+        taken to be quieter than twice the median of its array.
+        """
+        found = [
+            self.gradients(cotangents, values)
+            for values in self.jittered(self.options.random(2), range(-3, 4))
+        ]
+        result = []
+        for i, variable in enumerate(self.problem.variables):
+            stack = [gradients[i] for gradients in found]
+            if any(g is None for g in stack):
+                result.append(np.zeros(variable.value.shape))
+                continue
+            with np.errstate(all="ignore"):
+                third = np.diff(np.stack(stack), 3, axis=0)
+                own = np.sqrt(np.mean(third * third, axis=0) / 20)
+            own = np.where(np.isfinite(own), own, 0.0)
+            result.append(np.maximum(own, 2 * np.median(own)) if own.size else own)
+        return result
+
+
+def copies(cotangents: Arrays) -> Arrays:
+    """Return what may be handed out: a target that writes into it harms only itself."""
+    return [np.array(c) for c in cotangents]
+
+
+def as_gradient(given: Any, like: NDArray[Any]) -> NDArray[Any] | None:
+    """Return a gradient in float64, or None where it is none or not of the shape of `like`.
+
+    Of what is wrong with it, properties.py speaks.
+    """
+    if given is None:
+        return None
+    array = np.asarray(given)
+    if array.dtype.kind not in "fiu" or array.shape != like.shape:
+        return None
+    return array.astype(np.float64)
+
+
+def paired(gradients, direction) -> float:
+    """Return the inner product of all gradients with a direction."""
+    return float(
+        sum(np.vdot(g, v) for g, v in zip(gradients, direction, strict=True) if g is not None)
+    )

@@ -1,0 +1,251 @@
+"""What a gradient has to be besides right: repeatable, linear, of the right type, and harmless.
+
+Each check is a function of an evaluation that returns a `Property`, or None where it does not
+apply. Those that need a layer of this package are in sequences.py.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn.checking.evaluation import ULPS, Evaluation, as_gradient, copies
+from fastrnn.checking.problem import Arrays
+from fastrnn.kernels.threads import get_num_threads, set_num_threads
+
+
+class Property(NamedTuple):
+    """The result of one check.
+
+    Attributes:
+        name: of the property.
+        ok: it holds.
+        detail: what was seen; where it does not hold, what and how much.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+Check = Callable[[Evaluation], Property | None]
+
+
+def types(evaluation: Evaluation) -> Property:
+    """Every gradient has the shape and the dtype of its variable, and is finite."""
+    wrong = []
+    given = evaluation.raw(evaluation.cotangents(evaluation.options.random(10)))
+    for variable, gradient in zip(evaluation.problem.variables, given, strict=True):
+        name, like = variable.name, variable.value
+        if gradient is None:
+            if name in evaluation.problem.required:
+                wrong.append(f"{name}: there is none")
+            continue
+        array = np.asarray(gradient)
+        if array.dtype.kind not in "fiu":
+            wrong.append(f"{name}: {array.dtype}, expected {like.dtype}")
+        elif array.shape != like.shape:
+            what = " (transposed?)" if array.shape == like.shape[::-1] else ""
+            wrong.append(f"{name}: shape {array.shape}, expected {like.shape}{what}")
+        elif array.dtype != like.dtype and not isinstance(gradient, float | int):
+            wrong.append(f"{name}: {array.dtype}, expected {like.dtype}")
+        elif not np.isfinite(array).all():
+            wrong.append(f"{name}: {np.sum(~np.isfinite(array))} entries are not finite")
+    return Property("shapes and dtypes", not wrong, "; ".join(wrong) or "as the inputs'")
+
+
+def untouched(evaluation: Evaluation) -> Property:
+    """Neither the function nor its pullback writes into what it was given."""
+    problem, values = evaluation.problem, evaluation.problem.values
+    outputs, pullback = problem.vjp(values)
+    cotangents = evaluation.cotangents(evaluation.options.random(11))
+    handed = copies(cotangents)
+    kept = [o.copy() for o in outputs]
+    pullback(handed)
+    names = [f"input {v.name}" for v in problem.variables]
+    changed = _changed(names, values, problem.values)
+    changed += _changed(_numbered("cotangent", handed), handed, cotangents)
+    changed += _changed(_numbered("output", outputs), outputs, kept)
+    return Property("inputs untouched", not changed, ", ".join(changed) or "to the last bit")
+
+
+def repeatable(evaluation: Evaluation) -> Property:
+    """The same call gives the same numbers, and a pullback may be called again.
+
+    Apart by at most nondet_tol. A pullback that adds into arrays it keeps fails here.
+    """
+    cotangents = evaluation.cotangents(evaluation.options.random(12))
+    outputs, pullback = evaluation.problem.vjp(evaluation.values)
+    once = [None if g is None else np.array(g) for g in pullback(copies(cotangents))]
+    again = pullback(copies(cotangents))
+    others, fresh = evaluation.problem.vjp(evaluation.values)
+    apart = {
+        "outputs of a second call": _apart(outputs, others),
+        "the pullback called again": _apart(once, again),
+        "the pullback of a second call": _apart(once, fresh(copies(cotangents))),
+    }
+    allowed = evaluation.options.nondet_tol
+    wrong = [f"{what}: {by:.3g} apart" for what, by in apart.items() if not by <= allowed]
+    return Property("repeatable", not wrong, "; ".join(wrong) or f"within {allowed:g}")
+
+
+def linear(evaluation: Evaluation) -> Property:
+    """pullback(2 u + w) = 2 pullback(u) + pullback(w), and zero gives zero."""
+    random = evaluation.options.random(13)
+    u, w = evaluation.cotangents(random), evaluation.cotangents(random)
+    both = [(2 * a + b).astype(a.dtype) for a, b in zip(u, w, strict=True)]
+    of_both, of_u, of_w = (evaluation.gradients(c) for c in (both, u, w))
+    of_zero = evaluation.gradients([np.zeros_like(c) for c in u])
+    noises = [np.maximum(*pair) for pair in zip(
+        evaluation.gradient_noise(u), evaluation.gradient_noise(w), strict=True)]  # fmt: skip
+    wrong = []
+    for i, variable in enumerate(evaluation.problem.variables):
+        a, b, c, zero = of_both[i], of_u[i], of_w[i], of_zero[i]
+        if a is None or b is None or c is None or zero is None:
+            continue
+        largest = max(np.abs(x).max(initial=0) for x in (a, b, c))
+        allowed = ULPS * (4 * evaluation.problem.eps * largest + 3 * noises[i].max(initial=0))
+        away = np.abs(a - (2 * b + c)).max(initial=0)
+        if not away <= allowed:
+            wrong.append(f"{variable.name}: off by {away:.3g}")
+        if zero.any():
+            wrong.append(f"{variable.name}: not zero for a zero cotangent")
+    return Property("linear in the cotangent", not wrong, "; ".join(wrong) or "and zero for zero")
+
+
+def strided(evaluation: Evaluation) -> Property:
+    """Inputs and cotangents may be views with gaps and negative strides."""
+    return _laid_out(evaluation, "strided inputs", _with_gaps)
+
+
+def read_only(evaluation: Evaluation) -> Property:
+    """Inputs and cotangents may be read-only."""
+    return _laid_out(evaluation, "read-only inputs", _locked)
+
+
+def threads(evaluation: Evaluation) -> Property:
+    """One thread of this package's pool gives the same bits as several."""
+    before, cotangents = get_num_threads(), evaluation.cotangents(evaluation.options.random(14))
+    results = []
+    try:
+        for count in (1, max(2, before)):
+            set_num_threads(count)
+            outputs, pullback = evaluation.problem.vjp(evaluation.values)
+            results.append([*outputs, *pullback(copies(cotangents))])
+    finally:
+        set_num_threads(before)
+    by = _apart(*results)
+    ok = by <= evaluation.options.nondet_tol
+    return Property("any number of threads", ok, f"{by:.3g} apart" if by else "the same bits")
+
+
+def second_order(evaluation: Evaluation) -> Property | None:
+    """The gradient has a symmetric derivative: <u, H v> = <v, H u>, as that of any function has.
+
+    H is the derivative of the gradient at a fixed cotangent; nothing of the forward pass is
+    asked. Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian".
+    """
+    if not evaluation.options.second_order:
+        return None
+    return symmetric_hessian(evaluation)
+
+
+ALL: tuple[Check, ...] = (
+    types, untouched, repeatable, linear, strided, read_only, threads, second_order,
+)  # fmt: skip
+
+
+def guarded(check: Check, evaluation: Evaluation) -> Property | None:
+    """Run one check; an exception of the target is what it found."""
+    try:
+        return check(evaluation)
+    except Exception as error:
+        name = check.__name__.replace("_", " ")
+        text = str(error).partition("\n")[0]
+        return Property(name, False, f"raises {type(error).__name__}: {text}")
+
+
+def symmetric_hessian(evaluation: Evaluation) -> Property:
+    """See second_order."""
+    from fastrnn.checking import derivatives
+
+    problem, random = evaluation.problem, evaluation.options.random(15)
+    cotangents = [c.astype(np.float64) for c in evaluation.cotangents(random)]
+    u, v = (evaluation.random_direction(random) for _ in range(2))
+
+    def gradient_along(direction, other):
+        def line(s):
+            moved = [x + s * d for x, d in zip(evaluation.precise, direction, strict=True)]
+            _, pullback = problem.vjp(moved)
+            given = [as_gradient(g, x) for g, x in zip(
+                pullback(copies(cotangents)), moved, strict=True)]  # fmt: skip
+            return np.array([sum(np.vdot(g, o) for g, o in zip(given, other, strict=True)
+                                 if g is not None)])  # fmt: skip
+
+        size = np.sqrt(sum(d.size for d in direction))
+        noise = derivatives.noise(line)
+        return derivatives.richardson(line, derivatives.RICHARDSON_STEP / size, noise)
+
+    one, two = gradient_along(v, u), gradient_along(u, v)
+    away = float(np.abs(one.value - two.value)[0])
+    allowed = 10 * (one.error + two.error) + 1e-9 * float(np.abs(one.value)[0])
+    detail = f"<u, H v> = {one.value[0]:.10g}, <v, H u> = {two.value[0]:.10g}"
+    return Property("symmetric second derivative", away <= allowed, detail)
+
+
+def _laid_out(evaluation: Evaluation, name: str, lay: Callable) -> Property:
+    problem, cotangents = evaluation.problem, evaluation.cotangents(evaluation.options.random(16))
+    outputs, pullback = problem.vjp(evaluation.values)
+    expected = [*outputs, *pullback(copies(cotangents))]
+    try:
+        others, pullback = problem.vjp([lay(v) for v in evaluation.values])
+        got = [*others, *pullback([lay(c) for c in cotangents])]
+    except (TypeError, ValueError) as error:
+        text = str(error).partition("\n")[0]
+        kind = problem.kind
+        # Refusing is a choice that others may make; our own layers promise to take them.
+        return Property(name, kind != "layer", f"refused, {type(error).__name__}: {text[:80]}")
+    largest = max((float(np.abs(np.asarray(e)).max(initial=0)) for e in expected if e is not None),
+                  default=0.0)  # fmt: skip
+    by = _apart(expected, got)
+    # Another layout may be another order of summation.
+    ok = by <= 4 * ULPS * evaluation.problem.eps * max(largest, 1.0)
+    return Property(name, ok, f"{by:.3g} apart" if by else "the same bits")
+
+
+def _with_gaps(array):
+    if not array.ndim:
+        return array
+    wide = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
+    view = wide[tuple(slice(None, None, -2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def _locked(array):
+    array = np.array(array)
+    array.flags.writeable = False
+    return array
+
+
+def _numbered(word: str, arrays: Arrays) -> list[str]:
+    return [word] if len(arrays) == 1 else [f"{word} {i}" for i in range(len(arrays))]
+
+
+def _changed(names, arrays, before) -> list[str]:
+    return [name for name, a, b in zip(names, arrays, before, strict=True)
+            if not np.array_equal(a, b, equal_nan=True)]  # fmt: skip
+
+
+def _apart(first, second) -> float:
+    """Return the largest difference between two lists of arrays; None is zero."""
+    pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None or b is not None]
+    sizes = []
+    for a, b in pairs:
+        a, b = (np.float64(0) if x is None else np.asarray(x, np.float64) for x in (a, b))
+        with np.errstate(all="ignore"):
+            away = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        away = np.where(np.isnan(away), np.inf, away)
+        sizes.append(float(away.max(initial=0)))
+    return functools.reduce(max, sizes, 0.0)
