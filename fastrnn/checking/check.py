@@ -104,7 +104,8 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
         inputs = (inputs,)
     if not isinstance(inputs, tuple | list):
         raise TypeError(
-            f"gradcheck: inputs is a {type(inputs).__name__}; expected a tuple of arrays, e.g. (x,)."
+            f"gradcheck: inputs is a {type(inputs).__name__}; expected a tuple of arrays, "
+            "e.g. (x,)."
         )
     inputs = tuple(inputs)
     if isinstance(target, Parameters):
@@ -206,10 +207,13 @@ def _project(evaluation: Evaluation, result: GradcheckReport, progress) -> list[
     result.ok = False
     for i, one in enumerate(result.variables):
         alone = [np.full(x.shape, float(k == i)) for k, x in enumerate(evaluation.precise)]
-        one.wrong = int(any(projector.project(alone).wrong for _ in range(2)))
-        index = projections.culprit(projector, i) if one.wrong else None
-        if index is not None:
-            one.worst = _single(evaluation, i, index)
+        again = [projector.project(alone) for _ in range(3)]
+        one.wrong = int(any(p.wrong for p in again))
+        if one.wrong:
+            pairs = [(p.analytic, p.numeric) for p in again]
+            result.hints += diagnosis.of_projections(evaluation, one.name, pairs)
+            index = projections.culprit(projector, i)
+            one.worst = None if index is None else _single(evaluation, i, index)
     return []
 
 
@@ -232,15 +236,15 @@ def _conclude(evaluation: Evaluation, result: GradcheckReport, judged: list[Judg
     result.ok = result.ok and all(p.ok for p in result.properties) and not any(
         v.wrong for v in result.variables)  # fmt: skip
     result.top = _top(judged) or [v.worst for v in result.variables if v.worst is not None]
-    result.top = sorted(result.top, key=_tolerances, reverse=True)[:_TOP]
+    result.top = sorted(result.top, key=lambda c: c.excess, reverse=True)[:_TOP]
     result.worst = result.top[0] if result.top else None
     if not any(v.wrong for v in result.variables):
         return
     if result.worst is not None:
         result.sweep = _sweep(evaluation, result.worst)
-    result.hints = diagnosis.hints(evaluation, judged)
     if evaluation.options.localize:
         result.location = location.locate(evaluation)
+    result.hints += diagnosis.hints(evaluation, judged, result.location)
 
 
 def _sweep(evaluation: Evaluation, worst) -> list[tuple[float, float]]:
@@ -265,10 +269,3 @@ def _top(judged: list[Judged]):
             if one.looked_at[index]:
                 found.append(report.coordinate(one, index))
     return found
-
-
-def _tolerances(c) -> float:
-    """Return how many tolerances a coordinate is off."""
-    if not np.isfinite(c.error):
-        return np.inf
-    return c.error / c.tolerance if c.tolerance else np.inf * (c.error > 0) if c.error else 0.0

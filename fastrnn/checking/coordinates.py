@@ -76,8 +76,8 @@ def judge(evaluation: Evaluation, progress: Progress | None = None) -> list[Judg
     total, done = sum(map(len, plans)), 0
     result = []
     for i, variable in enumerate(problem.variables):
-        mine = [g[i] for g in gradients]
-        given = all(g is not None for g in mine)
+        mine = [own for g in gradients if (own := g[i]) is not None]
+        given = len(mine) == COTANGENTS
         shape = (COTANGENTS, *variable.value.shape)
         judged = Judged(
             variable, np.stack(mine) if given else np.full(shape, np.nan), np.full(shape, np.nan),
@@ -109,8 +109,9 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
     """Return how far an analytic derivative may be from a numeric one.
 
     By default what both are known to be uncertain by: the estimated error of the numeric one, the
-    measured noise of the analytic one, and some units in the last place of the largest entry.
-    With atol or rtol, as in torch: atol + rtol * |numeric|.
+    measured noise of the analytic one, some units in the last place of the largest entry of the
+    array, and one of the largest entry of all gradients: behind a saturated unit, 1 - h**2 is
+    exact only to the last place of 1. With atol or rtol, as in torch: atol + rtol * |numeric|.
     """
     options = evaluation.options
     if options.atol is not None or options.rtol is not None:
@@ -119,7 +120,8 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
     with np.errstate(all="ignore"):
         largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
     eps = evaluation.problem.eps
-    return NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
+    return (NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
+            + eps * evaluation.largest)  # fmt: skip
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

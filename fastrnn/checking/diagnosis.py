@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from fastrnn.checking.coordinates import Judged
 from fastrnn.checking.evaluation import Evaluation
+from fastrnn.checking.location import Location
 
 Array = NDArray[Any]
+_NAMED = 4
+_PLACES = 24  # coordinates of a variable that are looked at again
 
 
 def angle(analytic: Array, numeric: Array) -> tuple[float, float]:
@@ -24,14 +27,105 @@ def angle(analytic: Array, numeric: Array) -> tuple[float, float]:
         return cosine, float(a / n) if n else np.nan
 
 
-def hints(evaluation: Evaluation, judged: list[Judged]) -> list[str]:
-    """Return what the errors of the wrong variables look like, one line each."""
+def hints(evaluation: Evaluation, judged: list[Judged], location: Location | None) -> list[str]:
+    """Return what the errors look like, one line each.
+
+    Args:
+        evaluation: of the target.
+        judged: its variables, in modes full and sample.
+        location: where in time it goes wrong, if that is known.
+    """
     found: dict[str, list[str]] = {}
-    for one in judged:
-        if one.wrong.any():
-            for text in _of_variable(evaluation, one, judged):
-                found.setdefault(text, []).append(one.variable.name)
-    return [f"{text} ({', '.join(names)})" for text, names in found.items()]
+    wrong = [one for one in judged if one.wrong.any()]
+    for one in wrong:
+        texts = _of_variable(evaluation, one, judged) or _of_first_output(evaluation, one)
+        for text in texts:
+            found.setdefault(text, []).append(one.variable.name)
+    lines = [f"{text} ({_listed(names)})" for text, names in found.items()]
+    return (_of_step(evaluation, location, wrong) if location else []) + lines
+
+
+def of_projections(
+    evaluation: Evaluation, name: str, pairs: list[tuple[float, float]]
+) -> list[str]:
+    """Return a constant factor between the projections of one gradient, in mode project.
+
+    Args:
+        evaluation: of the target.
+        name: of the variable.
+        pairs: (analytic, numeric) along directions in it.
+    """
+    analytic, numeric = map(np.array, zip(*pairs, strict=True))
+    if not analytic.any():
+        return [f"zero: no gradient arrives here ({name})"]
+    if not numeric.all():
+        return []
+    ratios = analytic / numeric
+    if np.ptp(ratios) > 1e-5 * abs(ratios[0]) or abs(ratios[0] - 1) < 1e-5:
+        return []
+    return [f"{_of_ratio(evaluation, float(ratios[0]))} ({name})"]
+
+
+def _of_first_output(evaluation: Evaluation, one: Judged) -> list[str]:
+    """Return a constant factor that shows for a loss of the first output alone.
+
+    Where a factor is lost on the way from one output, gradients from the others hide it.
+    """
+    if len(evaluation.outputs) < 2:
+        return []
+    cotangents = evaluation.cotangents(evaluation.options.random(40))
+    cotangents[1:] = [np.zeros_like(c) for c in cotangents[1:]]
+    names = [variable.name for variable in evaluation.problem.variables]
+    i = names.index(one.variable.name)
+    gradient = evaluation.gradients(cotangents)[i]
+    if gradient is None:
+        return []
+    places = [tuple(map(int, place)) for place in np.argwhere(one.wrong)[:_PLACES]]
+    numeric = np.array([evaluation.entry(i, place, cotangents) for place in places])
+    analytic = np.array([gradient[place] for place in places])
+    cosine, ratio = angle(analytic, numeric)
+    if len(places) > 1 and numeric.any() and _closeness(evaluation.problem.eps)(
+        analytic * np.sign(cosine), numeric * ratio
+    ) and abs(np.sign(cosine) * ratio - 1) > 1e-5:  # fmt: skip
+        text = _of_ratio(evaluation, np.sign(cosine) * ratio)
+        return [f"for a loss of the first output alone {text}"]
+    return []
+
+
+def _of_step(evaluation: Evaluation, location: Location, wrong: list[Judged]) -> list[str]:
+    """Return what the first wrong step looks like: there, no later error blurs the pattern."""
+    if location.first is None or location.delta is None:
+        names = _listed([one.variable.name for one in wrong])
+        if not location.widened or not names:
+            return []
+        steps = evaluation.problem.steps
+        if getattr(getattr(steps and steps.function, "target", None), "num_layers", 1) > 1:
+            return ["every layer by itself has right gradients at its pre-activations: what is "
+                    f"passed from layer to layer, or made of them, is wrong ({names})"]  # fmt: skip
+        return ["the gradient at every pre-activation is right: what it is multiplied by, or "
+                f"summed over, is wrong ({names})"]  # fmt: skip
+    analytic, numeric = map(np.array, location.delta)
+    close, start, found = _closeness(evaluation.problem.eps), f"at step {location.first[0]}", []
+    for order in itertools.permutations(range(len(analytic))) if len(analytic) < 5 else ():
+        if list(order) != sorted(order) and close(analytic, numeric[list(order)]):
+            stands = ", ".join(location.gates[g] for g in order)
+            return [f"{start}, gates in the order {stands}; expected {', '.join(location.gates)}"]
+    for gate, a, n in zip(location.gates, analytic, numeric, strict=True):
+        where = f"{start}, gate {gate}" if gate else start
+        cosine, ratio = angle(a, n)
+        if close(a, n):
+            continue
+        if not a.any():
+            found.append(f"{where}: zero")
+        elif n.any() and a.size > 1 and close(a * np.sign(cosine), n * ratio):
+            found.append(f"{where}: {_of_ratio(evaluation, np.sign(cosine) * ratio)}")
+    back = location.first[0] if location.reverse else location.length - 1 - location.first[0]
+    if back > 0 and not found:
+        found.append(f"right at later steps, wrong at step {location.first[0]} in gates "
+                     f"{', '.join(location.first[1])}: what is carried from step to step?"
+                     if any(location.gates) else f"right at later steps, wrong at step "
+                     f"{location.first[0]}: what is carried from step to step?")  # fmt: skip
+    return found
 
 
 def _of_variable(evaluation: Evaluation, one: Judged, judged: list[Judged]) -> list[str]:
@@ -46,7 +140,10 @@ def _of_variable(evaluation: Evaluation, one: Judged, judged: list[Judged]) -> l
     if not numeric.any():
         return ["not zero, though the outputs do not depend on it"]
     cosine, ratio = angle(analytic, numeric)
-    if abs(cosine) > 1 - 1e-9 or close(analytic * np.sign(cosine), numeric * ratio):
+    if cosine > 0 and close(analytic, numeric):
+        size = np.linalg.norm(analytic - numeric) / np.linalg.norm(numeric)
+        return [f"nearly right, by {size:.1g} of itself: precision lost, or a small term?"]
+    if looked.sum() > 1 and close(analytic * np.sign(cosine), numeric * ratio):
         return [_of_ratio(evaluation, np.sign(cosine) * ratio)]
     if looked.all():
         texts = [t for t in (_of_layout(one, analytic, numeric, close),
@@ -58,7 +155,7 @@ def _of_variable(evaluation: Evaluation, one: Judged, judged: list[Judged]) -> l
 
 def _closeness(eps: float):
     def close(a: Array, b: Array) -> bool:
-        return bool(np.linalg.norm(a - b) <= max(1e-7, 1e3 * eps) * np.linalg.norm(b))
+        return bool(np.linalg.norm(a - b) <= max(2e-6, 1e3 * eps) * np.linalg.norm(b))
 
     return close
 
@@ -179,6 +276,12 @@ def _of_parts(evaluation: Evaluation, one: Judged, analytic: Array, numeric: Arr
                 text += ", right at one end: what is carried from step to step?"
             found.append(text)
     return found
+
+
+def _listed(names: list[str]) -> str:
+    """Return names, the first few of many."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _ranges(places: Array) -> str:

@@ -22,6 +22,7 @@ from fastrnn.checking.problem import Problem, Variable, flat
 from fastrnn.checking.widening import widened_function, widened_layers
 
 _MOST = 64  # steps looked at one by one; of longer sequences, those a bisection asks for
+_UNITS = 32  # of each gate, whose gradients at the first wrong step are looked at
 
 
 class Probe(NamedTuple):
@@ -32,12 +33,14 @@ class Probe(NamedTuple):
         problem: of one variable, (T, ...), the last axis in blocks of gates.
         gates: names of the blocks; ("",) where there are none.
         reverse: its last step is t = 0.
+        widened: the variable is the pre-activations, else the input.
     """
 
     name: str
     problem: Problem
     gates: tuple[str, ...]
     reverse: bool
+    widened: bool = True
 
 
 @dataclass
@@ -47,24 +50,32 @@ class Location:
     Attributes:
         where: layer and direction, "" where there is one only.
         steps: the steps looked at, t.
-        gates: names; ("",) where the input's gradient was compared.
+        gates: names; ("",) where there are none.
         excess: [gate][step]: how many tolerances the gradient is off; above 1 is wrong.
-        first: the first wrong step, t, of those that backpropagation comes by, and its gates.
+        first: the first wrong step, t, of those that backpropagation comes by, and its gates;
+            None: every step is right.
         length: T.
         reverse: backpropagation begins at t = 0.
+        widened: the gradients are those at the pre-activations, else at the input.
+        delta: [gate][unit] of the first wrong step, for one row: (analytic, numeric).
+        others: other layers and directions.
     """
 
     where: str
     steps: list[int]
     gates: tuple[str, ...]
     excess: list[list[float]]
-    first: tuple[int, list[str]]
+    first: tuple[int, list[str]] | None
     length: int
     reverse: bool = False
+    widened: bool = True
+    delta: tuple[list, list] | None = None
     others: list["Location"] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return it as text, with a map of the steps."""
+        if self.first is None:
+            return []
         t, gates = self.first
         back = t if self.reverse else self.length - 1 - t
         where = f"{self.where}, " if self.where else ""
@@ -81,16 +92,14 @@ class Location:
 
 
 def locate(evaluation: Evaluation) -> Location | None:
-    """Return where the gradient of a recurrent target goes wrong, or None: not found."""
-    found = []
-    for probe in _probes(evaluation):
-        location = _look(probe, evaluation)
-        if location is not None:
-            found.append(location)
-    if not found:
-        return None
-    found[0].others = found[1:]
-    return found[0]
+    """Return where the gradient of a recurrent target goes wrong; None: it is not recurrent."""
+    found = [_look(probe, evaluation) for probe in _probes(evaluation)]
+    found = [location for location in found if location is not None]
+    found.sort(key=lambda location: location.first is None)  # stable: from the top
+    if found:
+        found[0].others = [other for other in found[1:] if other.first is not None]
+        return found[0]
+    return None
 
 
 def _probes(evaluation: Evaluation) -> list[Probe]:
@@ -98,7 +107,7 @@ def _probes(evaluation: Evaluation) -> list[Probe]:
     problem = evaluation.problem
     if problem.steps is not None and isinstance(problem.steps.function, OwnLayer):
         return [Probe(*found) for found in widened_layers(problem.steps.function)]
-    for i, variable in enumerate(problem.variables):
+    for i in range(len(problem.variables)):
         axis = _time_axis(evaluation, i)
         if axis is None:
             continue
@@ -108,7 +117,7 @@ def _probes(evaluation: Evaluation) -> list[Probe]:
         widened = widened_function(problem, i, evaluation.precise, evaluation.outputs)
         if widened is not None:
             return [Probe("", widened, gates_of(problem.variables) or ("",), reverse)]
-        return [Probe("", _alone(evaluation, i, axis), ("",), reverse)]
+        return [Probe("", _alone(evaluation, i, axis), ("",), reverse, widened=False)]
     return []
 
 
@@ -141,7 +150,7 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
 
     order = range(length) if probe.reverse else range(length)[::-1]
     seen = {}
-    if length <= _MOST:
+    if length <= _MOST and evaluation.options.mode != "project":
         seen = {t: look(t) for t in order}
     else:  # wrong from some step on: the first of these by bisection
         low, high = 0, length - 1
@@ -152,12 +161,29 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
             low, high = (low, middle) if max(seen[t]) > 1 else (middle + 1, high)
         seen[order[low]] = look(order[low])
     wrong = [t for t in order if t in seen and max(seen[t]) > 1]
-    if not wrong:
-        return None
-    gates = [g for g, e in zip(probe.gates, seen[wrong[0]], strict=True) if e > 1]
     steps = sorted(seen)
-    table = [[float(seen[t][g]) for t in steps] for g in range(len(probe.gates))]
-    return Location(probe.name, steps, probe.gates, table, (wrong[0], gates), length, probe.reverse)
+    result = Location(
+        probe.name, steps, probe.gates,
+        [[float(seen[t][g]) for t in steps] for g in range(len(probe.gates))],
+        None, length, probe.reverse, probe.widened,
+    )  # fmt: skip
+    if wrong:
+        t = wrong[0]
+        gates = [g for g, e in zip(probe.gates, seen[t], strict=True) if e > 1]
+        result.first, result.delta = (t, gates), _delta(this, cotangents, gradient, t, blocks)
+    return result
+
+
+def _delta(this: Evaluation, cotangents, gradient, t: int, blocks) -> tuple[list, list]:
+    """Return the gradients of one step, unit by unit, in the row where they are largest."""
+    rows = np.abs(gradient[t]).reshape(-1, gradient.shape[-1]).sum(axis=1)
+    row = np.unravel_index(int(np.argmax(rows)), gradient.shape[1:-1])
+    analytic, numeric = [], []
+    for block in blocks:
+        places = [(t, *map(int, row), int(unit)) for unit in block[:_UNITS]]
+        analytic.append([float(gradient[place]) for place in places])
+        numeric.append([this.entry(0, place, cotangents) for place in places])
+    return analytic, numeric
 
 
 def _time_axis(evaluation: Evaluation, i: int) -> int | None:
@@ -166,7 +192,7 @@ def _time_axis(evaluation: Evaluation, i: int) -> int | None:
     if variable.time is not None:
         return variable.time
     x, output = variable.value, evaluation.outputs[0]
-    if x.ndim in (2, 3) and output.ndim == x.ndim and x.shape[:-1] == output.shape[:-1]:
+    if i == 0 and x.ndim in (2, 3) and output.ndim == x.ndim and x.shape[:-1] == output.shape[:-1]:
         return 0
     return None
 
@@ -180,9 +206,8 @@ def _reverse(evaluation: Evaluation, i: int, axis: int) -> bool | None:
         moved = [p.copy() for p in evaluation.precise]
         at = np.moveaxis(moved[i], axis, 0)[t]
         at += 1e-3 * random.standard_normal(at.shape)
-        there = evaluation.problem.forward(moved)[0]
-        return not np.array_equal(np.moveaxis(there, axis, 0)[others],
-                                  np.moveaxis(here[0], axis, 0)[others])  # fmt: skip
+        away = np.moveaxis(evaluation.problem.forward(moved)[0] - here[0], axis, 0)
+        return np.abs(away[others]).max() > 1e-9 * np.abs(away).max()
 
     if x.shape[axis] < 2:
         return None

@@ -24,7 +24,7 @@ from fastrnn.shortcut import Shortcuts
 from fastrnn.steps import _Cell
 from fastrnn.weights import sizes_of, weights_of
 
-Run = tuple[Arrays, Callable[[Arrays], Gradients]]
+Run = tuple[Arrays, Callable[[list], Gradients]]
 
 
 def problem_of_own(target: Parameters, inputs: tuple, seed: int) -> Problem:
@@ -65,7 +65,8 @@ class Own:
         self.one_hot = self.x.dtype.kind in "iu"
         self.states: tuple[str, ...] = target.cell.states if "state" in self.takes else ()
         # Where no state was given it is zero, and its gradient is checked all the same.
-        zeros = members_of(pull([None] * (1 + len(self.states))).state)
+        nothing: list[Any] = [None] * (1 + len(self.states))
+        zeros = members_of(pull(nothing).state)
         given = checks.members("gradcheck", "state", state, self.states) if self.states else ()
         start = [z * 0 if s is None else checks.array("gradcheck", "state", s)
                  for s, z in zip(given, zeros, strict=True)]  # fmt: skip

@@ -39,12 +39,11 @@ class Variable:
             return self.name
         words = []
         for axis, i in enumerate(index):
-            word = self.axes[axis] if axis < len(self.axes) else ""
+            place, word = i, self.axes[axis] if axis < len(self.axes) else ""
             if axis == 0 and self.gates:
-                units = self.value.shape[0] // len(self.gates)
-                words.append(f"gate {self.gates[i // units]}")
-                i %= units
-            words.append(f"{word} {i}".strip())
+                gate, place = divmod(i, self.value.shape[0] // len(self.gates))
+                words.append(f"gate {self.gates[gate]}")
+            words.append(f"{word} {place}".strip())
         return f"{self.name}[{', '.join(words)}]"
 
     def blocks(self) -> list[tuple[str, slice]]:

@@ -77,9 +77,12 @@ class Projector:
         if options.atol is not None or options.rtol is not None:
             tolerance = (options.atol or 0.0) + (options.rtol or 0.0) * abs(numeric)
         else:
-            rounding = evaluation.problem.eps * (sum(spreads) + abs(analytic))
+            length = float(np.sqrt(sum(np.vdot(v, v) for v in direction)))
+            rounding = evaluation.problem.eps * (
+                ULPS * (sum(spreads) + abs(analytic)) + evaluation.largest * length
+            )
             noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
-            tolerance = NUMERIC_SAFETY * found.error + noise + ULPS * rounding
+            tolerance = NUMERIC_SAFETY * found.error + noise + rounding
         kinked = False
         if options.check_kinks and not abs(analytic - numeric) <= tolerance:
             scale = step / derivatives.RICHARDSON_STEP
@@ -89,10 +92,8 @@ class Projector:
 
     def _direction(self, masks):
         drawn = self.evaluation.random_direction(self.random)
-        for i, (scale, v) in enumerate(zip(self.scales, drawn, strict=True)):
-            v *= scale
-            if masks is not None:
-                v *= masks[i]
+        for i, scale in enumerate(self.scales):
+            drawn[i] *= scale if masks is None else scale * masks[i]
         return drawn
 
     def _scales(self, gradients):

@@ -242,8 +242,8 @@ def _apart(first, second) -> float:
     """Return the largest difference between two lists of arrays; None is zero."""
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None or b is not None]
     sizes = []
-    for a, b in pairs:
-        a, b = (np.float64(0) if x is None else np.asarray(x, np.float64) for x in (a, b))
+    for pair in pairs:
+        a, b = (np.float64(0) if x is None else np.asarray(x, np.float64) for x in pair)
         with np.errstate(all="ignore"):
             away = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         away = np.where(np.isnan(away), np.inf, away)

@@ -9,17 +9,19 @@ import math
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastrnn.checking.location import Location
 from fastrnn.checking.properties import Property
 
-_SHOWN = 5  # coordinates
+_COLUMNS = ("variable", "shape", "checked", "wrong", "kinks", "of tol", "rel", "ulp", "cosine",
+            "ratio", "")  # fmt: skip
 
 
-class Coordinate(NamedTuple):
+@dataclass(frozen=True)
+class Coordinate:
     """One entry of a gradient, compared.
 
     Attributes:
@@ -43,6 +45,13 @@ class Coordinate(NamedTuple):
     relative: float
     ulp: float
     tolerance: float
+
+    @property
+    def excess(self) -> float:
+        """How many tolerances they are apart."""
+        if not math.isfinite(self.error):
+            return math.inf
+        return self.error / self.tolerance if self.tolerance else math.inf if self.error else 0.0
 
     def __str__(self) -> str:
         return (
@@ -189,16 +198,14 @@ class GradcheckReport:
         draw(self, path)
 
     def _variable_lines(self):
-        rows = [
-            ("variable", "shape", "checked", "wrong", "kinks", "rel", "ulp", "cosine", "ratio", "")
-        ]
+        rows: list[tuple] = [_COLUMNS]
         for v in self.variables:
             worst = v.worst
+            numbers = [worst.excess, worst.relative, worst.ulp] if worst else [math.nan] * 3
             rows.append((
                 v.name, "x".join(map(str, v.shape)) or "scalar", f"{v.checked:,}", f"{v.wrong:,}",
-                f"{v.kinks:,}", _short(worst.relative if worst else math.nan),
-                _short(worst.ulp if worst else math.nan), _short(v.cosine, 6), _short(v.ratio, 6),
-                v.note,
+                f"{v.kinks:,}", *map(_short, numbers), _short(v.cosine, 6),
+                _short(v.ratio, 6), v.note,
             ))  # fmt: skip
         return laid_out(rows)
 

@@ -7,7 +7,6 @@ with None. What any gradient has to be is in properties.py.
 import numpy as np
 
 from fastrnn.checking.evaluation import Evaluation, copies
-from fastrnn.checking.own import OwnLayer
 from fastrnn.checking.properties import Check, Property
 
 
@@ -46,7 +45,7 @@ def equations(evaluation: Evaluation) -> Property | None:
         return None
     kernels = evaluation.problem.forward(evaluation.precise)
     plain = evaluation.problem.forward([v.astype(complex) for v in evaluation.precise])
-    away = max((float(np.abs(a - b.real).max(initial=0)) for a, b in zip(
+    away = max((float(np.abs(a - np.real(b)).max(initial=0)) for a, b in zip(
         kernels, plain, strict=True)), default=0.0)  # fmt: skip
     largest = max((float(np.abs(o).max(initial=0)) for o in kernels), default=0.0)
     ok = away <= 1e-12 * max(largest, 1.0)
@@ -62,7 +61,7 @@ def padding(evaluation: Evaluation) -> Property | None:
     rows, time = x.shape[steps.batch], x.shape[steps.time]
     random = evaluation.options.random(21)
     lengths = random.integers(0, time + 1, rows)
-    own: OwnLayer = steps.function
+    own = steps.function
     behind = np.arange(time)[:, None] >= lengths  # (T, B)
     behind = behind.T if steps.time == 1 else behind
     other = [v.copy() for v in evaluation.values]
@@ -94,7 +93,8 @@ def rows_apart(evaluation: Evaluation) -> Property | None:
         return None
     row = int(evaluation.options.random(22).integers(x.shape[steps.batch]))
     cotangents = evaluation.cotangents(evaluation.options.random(23))
-    for c, axis in zip(cotangents, _batch_axes(evaluation), strict=True):
+    axes = [steps.batch] + [1] * (len(cotangents) - 1)  # of states, the second
+    for c, axis in zip(cotangents, axes, strict=True):
         np.moveaxis(c, axis, 0)[np.arange(c.shape[axis]) != row] = 0
     given = evaluation.raw(cotangents)[steps.x]
     others = np.delete(np.asarray(given), row, axis=steps.batch)
@@ -113,19 +113,12 @@ def causal(evaluation: Evaluation) -> Property | None:
         return None
     cotangents = [np.zeros_like(c) for c in evaluation.outputs]
     at = int(evaluation.options.random(24).integers(time - 1))
-    axes = [slice(None)] * evaluation.outputs[0].ndim
-    axes[steps.time] = at
-    cotangents[0][tuple(axes)] = 1
+    np.moveaxis(cotangents[0], steps.time, 0)[at] = 1
     given = np.asarray(evaluation.raw(cotangents)[steps.x])
     later = np.moveaxis(given, steps.time, 0)[at + 1 :]
     ok = not later.any()
     return Property("causal", ok, "no gradient from an output to later inputs" if ok
                     else f"the output of step {at} has a gradient in later inputs")  # fmt: skip
-
-
-def _batch_axes(evaluation):
-    """Return the axis of each output that is the batch: of states, the second."""
-    return [evaluation.problem.steps.batch] + [1] * (len(evaluation.outputs) - 1)
 
 
 ALL: tuple[Check, ...] = (
