@@ -1,4 +1,4 @@
-"""python -m bench: run, report, models, gate. Parsing and printing, nothing else."""
+"""python -m bench: run, report, models, checkers, gate. Parsing and printing, nothing else."""
 
 from pathlib import Path
 from typing import Annotated
@@ -138,6 +138,22 @@ def models(
         row = f"{torchs * 1e3:.4g}", f"{ours * 1e3:.4g}", f"{ratio:.2f}", f"{bar}"
         table.add_row(name, mode, *row)
         console.print(f"{name}, {mode}: {ratio:.2f}")
+    console.print(table)
+
+
+@app.command()
+def checkers(
+    seeds: Annotated[int, typer.Option(help="how often each error is planted")] = 2,
+    out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
+):
+    """Compare gradient checkers on the same planted errors; write checkers.md."""
+    from bench import checkers as compared
+
+    rows = compared.measure(seeds, console.print)
+    (out / "checkers.md").write_text(compared.markdown(rows))
+    table = Table(*compared.COLUMNS)
+    for row in rows:
+        table.add_row(*row.cells())
     console.print(table)
 
 
