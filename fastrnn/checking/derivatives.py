@@ -25,6 +25,7 @@ RICHARDSON_STEP = 2.0**-7
 _SHRINK = 8.0  # to the next step, where the tableau does not settle
 _SMALLEST = 2.0**-26  # below, noise is all that is left
 _NOISE_STEP = 2.0**-40  # thousands of roundings wide, and too narrow for curvature
+_COARSE_STEP = 2.0**-20  # the same in float32
 SETTLED = 1e-9  # relative to the derivative: good enough not to look at smaller steps
 
 
@@ -51,14 +52,23 @@ def noise(line: Line) -> float:
     """Return the 2-norm of the rounding noise in the outputs (Moré & Wild 2011).
 
     Third differences of seven values beside each other: what is smooth falls out of them.
+    Outputs that do not move at all are looked at again from further apart: a function that
+    computes in float32, whatever it is given, is a staircase.
     """
-    values = np.stack([line(k * _NOISE_STEP) for k in range(-3, 4)])
+    values = np.stack([line(k * _NOISE_STEP) for k in range(1, 8)])
+    still = (values == values[0]).all(axis=0)
+    size = np.hypot(_third_differences(values), EPS / 4 * _norm(values[0]))
+    if still.any():
+        coarse = np.stack([line(k * _COARSE_STEP) for k in range(1, 8)])[:, still]
+        size = np.hypot(size, _third_differences(coarse))
+    return float(size) if np.isfinite(size) else np.inf
+
+
+def _third_differences(values: NDArray[Any]) -> float:
+    """Return the noise that they show: of independent noise they are sqrt(20) times as large."""
     with np.errstate(all="ignore"):
         differences = np.diff(values, 3, axis=0)
-        # Third differences of independent noise are sqrt(20) times as large.
-        measured = np.sqrt(np.mean(np.sum(differences * differences, axis=1)) / 20)
-        floor = EPS / 4 * _norm(values[3])
-    return float(max(measured, floor)) if np.isfinite(measured) else np.inf
+        return float(np.sqrt(np.mean(np.sum(differences * differences, axis=1)) / 20))
 
 
 def complex_step(line: Line, step: float) -> Derivative:
@@ -87,8 +97,8 @@ def richardson(line: Line, step: float, noise: float) -> Derivative:
         found = _tableau(line, step, noise)
         if found.error < best.error or not best.value.size:
             best = found
-        rounding = _rounding(noise, step)
-        if best.error <= max(SETTLED * _norm(best.value), 2 * rounding):
+        settled = max(SETTLED * _norm(best.value), 2 * _rounding(noise, step))
+        if np.isfinite(best.error) and best.error <= settled:
             return best
         step /= _SHRINK
         if step < _SMALLEST or _rounding(noise, step) > best.error:
@@ -108,12 +118,12 @@ def _tableau(line: Line, step: float, noise: float) -> Derivative:
         error = _norm(value - before) / 8
         falls = [_norm(near - far) for far, near in itertools.pairwise(d)]
     rounding = _rounding(noise, step)
-    if not np.isfinite(error):
+    if not np.isfinite(error):  # of no value, but there may be smaller steps
         return Derivative(value, np.inf, step)
     for far, near in itertools.pairwise(falls):
         if near > rounding and not 3 * near < far < 5 * near:
             error = max(error, *falls)
-    return Derivative(value, error + rounding, step)
+    return Derivative(value, error + rounding + 4 * EPS * _norm(value), step)
 
 
 def _difference(line: Line, step: float) -> NDArray[Any]:

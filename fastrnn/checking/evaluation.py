@@ -19,6 +19,7 @@ from fastrnn.checking.problem import Arrays, Problem, flat
 NUMERIC_SAFETY, ANALYTIC_SAFETY, ULPS = 10.0, 12.0, 16.0
 
 Gradients = list[NDArray[Any] | None]
+_JUMP = 1e4
 _JITTER = {np.dtype(np.float32): 2.0**-20, np.dtype(np.float64): 2.0**-40}
 
 
@@ -117,6 +118,9 @@ class Evaluation:
             why = "compiled kernels take no complex numbers"
             return Method("richardson", eps or steps["richardson"], why)
         refused = self._refuses_complex(eps or steps["complex"])
+        if self.problem.kind == "layer" and not refused.startswith("raises"):
+            why = "of the cell's equations, which the kernels have to equal"
+            return Method("complex", eps or steps["complex"], why)
         if not refused:
             return Method("complex", eps or steps["complex"], "it takes complex numbers")
         if asked == "complex":
@@ -180,7 +184,10 @@ class Evaluation:
         return pullback(copies(cotangents))
 
     def jittered(self, random: np.random.Generator, places: Iterable[int]) -> Iterator[Arrays]:
-        """Yield the point moved by multiples of some roundings, along one line of random signs."""
+        """Yield the point moved by multiples of some roundings, along one line of random signs.
+
+        Places of one sign stay on one side of a kink that the point is on.
+        """
         signs = [np.sign(random.standard_normal(x.shape)) for x in self.values]
         for k in places:
             yield [
@@ -196,7 +203,7 @@ class Evaluation:
         """
         found = [
             self.gradients(cotangents, values)
-            for values in self.jittered(self.options.random(2), range(-3, 4))
+            for values in self.jittered(self.options.random(2), range(1, 8))
         ]
         result = []
         for i, variable in enumerate(self.problem.variables):
@@ -209,7 +216,10 @@ class Evaluation:
                 third = np.diff(np.stack(known), 3, axis=0)
                 own = np.sqrt(np.mean(third * third, axis=0) / 20)
             own = np.where(np.isfinite(own), own, 0.0)
-            result.append(np.maximum(own, 2 * np.median(own)) if own.size else own)
+            usual, largest = np.median(own), np.abs(np.nan_to_num(known[0])).max()
+            # More than that is no rounding: the gradient jumps, at a kink.
+            own = np.minimum(own, 4 * usual + _JUMP * self.problem.eps * largest)
+            result.append(np.maximum(own, 2 * usual))
         return result
 
 

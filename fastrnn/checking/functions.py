@@ -146,11 +146,12 @@ class _Inputs:
 
 def gates_of(variables: Sequence[Variable]) -> tuple[str, ...]:
     """Return the names of gates, if one of the arrays is a recurrent weight of several."""
-    for variable in variables:
-        if _plain_name(variable.name) in _RECURRENT and variable.value.ndim == 2:
-            rows, columns = variable.value.shape
-            if columns and rows % columns == 0:
-                return _GATES.get(rows // columns, ())
+    shapes = {_plain_name(v.name): v.value.shape for v in variables if v.value.ndim == 2}
+    for name in _RECURRENT:
+        if name in shapes:
+            rows, hidden = shapes[name][0], shapes.get("whr", shapes[name])[1]
+            if hidden and rows % hidden == 0:
+                return _GATES.get(rows // hidden, ())
     return ()
 
 
@@ -184,8 +185,10 @@ def _argument_names(function, count):
 
 
 def _name(function):
-    inner = getattr(function, "func", function)  # of a functools.partial
-    return getattr(inner, "__name__", type(inner).__name__)
+    for named in (function, getattr(function, "func", None)):  # of a functools.partial
+        if hasattr(named, "__name__"):
+            return named.__name__
+    return type(function).__name__
 
 
 def _described(value):

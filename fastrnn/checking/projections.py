@@ -112,7 +112,7 @@ class Projector:
         As Evaluation.gradient_noise, but of the one number: the gradients may be large.
         """
         evaluation, found, spreads = self.evaluation, [], [0.0]
-        for values in evaluation.jittered(evaluation.options.random(6), range(_PROBES)):
+        for values in evaluation.jittered(evaluation.options.random(6), range(1, 1 + _PROBES)):
             gradients = evaluation.gradients(cotangents, values)
             found.append(paired(gradients, direction))
             spreads = _spreads(gradients, direction)
@@ -124,8 +124,9 @@ class Projector:
 
 def _spreads(gradients, direction) -> list[float]:
     """Return the standard deviation of the part of each variable in an analytic projection."""
-    products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
-    return [float(np.sqrt(np.vdot(p, p))) for p in products]
+    with np.errstate(all="ignore"):
+        products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
+        return [float(np.sqrt(np.vdot(p, p))) for p in products]
 
 
 def _step(evaluation: Evaluation, line) -> float:
