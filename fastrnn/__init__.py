@@ -1,25 +1,62 @@
 """Recurrent networks as compiled kernels: fast on the CPU, from NumPy alone.
 
-This file is the list of the public names. How the package reads: cells computed by kernels, run
+The public names are listed in _public.py. How the package reads: cells computed by kernels, run
 over time by recurrence, in a workspace, by passes, worn as functions (functional) and layers, one
-step at a time in steps; trained with losses and optim; judged by reference.
+step at a time in steps; trained with losses and optim; judged by reference, and gradients by
+checking.
 
 The letters of shapes, in every file: T time, B batch, I input size, H hidden size, G gates;
 where there is a projection, P its size; E what is emitted (P, or H without one); D directions.
+
+`import fastrnn` loads neither Numba nor any other file: the first use of a name does. pytest
+imports the package at every start, for its plugin, also where nobody wants a network.
 """
 
-from fastrnn import functional as functional
-from fastrnn import losses as losses
-from fastrnn import optim as optim
-from fastrnn.gradients import Gradients as Gradients
-from fastrnn.kernels.threads import get_num_threads as get_num_threads
-from fastrnn.kernels.threads import set_num_threads as set_num_threads
-from fastrnn.layers import GRU as GRU
-from fastrnn.layers import LSTM as LSTM
-from fastrnn.layers import RNN as RNN
-from fastrnn.linear import Linear as Linear
-from fastrnn.steps import GRUCell as GRUCell
-from fastrnn.steps import LSTMCell as LSTMCell
-from fastrnn.steps import RNNCell as RNNCell
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastrnn._public import *  # noqa: F403
+else:  # type checkers would take a module with a `__getattr__` to have every name there is
+    # They need packages that may be missing, and are there once they are imported by name.
+    _APART = ("charlm", "pytest_plugin", "torch")
+
+    def _modules():
+        """Return the names of the modules in this folder that are attributes of the package."""
+        from pkgutil import iter_modules
+
+        names = {module.name for module in iter_modules(__path__)}  # noqa: F405
+        return {name for name in names if not name.startswith("__")}.difference(_APART)
+
+    def _load():
+        """Load the public names, make them attributes, and return them."""
+        from importlib import import_module
+
+        public = vars(import_module("fastrnn._public"))
+        # Where pytest rewrites assertions, it puts names with an @ into modules.
+        names = [name for name in public if name.isidentifier() and not name.startswith("_")]
+        for name in names:
+            globals().setdefault(name, public[name])  # one that a user has replaced stays
+        return names
+
+    def __getattr__(name):
+        """Return a module of the package, which loads that one, or a public name: loads them all.
+
+        That modules come alone keeps imports free of circles: `from fastrnn import workspace`, in
+        a file that the public names need, also ends here.
+        """
+        if name == "__all__":  # of `from fastrnn import *`
+            return _load()
+        if not name.startswith("__") and name not in _APART:
+            if name in _modules():
+                from importlib import import_module
+
+                return import_module(f"fastrnn.{name}")
+            if not name.startswith("_") and name in _load():
+                return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__():
+        """Return what tab completion shows."""
+        return sorted({*globals(), *_load(), *_modules()} - {"TYPE_CHECKING"})

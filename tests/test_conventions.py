@@ -37,11 +37,12 @@ LAYERS = [
     {"stack"},
     {"layers"},
     {"checking", "charlm", "torch"},
-    {"__main__"},
+    {"_public"},
+    {"__init__", "__main__", "pytest_plugin"},
 ]
 # The oracle is nothing without independence, and what needs no kernel needs no numba.
 ALONE = {"reference": {"gradients"}, "losses": set(), "optim": {"optim"}, "checks": set(),
-         "gradients": set(), "_jit": set()}  # fmt: skip
+         "gradients": set(), "_jit": set(), "pytest_plugin": set()}  # fmt: skip
 
 
 def imports(module):
@@ -68,13 +69,24 @@ def rank(module):
 
 @every_module
 def test_imports_go_one_way(module):
-    if module == "__init__":
-        return
     for other in imports(module):
         assert rank(other) <= rank(module), f"{module} imports {other}"
     top = module.partition(".")[0]
     if top in ALONE:
         assert {other.partition(".")[0] for other in imports(module)} <= ALONE[top]
+
+
+@every_module
+def test_what_the_public_names_need_asks_for_none_of_them(module):
+    """`fastrnn.LSTM` there would load the list of names that is just being loaded."""
+    if module.partition(".")[0] in ("charlm", "torch", "__main__", "pytest_plugin"):
+        return
+    for node in ast.walk(TREES[module]):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        assert "fastrnn" not in names
+        if isinstance(node, ast.ImportFrom) and node.module == "fastrnn":
+            modules = [a.name in TREES or f"{a.name}.__init__" in TREES for a in node.names]
+            assert all(modules), "import it from the module that makes it"
 
 
 def test_imports_make_no_circle():

@@ -7,7 +7,7 @@ To add a cell, say `mgu`:
 2. Here: `mgu.CELL` in CELLS. From then on the oracle comparison, the gradient check, the bench
    and the conventions cover it: they are parametrised over CELLS.
 3. fastrnn/layers.py: `class MGU(_Recurrent)`, three lines.
-4. fastrnn/__init__.py: the name.
+4. fastrnn/_public.py: the name.
 """
 
 from fastrnn.cells import gru, lstm, rnn

@@ -1,0 +1,21 @@
+"""The list of the public names: what `fastrnn.NAME` can be, and where each is made.
+
+Imports and nothing else. `fastrnn/__init__.py` loads this file when one of the names is first used.
+"""
+
+from fastrnn import functional as functional
+from fastrnn import losses as losses
+from fastrnn import optim as optim
+from fastrnn.checking import GradcheckError as GradcheckError
+from fastrnn.checking import GradcheckReport as GradcheckReport
+from fastrnn.checking import gradcheck as gradcheck
+from fastrnn.gradients import Gradients as Gradients
+from fastrnn.kernels.threads import get_num_threads as get_num_threads
+from fastrnn.kernels.threads import set_num_threads as set_num_threads
+from fastrnn.layers import GRU as GRU
+from fastrnn.layers import LSTM as LSTM
+from fastrnn.layers import RNN as RNN
+from fastrnn.linear import Linear as Linear
+from fastrnn.steps import GRUCell as GRUCell
+from fastrnn.steps import LSTMCell as LSTMCell
+from fastrnn.steps import RNNCell as RNNCell
