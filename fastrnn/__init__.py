@@ -22,13 +22,6 @@ else:  # type checkers would take a module with a `__getattr__` to have every na
     # They need packages that may be missing, and are there once they are imported by name.
     _APART = ("charlm", "pytest_plugin", "torch")
 
-    def _modules():
-        """Return the names of the modules in this folder that are attributes of the package."""
-        from pkgutil import iter_modules
-
-        names = {module.name for module in iter_modules(__path__)}  # noqa: F405
-        return {name for name in names if not name.startswith("__")}.difference(_APART)
-
     def _load():
         """Load the public names, make them attributes, and return them."""
         from importlib import import_module
@@ -46,12 +39,12 @@ else:  # type checkers would take a module with a `__getattr__` to have every na
         That modules come alone keeps imports free of circles: `from fastrnn import workspace`, in
         a file that the public names need, also ends here.
         """
+        from importlib import import_module, util
+
         if name == "__all__":  # of `from fastrnn import *`
             return _load()
         if not name.startswith("__") and name not in _APART:
-            if name in _modules():
-                from importlib import import_module
-
+            if util.find_spec(f"fastrnn.{name}"):
                 return import_module(f"fastrnn.{name}")
             if not name.startswith("_") and name in _load():
                 return globals()[name]
@@ -59,4 +52,4 @@ else:  # type checkers would take a module with a `__getattr__` to have every na
 
     def __dir__():
         """Return what tab completion shows."""
-        return sorted({*globals(), *_load(), *_modules()} - {"TYPE_CHECKING"})
+        return sorted({*globals(), *_load()} - {"TYPE_CHECKING"})

@@ -185,10 +185,8 @@ def _argument_names(function, count):
 
 
 def _name(function):
-    for named in (function, getattr(function, "func", None)):  # of a functools.partial
-        if hasattr(named, "__name__"):
-            return named.__name__
-    return type(function).__name__
+    inner = getattr(function, "func", function)  # of a functools.partial
+    return getattr(function, "__name__", getattr(inner, "__name__", type(function).__name__))
 
 
 def _described(value):
