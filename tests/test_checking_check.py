@@ -95,7 +95,7 @@ def test_project_mode_states_what_it_may_have_missed():
 def test_the_miss_probability_is_true():
     """An error near what can be told is missed about as often as said."""
     x = RNG.standard_normal(200)
-    for relative, tolerance in ((5e-5, 2e-4), (5e-5, 5e-5)):
+    for relative, tolerance in ((5e-5, 2e-4), (5e-5, 8e-4)):
         missed, stated = [], []
         for seed in range(150):
             options = Options(mode="project", seed=seed, atol=tolerance)
@@ -103,7 +103,7 @@ def test_the_miss_probability_is_true():
             missed.append(not found.wrong)
             stated.append(miss_probability([found], relative))
         assert np.mean(missed) == pytest.approx(np.mean(stated), abs=0.1)
-        assert 0.01 < np.mean(missed) < 0.5
+        assert 0.01 < np.mean(missed) < 0.7
 
 
 def test_wrt_chooses():
@@ -218,6 +218,13 @@ def test_progress_is_told():
     seen = []
     gradcheck(square, (X,), progress=lambda done, total: seen.append((done, total)))
     assert seen == [(i + 1, X.size) for i in range(X.size)]
+
+
+def test_an_output_that_is_an_input():
+    assert gradcheck(lambda x: (x, lambda d: d), (X,), method="richardson").ok
+    report = gradcheck(lambda x: (x, lambda d: 2 * d), (X,), method="richardson",
+                       raise_exception=False)  # fmt: skip
+    assert report.variables[0].wrong == X.size
 
 
 def test_scalars_and_zero_dimensions():

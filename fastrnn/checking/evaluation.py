@@ -38,21 +38,27 @@ class Evaluation:
         outputs: of the forward pass of the vjp, in the dtype of the target.
         noise: of the outputs in float64, as a 2-norm.
         method: see Method.
-        largest: entry of all gradients, for one Gaussian cotangent.
+        cotangent: one for each output, for all checks that need any.
+        gradient: what the target returned for it.
+        largest: entry of all its arrays.
     """
 
     def __init__(self, problem: Problem, options: Options):
         self.problem, self.options = problem, options
+        self._copies: dict[tuple[type, str], Arrays] = {}
         self.values, self.precise = problem.values, problem.precise
         self.outputs, self._pullback = problem.vjp(self.values)
         self.size = sum(output.size for output in self.outputs)
-        self.direction = self.random_direction(options.random(1))
-        self.noise = derivatives.noise(self.along(self.direction))
-        self.method = self._choose()
-        gradients = self.gradients(self.cotangents(options.random(8)))
-        with np.errstate(all="ignore"):
-            sizes = [np.nanmax(np.abs(g)) for g in gradients if g is not None]
-        self.largest = float(max((s for s in sizes if np.isfinite(s)), default=0.0))
+        self.cotangent = self.cotangents(options.random(8))
+        self.outputs = copies(self.outputs)  # a pullback may write into its own
+        self.gradient = [np.array(g) if isinstance(g, np.ndarray) else g
+                         for g in self.raw(self.cotangent)]  # fmt: skip
+        given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
+        sizes = [float(np.max(np.abs(g), initial=0)) for g in given if g is not None]
+        self.largest = max((s for s in sizes if np.isfinite(s)), default=0.0)
+        direction = self.random_direction(options.random(1))
+        self.noise = derivatives.noise(self.along(direction))
+        self.method = self._choose(direction)
 
     # Lines.
 
@@ -60,7 +66,12 @@ class Evaluation:
         """Return the line x + s v, all variables at once."""
 
         def line(s):
-            moved = [x + s * v for x, v in zip(self.precise, direction, strict=True)]
+            if isinstance(s, complex):
+                moved = [x + s * v for x, v in zip(self.precise, direction, strict=True)]
+                return flat(self.problem.forward(moved))
+            moved = self._work(float, "line")  # to allocate them every time takes longer
+            for x, v, out in zip(self.precise, direction, moved, strict=True):
+                np.add(x, np.multiply(v, s, out=out), out=out)
             return flat(self.problem.forward(moved))
 
         return line
@@ -80,13 +91,11 @@ class Evaluation:
 
         return line, float(unit)
 
-    def _work(self, kind):
-        """Return arrays to move a coordinate of: copies, made once for each kind."""
-        if not hasattr(self, "_copies"):
-            self._copies: dict[type, Arrays] = {}
-        if kind not in self._copies:
-            self._copies[kind] = [x.astype(np.dtype(kind)) for x in self.precise]
-        return self._copies[kind]
+    def _work(self, kind: type, purpose: str = "coordinate") -> Arrays:
+        """Return copies of the point to change in place, made once for each purpose."""
+        if (kind, purpose) not in self._copies:
+            self._copies[kind, purpose] = [x.astype(np.dtype(kind)) for x in self.precise]
+        return self._copies[kind, purpose]
 
     def random_direction(self, random: np.random.Generator) -> Arrays:
         """Return independent Gaussian numbers for every coordinate."""
@@ -105,7 +114,7 @@ class Evaluation:
         vector = flat(cotangents).astype(np.float64)
         return float(vector @ self.derivative(line).value) / unit
 
-    def _choose(self) -> Method:
+    def _choose(self, direction: Arrays) -> Method:
         asked, eps = self.options.method, self.options.eps
         steps = {
             "complex": derivatives.COMPLEX_STEP,
@@ -117,7 +126,7 @@ class Evaluation:
         if asked == "auto" and self.problem.kind == "layer":
             why = "compiled kernels take no complex numbers"
             return Method("richardson", eps or steps["richardson"], why)
-        refused = self._refuses_complex(eps or steps["complex"])
+        refused = self._refuses_complex(direction, eps or steps["complex"])
         if self.problem.kind == "layer" and not refused.startswith("raises"):
             why = "of the cell's equations, which the kernels have to equal"
             return Method("complex", eps or steps["complex"], why)
@@ -130,9 +139,9 @@ class Evaluation:
             )
         return Method("richardson", eps or steps["richardson"], f"in complex numbers it {refused}")
 
-    def _refuses_complex(self, step: float) -> str:
+    def _refuses_complex(self, direction: Arrays, step: float) -> str:
         """Return why the function has no complex step, or ""."""
-        line = self.along(self.direction)
+        line = self.along(direction)
         here = line(0.0)
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -147,7 +156,7 @@ class Evaluation:
         ):
             return "has other values"
         exact = derivatives.complex_step(line, step)
-        length = np.sqrt(sum(v.size for v in self.direction))
+        length = np.sqrt(sum(v.size for v in direction))
         other = derivatives.richardson(line, derivatives.RICHARDSON_STEP / length, self.noise)
         away = np.abs(exact.value - other.value).max(initial=0)
         if not away <= 1e-6 * np.abs(other.value).max(initial=0) + NUMERIC_SAFETY * other.error:

@@ -119,9 +119,12 @@ class Problem:
 
 
 def flat(outputs: Arrays) -> NDArray[Any]:
-    """Return all entries as one vector; of integer outputs, which have no derivative, zeros."""
+    """Return all entries as one vector; of integer outputs, which have no derivative, zeros.
+
+    A copy always: an output may be an input, which is changed in place from call to call.
+    """
     vectors = [np.ravel(a) if a.dtype.kind in "fc" else np.zeros(a.size) for a in outputs]
-    return vectors[0] if len(vectors) == 1 else np.concatenate([*vectors, np.zeros(0)])
+    return np.concatenate([*vectors, np.zeros(0)])
 
 
 def restricted(problem: "Problem", wrt: Any) -> "Problem":

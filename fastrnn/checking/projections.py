@@ -19,11 +19,12 @@ from fastrnn.checking.evaluation import (
     NUMERIC_SAFETY,
     ULPS,
     Evaluation,
+    as_gradient,
     paired,
 )
 from fastrnn.checking.problem import Arrays, flat
 
-_PROBES = 6  # points from which the noise of an analytic projection is measured
+_PROBES = 4  # points from which the noise of an analytic projection is measured
 
 
 class Projection(NamedTuple):
@@ -55,9 +56,11 @@ class Projector:
     def __init__(self, evaluation: Evaluation):
         self.evaluation = evaluation
         self.random = evaluation.options.random(5)
-        first = evaluation.cotangents(self.random)
-        self.scales = self._scales(evaluation.gradients(first))
-        self.noise = self._noise(first, self._direction(None))
+        self.here = evaluation.along(evaluation.precise)(0.0)
+        self.scales = self._scales(
+            [as_gradient(g, x) for g, x in zip(evaluation.gradient, evaluation.values, strict=True)]
+        )
+        self.noise = self._noise(evaluation.cotangent, self._direction(None))
 
     def project(self, masks: Arrays | None = None) -> Projection:
         """Compare along one new direction with one new cotangent.
@@ -70,7 +73,7 @@ class Projector:
         gradients = evaluation.gradients(cotangents)
         analytic = paired(gradients, direction)
         line = evaluation.along(direction)
-        step = _step(evaluation, line)
+        step = self._step(line)
         found = evaluation.derivative(line, step)
         numeric = float(flat(cotangents).astype(np.float64) @ found.value)
         spreads = _spreads(gradients, direction)
@@ -121,27 +124,24 @@ class Projector:
             noise = float(np.sqrt(np.mean(third * third) / 20)) / spread if spread else 0.0
         return noise if np.isfinite(noise) else 0.0
 
+    def _step(self, line) -> float:
+        """Return a step along a direction in which the outputs change by a part of themselves."""
+        method, tiny = self.evaluation.method, 2.0**-30
+        if method.name == "complex" or self.evaluation.options.eps is not None:
+            return method.step
+        with np.errstate(all="ignore"):
+            slope = float(np.linalg.norm(line(tiny) - self.here)) / tiny
+            size = float(np.linalg.norm(self.here))
+        if not (np.isfinite(slope) and slope):
+            return method.step
+        return method.step * min(1.0, max(size, 1e-3) / slope)
+
 
 def _spreads(gradients, direction) -> list[float]:
     """Return the standard deviation of the part of each variable in an analytic projection."""
     with np.errstate(all="ignore"):
         products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
         return [float(np.sqrt(np.vdot(p, p))) for p in products]
-
-
-def _step(evaluation: Evaluation, line) -> float:
-    """Return a step along a direction in which the outputs change by a part of themselves."""
-    method = evaluation.method
-    if method.name == "complex" or evaluation.options.eps is not None:
-        return method.step
-    tiny = 2.0**-30
-    with np.errstate(all="ignore"):
-        here = line(0.0)
-        slope = float(np.linalg.norm(line(tiny) - here)) / tiny
-        size = float(np.linalg.norm(here))
-    if not (np.isfinite(slope) and slope):
-        return method.step
-    return method.step * min(1.0, max(size, 1e-3) / slope)
 
 
 def miss_probability(projections: list[Projection], relative: float) -> float:
