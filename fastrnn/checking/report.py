@@ -158,23 +158,33 @@ class GradcheckReport:
 
     def table(self) -> str:
         """Return everything as text, for a terminal or a log."""
-        lines = [self.summary(), ""]
-        if self.worst is not None and not self.ok:
-            lines += [f"worst: {self.worst}"]
-            lines += [f"       {c}" for c in self.top[1:]]
-        lines += [f"looks like: {hint}" for hint in self.hints]
+        return "\n".join(line for _, line in self.lines())
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return the table line by line, each behind what it is, for colours.
+
+        That is "right", "wrong", "worst", "hint", or "" for the rest.
+        """
+        lines, where = [("right" if self.ok else "wrong", self.summary())], []
+        if self.worst is not None and any(v.wrong for v in self.variables):
+            where += [("worst", f"worst: {self.worst}")]
+            where += [("", f"       {c}") for c in self.top[1:] if c.excess > 1]
+        where += [("hint", f"looks like: {hint}") for hint in self.hints]
         if self.location is not None:
-            lines += self.location.lines()
-        lines += ["", *self._variable_lines(), "", *self._property_lines()]
+            where += [("worst" if line.startswith("first wrong") else "", line)
+                      for line in self.location.lines()]  # fmt: skip
+        if where:
+            lines += [("", ""), *where]
+        lines += [("", ""), *self._variable_lines(), ("", ""), *self._property_lines()]
         if self.sweep:
-            lines += ["", *_sweep_lines(self.sweep)]
+            lines += [("", line) for line in ("", *_sweep_lines(self.sweep))]
         if self.miss is not None and self.ok:
-            lines += ["", f"An error of {self.miss_size:g} of one gradient would have been missed "
-                      f"with probability {self.miss:.1g}."]  # fmt: skip
-        lines += [f"note: {note}" for note in self.notes]
+            lines += [("", ""), ("", f"An error of {self.miss_size:g} of one gradient would have "
+                      f"been missed with probability {self.miss:.1g}.")]  # fmt: skip
+        lines += [("hint", f"note: {note}") for note in self.notes]
         around = ", ".join(f"{name} {value}" for name, value in self.environment.items())
-        lines += ["", f"seed {self.seed}, mode {self.mode}, {self.seconds:.2f} s, {around}"]
-        return "\n".join(lines)
+        end = f"seed {self.seed}, mode {self.mode}, {self.seconds:.2f} s, {around}"
+        return [*lines, ("", ""), ("", end)]
 
     def to_json(self, **options: Any) -> str:
         """Return everything as JSON.
@@ -207,10 +217,13 @@ class GradcheckReport:
                 f"{v.kinks:,}", *map(_short, numbers), _short(v.cosine, 6),
                 _short(v.ratio, 6), v.note,
             ))  # fmt: skip
-        return laid_out(rows)
+        kinds = ["", *("wrong" if v.wrong else "right" for v in self.variables)]
+        return list(zip(kinds, laid_out(rows), strict=True))
 
     def _property_lines(self):
-        return laid_out([("ok" if p.ok else "WRONG", p.name, p.detail) for p in self.properties])
+        rows = [("ok" if p.ok else "WRONG", p.name, p.detail) for p in self.properties]
+        kinds = ["right" if p.ok else "wrong" for p in self.properties]
+        return list(zip(kinds, laid_out(rows), strict=True))
 
 
 class GradcheckError(AssertionError):
