@@ -1,7 +1,7 @@
 """The command line, `python -m fastrnn` or `fastrnn`: parsing, printing and Ctrl-C, nothing else.
 
-What the commands do is in `charlm`. An error of the user's is one line on stderr and status 2;
-Ctrl-C is status 130.
+What the commands do is in `charlm` and `checking.command`. An error of the user's is one line on
+stderr and status 2; Ctrl-C is status 130.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ try:
     from rich import progress
 
     from fastrnn import charlm
+    from fastrnn.checking import command, options, plot
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("typer", "rich", "safetensors"):
@@ -44,9 +45,11 @@ app = typer.Typer(
 )
 
 
-def _option(name: str, help: str) -> Any:
+def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
     """An option whose default is the configuration's; None says that it was not given."""
-    return typer.Option(help=f"{help} [default: {getattr(DEFAULTS, name)}]")
+    return typer.Option(
+        f"--{name.replace('_', '-')}", help=f"{help} [default: {getattr(of, name)}]"
+    )
 
 
 @app.command()
@@ -116,10 +119,88 @@ def sample(
     """Write text with a trained model: the prompt and what follows."""
     network = charlm.load(model)
     characters = charlm.sample(network, prompt, length, temperature, seed)
-    try:
+    with _ended_by_ctrl_c():
         _interruptible(lambda: _write(prompt, characters))
-    except KeyboardInterrupt:
-        os._exit(130)
+
+
+def _size(name: str, help: str) -> Any:
+    return _option(name, help, command.Sizes)
+
+
+def _flag(name: str, help: str) -> Any:
+    return typer.Option(f"--{name}", help=help, show_default=False)
+
+
+@app.command()
+def gradcheck(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(command.LAYERS)}; or your own, module:function, "
+            "of which the inputs, a tuple of arrays or a function that returns it, are "
+            "function_inputs in the module, or the attribute function.inputs.",
+            show_default=False,
+        ),
+    ] = None,
+    input_size: Annotated[int | None, _size("input", "Features that a layer reads.")] = None,
+    hidden: Annotated[int | None, _size("hidden", "Hidden units per layer.")] = None,
+    seq: Annotated[int | None, _size("seq", "Time steps.")] = None,
+    batch: Annotated[int | None, _size("batch", "Sequences side by side.")] = None,
+    layers: Annotated[int | None, _size("layers", "Layers on top of each other.")] = None,
+    bidirectional: Annotated[bool, _flag("bidirectional", "Both directions.")] = False,
+    proj: Annotated[int | None, _size("proj", "Projection of an LSTM; 0: none.")] = None,
+    dropout: Annotated[float | None, _size("dropout", "Between layers.")] = None,
+    lengths: Annotated[bool, _flag("lengths", "Sequences of different lengths.")] = False,
+    one_hot: Annotated[bool, _flag("one-hot", "Integers as input.")] = False,
+    dtype: Annotated[str | None, _size("dtype", "float32 or float64.")] = None,
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(options.METHODS)}.")] = "auto",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="full: every coordinate; sample: some of every parameter, gate and time; "
+            "project: random directions, for any size."
+        ),
+    ] = "full",
+    samples: Annotated[int, typer.Option(help="Coordinates of each part, in mode sample.")] = 12,
+    projections: Annotated[int, typer.Option(help="Directions, in mode project.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    second_order: Annotated[
+        bool, _flag("second-order", "Also: the gradient's own derivative is symmetric.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the report as JSON; -: to stdout, and no table.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help=f"Draw the report: {', '.join(plot.FORMATS)}."),
+    ] = None,
+    self_test: Annotated[
+        bool, _flag("self-test", "Check the checker itself, by errors planted on purpose.")
+    ] = False,
+) -> None:
+    """Check a gradient against the function itself; status 0: right, 1: wrong, 2: misuse."""
+    sizes = {
+        "input": input_size, "hidden": hidden, "seq": seq, "batch": batch, "layers": layers,
+        "bidirectional": bidirectional or None, "proj": proj, "dropout": dropout,
+        "lengths": lengths or None, "one_hot": one_hot or None, "dtype": dtype,
+    }  # fmt: skip
+    asked = {name: value for name, value in sizes.items() if value is not None}
+    if self_test:
+        _self_test(target, asked, json or picture)
+    command.in_range({**asked, "samples": samples, "projections": projections, "seed": seed})
+    command.prepare(json, picture)
+    with _ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+        found, inputs = command.found(target, asked, seed)
+        with command.progress_bar(mode) as progressed:
+            report = _interruptible(
+                lambda: command.check(
+                    str(target), found, inputs, method=method, mode=mode, n_samples=samples,
+                    n_projections=projections, seed=seed, second_order=second_order,
+                    progress=progressed,
+                )
+            )  # fmt: skip
+    command.show(report, json, picture)
+    raise typer.Exit(not report.ok)
 
 
 @app.command()
@@ -162,6 +243,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ArithmeticError, MemoryError, OSError, ValueError) as error:
         print(f"fastrnn: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:
+    if target or sizes or file:
+        raise ValueError("--self-test goes alone: leave out the target and its options")
+    from fastrnn.checking.selftest import self_test
+
+    with _ended_by_ctrl_c(), command.progress_bar() as progressed:
+        result = _interruptible(lambda: self_test(progressed))
+    print(result.table())
+    raise typer.Exit(not result.ok)
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        os._exit(130)  # see _interruptible
 
 
 def _keep_earlier(path: Path, resume: Path | None) -> None:
