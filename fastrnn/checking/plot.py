@@ -326,7 +326,7 @@ def _plain_numbers(axis) -> None:
     axis.set_minor_formatter(lambda x, _: "")
 
 
-def _short(name: str, most: int = 34) -> str:
+def _short(name: str, most: int = 46) -> str:
     """Cut out the middle of a long name: its ends tell it from others."""
     half = (most - 3) // 2
     return name if len(name) <= most else f"{name[:half]}...{name[-half:]}"
