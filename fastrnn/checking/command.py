@@ -34,9 +34,11 @@ from fastrnn.checking.report import GradcheckReport
 from fastrnn.functional import bare
 from fastrnn.layers import _Recurrent
 
-_PACKAGE = str(Path(checks.__file__).parent)
+_PACKAGE = str(Path(checks.__file__).parent) + os.sep
 # Where code lies that is not the user's.
-_NOT_THEIRS = (_PACKAGE, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")))
+_NOT_THEIRS = (
+    _PACKAGE, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")),
+)  # fmt: skip
 _MOMENT, _LONG = 1.0, 60.0  # seconds: before the bar appears; to go, for a word about modes
 _FASTER = "This will take long: --mode sample checks a part, --mode project random directions."
 _STYLES = {"right": "green", "wrong": "bold red", "worst": "bold", "hint": "bold yellow"}
