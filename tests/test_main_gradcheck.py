@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,81 +17,6 @@ from fastrnn.cells import CELLS
 from fastrnn.checking import GradcheckReport, command, selftest
 
 NUMBERS = itertools.count()
-MODULE = """
-import numpy as np
-
-def right(x, y):
-    return x * y, lambda d: (d * y, d * x)
-
-right.inputs = (np.array([0.5, 2.0]), np.array([3.0, -1.0]))
-
-def wrong(x, y):
-    return x * y, lambda d: (d * y, 1.01 * d * x)
-
-def wrong_inputs():
-    return np.array([0.5, 2.0]), np.array([3.0, -1.0])
-
-pair = (np.sin, lambda x, d: d * np.cos(x))
-pair_inputs = np.array([0.5, 2.0])
-
-class Holder:
-    step = staticmethod(right)
-
-def bare(x):
-    return x
-
-def not_a_pair(x):
-    return x
-
-not_a_pair.inputs = np.ones(3)
-
-def raises(x):
-    raise KeyError("why")
-
-raises.inputs = np.ones(3)
-
-def leaves(x):
-    raise SystemExit(0)
-
-leaves.inputs = np.ones(3)
-
-def two_lines(x):
-    def pullback(d):
-        raise RuntimeError("one\\ntwo")
-    return x, pullback
-
-two_lines.inputs = np.ones(3)
-
-def prints(x):
-    print("from the function")
-    return 2 * x, lambda d: 2 * d
-
-prints.inputs = np.ones(3)
-
-random_numbers = np.random.default_rng(0)
-
-def random(x):
-    return x + random_numbers.random(3), lambda d: d
-
-random.inputs = np.ones(3)
-
-def not_finite(x):
-    return x * np.nan, lambda d: d * np.nan
-
-not_finite.inputs = np.ones(3)
-
-def no_inputs_come(x):
-    return x
-
-def no_inputs_come_inputs():
-    raise ZeroDivisionError
-
-def of_a_list(x):
-    return x
-
-of_a_list.inputs = "x"
-number = 3
-"""
 SLOW = """
 import time
 import numpy as np
@@ -118,7 +45,7 @@ def folder(tmp_path, monkeypatch):
 def module(folder):
     """The name of a module with targets in the current folder, which no test has imported yet."""
     name = f"targets_{next(NUMBERS)}"
-    (folder / f"{name}.py").write_text(MODULE)
+    shutil.copy(Path(__file__).with_name("users_targets.py"), folder / f"{name}.py")
     return name
 
 
@@ -304,9 +231,9 @@ class TestErrors:
             (["{m}:number"], "{m}:number has no inputs"),
             (["{m}:of_a_list"], "inputs is a str; expected a tuple of arrays"),
             (["{m}:not_a_pair"], "not_a_pair returned a ndarray; expected (output, pullback)"),
-            (["{m}:raises"], "{m}:raises: KeyError: 'why' ({m}.py, line 30)"),
-            (["{m}:leaves"], "{m}:leaves: SystemExit: 0 ({m}.py, line 35)"),
-            (["{m}:two_lines"], "{m}:two_lines: RuntimeError: one ({m}.py, line 41)"),
+            (["{m}:raises"], "{m}:raises: KeyError: 'why' ({m}.py, line 41)"),
+            (["{m}:leaves"], "{m}:leaves: SystemExit: 0 ({m}.py, line 48)"),
+            (["{m}:two_lines"], "{m}:two_lines: RuntimeError: one ({m}.py, line 56)"),
             (["{m}:no_inputs_come"], "the inputs of {m}:no_inputs_come: ZeroDivisionError ({m}.py"),
             (["broken_syntax:f"], "importing broken_syntax: SyntaxError: "),
             (["broken_import:f"], "No module named 'nowhere_at_all' (broken_import.py, line 2)"),
