@@ -11,7 +11,7 @@ from fastrnn.checking.check import problem_of
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.mutants import right
 from fastrnn.checking.options import Options
-from fastrnn.checking.projections import Projector, miss_probability
+from fastrnn.checking.projections import Projector, detectable, miss_probability
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4))
@@ -86,10 +86,10 @@ def test_project_mode_states_what_it_may_have_missed():
     layer = fastrnn.GRU(8, 16, dtype=np.float64, seed=0)
     report = gradcheck(layer, (RNG.standard_normal((5, 2, 8)),), mode="project")
     assert len(report.projections) == 5
-    assert 0 < report.miss < 1e-15
+    assert 0 < report.miss_size < 1e-9
     assert "would have been missed with probability" in report.table()
     few = gradcheck(layer, (RNG.standard_normal((5, 2, 8)),), mode="project", n_projections=2)
-    assert few.miss > report.miss
+    assert few.miss_size > report.miss_size
 
 
 def test_the_miss_probability_is_true():
@@ -104,6 +104,7 @@ def test_the_miss_probability_is_true():
             stated.append(miss_probability([found], relative))
         assert np.mean(missed) == pytest.approx(np.mean(stated), abs=0.1)
         assert 0.01 < np.mean(missed) < 0.7
+    assert miss_probability([found], detectable([found], 1e-3)) == pytest.approx(1e-3)
 
 
 def test_wrt_chooses():

@@ -164,7 +164,7 @@ def short(a, b):
 @pytest.mark.parametrize(
     ("target", "inputs", "error", "says"),
     [
-        (square, [[1.0, 2.0]], TypeError, "inputs, x is a list; expected a NumPy array"),
+        (square, [[1.0, 2.0]], TypeError, "inputs: x is a list; expected a NumPy array"),
         (square, (X.astype(np.float16),), TypeError, "float16; expected float32 or float64"),
         (square, (X + 1j,), TypeError, "complex128; expected float32 or float64"),
         (square, (np.arange(3),), ValueError, "no input of square is a float array"),

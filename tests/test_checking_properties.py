@@ -59,6 +59,30 @@ def test_what_is_written_into(what):
     assert what in failed(f)["inputs untouched"]
 
 
+def test_a_function_that_works_in_place_is_judged_all_the_same():
+    def f(x, factor=1):
+        before = x.copy()
+        np.sin(x, out=x)
+        return x.copy(), lambda d: factor * np.cos(before) * d
+
+    report = gradcheck(f, (X,), raise_exception=False)
+    assert [p.name for p in report.properties if not p.ok] == ["inputs untouched"]
+    assert report.variables[0].checked == X.size
+    assert not report.variables[0].wrong
+    wrong = gradcheck(lambda x: f(x, 2), (X,), raise_exception=False)
+    assert wrong.variables[0].wrong == X.size
+
+
+def test_numbers_that_are_not_finite():
+    report = gradcheck(lambda x: (x * np.nan, lambda d: d * np.nan), (X,), raise_exception=False)
+    assert "output 0: 12 entries are not finite" in report.table()
+    assert report.variables[0].kinks == 0
+    assert report.variables[0].wrong == X.size
+    edge = gradcheck(lambda x: (np.sqrt(x), lambda d: d / (2 * np.sqrt(x + (x == 0)))),
+                     (np.array([4.0, 0.0, 1.0]),))  # fmt: skip
+    assert edge.variables[0].kinks == 1
+
+
 def test_what_differs_from_call_to_call():
     random = np.random.default_rng(0)
 

@@ -135,6 +135,7 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
     return problem
 
 
+@np.errstate(all="ignore")  # steps leave the domain of a function, and what is wrong overflows
 def checked(problem: Problem, options: Options, progress: Progress | None = None):
     """Check a problem and return the report."""
     start = time.perf_counter()
@@ -193,7 +194,7 @@ def _project(evaluation: Evaluation, result: GradcheckReport, progress) -> list[
         if progress is not None:
             progress(k + 1, count)
     result.projections = [(p.analytic, p.numeric, p.tolerance) for p in found]
-    result.miss = projections.miss_probability(found, result.miss_size)
+    result.miss_size = projections.detectable(found, result.miss)
     variables = evaluation.problem.variables
     result.variables = [VariableReport(v.name, v.value.shape) for v in variables]
     for one, scale in zip(result.variables, projector.scales, strict=True):

@@ -52,9 +52,9 @@ class Judged(NamedTuple):
     @property
     def excess(self) -> NDArray[Any]:
         """How many tolerances they are apart, the worst of the cotangents; 0 where not compared."""
-        with np.errstate(all="ignore"):
-            away = np.abs(self.analytic - self.numeric) / self.tolerance
-        away = np.where(np.isfinite(self.analytic), away, np.inf).max(axis=0)
+        away = np.abs(self.analytic - self.numeric)
+        away = np.where(away == 0, 0.0, away / self.tolerance)
+        away = np.where(np.isnan(away), np.inf, away).max(axis=0)
         return np.where(self.looked_at, away, 0.0)
 
     @property
@@ -96,12 +96,14 @@ def _compare(evaluation, i, index, judged, vectors, noise):
     line, unit = evaluation.at(i, index)
     found = evaluation.derivative(line)
     at = (slice(None), *index)
-    judged.numeric[at] = vectors @ found.value / unit
+    numeric = vectors @ found.value / unit
+    judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN: not looked at
     judged.tolerance[at] = tolerance(
         evaluation, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
     )
     away = np.abs(judged.analytic[at] - judged.numeric[at])
-    if evaluation.options.check_kinks and not np.all(away <= judged.tolerance[at]):
+    close = np.isfinite(away) & (away <= judged.tolerance[at])
+    if evaluation.options.check_kinks and not close.all():
         judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise)
 
 
@@ -117,8 +119,7 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
     if options.atol is not None or options.rtol is not None:
         return (options.atol or 0.0) + (options.rtol or 0.0) * np.abs(numeric)
     axes = tuple(range(1, analytic.ndim))
-    with np.errstate(all="ignore"):
-        largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
+    largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
     eps = evaluation.problem.eps
     return (NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
             + eps * evaluation.largest)  # fmt: skip

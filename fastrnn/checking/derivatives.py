@@ -146,7 +146,9 @@ def is_kinked(line: Line, noise: float) -> bool:
     here = line(0.0)
     with np.errstate(all="ignore"):
         first, last = (_norm(line(h) - 2 * here + line(-h)) / h for h in steps)
-    return not np.isfinite(last) or (last > 0.1 * first and last > 16 * noise / steps[-1])
+    if not np.isfinite(last):  # the edge of its domain, if there is a value at all
+        return bool(np.isfinite(here).all())
+    return last > 0.1 * first and last > 16 * noise / steps[-1]
 
 
 def sweep(line: Line, cotangent: NDArray[Any], analytic: float) -> list[tuple[float, float]]:

@@ -21,10 +21,9 @@ _PLACES = 24  # coordinates of a variable that are looked at again
 
 def angle(analytic: Array, numeric: Array) -> tuple[float, float]:
     """Return the cosine between two gradients and the ratio of their norms; nan where zero."""
-    with np.errstate(all="ignore"):
-        a, n = np.linalg.norm(analytic), np.linalg.norm(numeric)
-        cosine = float(np.vdot(analytic, numeric) / (a * n)) if a and n else np.nan
-        return cosine, float(a / n) if n else np.nan
+    a, n = np.linalg.norm(analytic), np.linalg.norm(numeric)
+    cosine = float(np.vdot(analytic, numeric) / (a * n)) if a and n else np.nan
+    return cosine, float(a / n) if n else np.nan
 
 
 def hints(evaluation: Evaluation, judged: list[Judged], location: Location | None) -> list[str]:

@@ -5,6 +5,7 @@ Shared by the three modes (coordinates.py, projections.py) and by what looks clo
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +45,8 @@ class Evaluation:
     """
 
     def __init__(self, problem: Problem, options: Options):
-        self.problem, self.options = problem, options
+        self.problem = problem = _protected(problem)
+        self.options = options
         self._copies: dict[tuple[type, str], Arrays] = {}
         self.values, self.precise = problem.values, problem.precise
         self.outputs, self._pullback = problem.vjp(self.values)
@@ -144,7 +146,7 @@ class Evaluation:
         line = self.along(direction)
         here = line(0.0)
         try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
+            with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 there = line(1j * step)
         except Exception as error:
@@ -221,15 +223,29 @@ class Evaluation:
             if len(known) < len(stack):
                 result.append(np.zeros(variable.value.shape))
                 continue
-            with np.errstate(all="ignore"):
-                third = np.diff(np.stack(known), 3, axis=0)
-                own = np.sqrt(np.mean(third * third, axis=0) / 20)
+            third = np.diff(np.stack(known), 3, axis=0)
+            own = np.sqrt(np.mean(third * third, axis=0) / 20)
             own = np.where(np.isfinite(own), own, 0.0)
             usual, largest = np.median(own), np.abs(np.nan_to_num(known[0])).max()
             # More than that is no rounding: the gradient jumps, at a kink.
             own = np.minimum(own, 4 * usual + _JUMP * self.problem.eps * largest)
             result.append(np.maximum(own, 2 * usual))
         return result
+
+
+def _protected(problem: Problem) -> Problem:
+    """Return the problem; of a function that writes into its inputs, one that hands out copies.
+
+    That it does so is a finding (properties.untouched); all else is judged as if it did not.
+    """
+    values = problem.values
+    problem.vjp(values)
+    if all(map(np.array_equal, values, problem.values)):
+        return problem
+    return replace(
+        problem, forward=lambda given: problem.forward(copies(given)),
+        vjp=lambda given: problem.vjp(copies(given)), unprotected=problem.vjp,
+    )  # fmt: skip
 
 
 def copies(cotangents: Arrays) -> Arrays:

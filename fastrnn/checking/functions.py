@@ -94,12 +94,12 @@ class _Inputs:
             for i, member in enumerate(value):
                 self._find(f"{name}[{i}]", member, (*path, i), found)
             return
-        array = checks.array("gradcheck", f"inputs, {name}", value, usual="float64")
+        array = checks.array("gradcheck: inputs", name, value, usual="float64")
         if array.dtype.kind in "iub":
             return
         if array.dtype not in checks.FLOATS:
             raise TypeError(
-                f"gradcheck: inputs, {name} is {array.dtype}; expected float32 or float64 (or "
+                f"gradcheck: inputs: {name} is {array.dtype}; expected float32 or float64 (or "
                 f"integers, which are not differentiated), e.g. {name}.astype(np.float64)."
             )
         found.append((name, np.array(array, order="C"), path))

@@ -87,7 +87,9 @@ class Location:
             width = max(map(len, self.gates))
             for gate, row in zip(self.gates, self.excess, strict=True):
                 marks = "".join(".X"[e > 1] for e in row)
-                lines.append(f"  {(gate or 'input').rjust(width)}  {marks}")
+                lines.append(
+                    f"  {(gate or ('delta' if self.widened else 'input')).rjust(width)}  {marks}"
+                )
         return lines + [line for other in self.others for line in other.lines()]
 
 

@@ -90,6 +90,7 @@ class Problem:
         steps: what is known of its axes, where it reads a sequence.
         none_is_zero: its pullback takes None for a cotangent.
         notes: what the user should be told.
+        unprotected: the vjp as it was given, where the target writes into its inputs.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Problem:
     steps: Steps | None = None
     none_is_zero: bool = False
     notes: list[str] = field(default_factory=list)
+    unprotected: Callable | None = None
 
     @property
     def values(self) -> Arrays:

@@ -119,9 +119,8 @@ class Projector:
             gradients = evaluation.gradients(cotangents, values)
             found.append(paired(gradients, direction))
             spreads = _spreads(gradients, direction)
-        with np.errstate(all="ignore"):
-            third, spread = np.diff(found, 3), float(np.linalg.norm(spreads))
-            noise = float(np.sqrt(np.mean(third * third) / 20)) / spread if spread else 0.0
+        third, spread = np.diff(found, 3), float(np.linalg.norm(spreads))
+        noise = float(np.sqrt(np.mean(third * third) / 20)) / spread if spread else 0.0
         return noise if np.isfinite(noise) else 0.0
 
     def _step(self, line) -> float:
@@ -129,9 +128,8 @@ class Projector:
         method, tiny = self.evaluation.method, 2.0**-30
         if method.name == "complex" or self.evaluation.options.eps is not None:
             return method.step
-        with np.errstate(all="ignore"):
-            slope = float(np.linalg.norm(line(tiny) - self.here)) / tiny
-            size = float(np.linalg.norm(self.here))
+        slope = float(np.linalg.norm(line(tiny) - self.here)) / tiny
+        size = float(np.linalg.norm(self.here))
         if not (np.isfinite(slope) and slope):
             return method.step
         return method.step * min(1.0, max(size, 1e-3) / slope)
@@ -139,9 +137,8 @@ class Projector:
 
 def _spreads(gradients, direction) -> list[float]:
     """Return the standard deviation of the part of each variable in an analytic projection."""
-    with np.errstate(all="ignore"):
-        products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
-        return [float(np.sqrt(np.vdot(p, p))) for p in products]
+    products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
+    return [float(np.sqrt(np.vdot(p, p))) for p in products]
 
 
 def miss_probability(projections: list[Projection], relative: float) -> float:
@@ -159,6 +156,20 @@ def miss_probability(projections: list[Projection], relative: float) -> float:
         if not p.kinked:
             chance *= min(1.0, np.sqrt(2 / np.pi) * p.tolerance / deviation) if deviation else 1.0
     return float(chance)
+
+
+def detectable(projections: list[Projection], chance: float) -> float:
+    """Return the size of an error, as a part of a gradient, that is missed with this chance.
+
+    Args:
+        projections: what was compared.
+        chance: of all of them missing it; see miss_probability.
+    """
+    ratios = [np.sqrt(2 / np.pi) * p.tolerance / p.spread for p in projections
+              if not p.kinked and p.spread]  # fmt: skip
+    if not ratios:
+        return np.inf
+    return float((np.prod(ratios) / chance) ** (1 / len(ratios)))
 
 
 def culprit(projector: Projector, variable: int) -> tuple[int, ...] | None:

@@ -108,8 +108,8 @@ class GradcheckReport:
         location: where in time a recurrent target goes wrong, or None.
         sweep: (h, error) of central differences at the worst coordinate, after a failure.
         projections: (analytic, numeric, tolerance) of each, in mode project.
-        miss: the chance that mode project missed an error of `miss_size` of a gradient.
-        miss_size: see miss.
+        miss: a chance; mode project has missed an error of `miss_size` with this chance.
+        miss_size: as a part of the gradient of one variable; None in other modes.
         seconds: it took.
         notes: what else there is to say.
         environment: versions and threads.
@@ -129,8 +129,8 @@ class GradcheckReport:
     location: Location | None = None
     sweep: list[tuple[float, float]] = field(default_factory=list)
     projections: list[tuple[float, float, float]] = field(default_factory=list)
-    miss: float | None = None
-    miss_size: float = 1e-6
+    miss: float = 1e-6
+    miss_size: float | None = None
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -178,9 +178,10 @@ class GradcheckReport:
         lines += [("", ""), *self._variable_lines(), ("", ""), *self._property_lines()]
         if self.sweep:
             lines += [("", line) for line in ("", *_sweep_lines(self.sweep))]
-        if self.miss is not None and self.ok:
-            lines += [("", ""), ("", f"An error of {self.miss_size:g} of one gradient would have "
-                      f"been missed with probability {self.miss:.1g}.")]  # fmt: skip
+        if self.miss_size is not None and self.ok:
+            lines += [("", ""), ("", f"An error of {self.miss_size:.1g} of the gradient of one "
+                      f"variable would have been missed with probability {self.miss:g}, a larger "
+                      "one with less.")]  # fmt: skip
         lines += [("hint", f"note: {note}") for note in self.notes]
         around = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         end = f"seed {self.seed}, mode {self.mode}, {self.seconds:.2f} s, {around}"
@@ -251,9 +252,8 @@ def environment() -> dict[str, str]:
 def coordinate(judged, index: tuple[int, ...]) -> Coordinate:
     """Return one entry of a `coordinates.Judged`, with the cotangent for which it is worst."""
     at = (slice(None), *index)
-    with np.errstate(all="ignore"):
-        away = np.abs(judged.analytic[at] - judged.numeric[at])
-        k = int(np.argmax(np.where(np.isfinite(away), away / judged.tolerance[at], np.inf)))
+    away = np.abs(judged.analytic[at] - judged.numeric[at])
+    k = int(np.argmax(np.where(np.isfinite(away), away / judged.tolerance[at], np.inf)))
     largest = float(np.nanmax(np.abs(judged.numeric[k])))
     at = (k, *index)
     return compared(judged.variable, index, float(judged.analytic[at]), float(judged.numeric[at]),
@@ -264,7 +264,7 @@ def compared(variable, index, analytic, numeric, tolerance, largest) -> Coordina
     """Return a coordinate from its numbers; `largest` is the largest entry of its array."""
     error = abs(analytic - numeric)
     size = max(abs(analytic), abs(numeric))
-    spacing = float(np.spacing(np.asarray(largest).astype(variable.value.dtype)))
+    spacing = float(np.spacing(np.asarray(largest or size).astype(variable.value.dtype)))
     return Coordinate(
         variable.called(index), variable.name, index, analytic, numeric, error,
         error / size if size else 0.0, error / spacing, tolerance,
