@@ -84,15 +84,10 @@ class _Recurrent(Parameters):
         self.__dict__.update(state, _drawing=threading.Lock())
 
     def __repr__(self) -> str:
-        shown = [str(self.input_size), str(self.hidden_size)]
-        defaults = {
-            "proj_size": 0, "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
-            "bidirectional": False, "dtype": np.dtype(np.float32),
-        }  # fmt: skip
-        for name, default in defaults.items():
-            if getattr(self, name) != default:
-                shown.append(f"{name}={getattr(self, name)}")
-        return f"{self._owner}({', '.join(shown)})"
+        return self._described(
+            self.input_size, self.hidden_size, proj_size=0, num_layers=1, nonlinearity="tanh",
+            bias=True, batch_first=False, dropout=0.0, bidirectional=False, dtype=np.float32,
+        )  # fmt: skip
 
     def __call__(self, x, state=None, lengths=None):
         """Run the layer for inference: no dropout, and nothing is kept for a gradient.

@@ -41,7 +41,7 @@ class Linear(Parameters):
         self._make(shapes, self.in_features**-0.5, seed)
 
     def __repr__(self) -> str:
-        return f"Linear({self.in_features}, {self.out_features})"
+        return self._described(self.in_features, self.out_features, dtype=np.float32)
 
     def __call__(self, x) -> np.ndarray:
         """Return y, (..., out_features), for x, (..., in_features).

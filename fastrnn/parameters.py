@@ -25,6 +25,15 @@ class Parameters:
     def _owner(self) -> str:
         return type(self).__name__
 
+    def _described(self, *sizes: int, **defaults) -> str:
+        """Return what makes the object, for repr: the sizes, and what is not the default."""
+        shown = [str(size) for size in sizes]
+        for name, default in defaults.items():
+            value = getattr(self, name, default)
+            if value != default:
+                shown.append(f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}")
+        return f"{self._owner}({', '.join(shown)})"
+
     def _make(self, shapes: Mapping[str, tuple[int, ...]], bound: float, seed) -> None:
         """Draw every parameter from U(-bound, bound), in the order of the names."""
         random = np.random.default_rng(seed)

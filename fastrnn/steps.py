@@ -99,7 +99,9 @@ class _Cell(Parameters):
     bidirectional, _passes = False, ((0, 0, ""),)  # as of a layer, for single.py
 
     def __repr__(self) -> str:
-        return f"{self._owner}({self.input_size}, {self.hidden_size})"
+        return self._described(
+            self.input_size, self.hidden_size, bias=True, nonlinearity="tanh", dtype=np.float32
+        )
 
     def __call__(self, x, state=None):
         """Compute one step.
