@@ -22,6 +22,8 @@ from fastrnn.torch import modules
 from fastrnn.torch.leaves import array_of, refuse_unusual, tensor_of
 from fastrnn.torch.target import Target
 
+_TORCHS = {*vars(nn.Module()), "_flat_weights"}  # attributes that are torch's business
+
 
 def problem_of_torch(target: Any, inputs: tuple, seed: int) -> Problem:
     """Return the problem of a torch function or module; its gradient is that of torch.autograd.
@@ -112,7 +114,7 @@ class _Module(Target):
                     f"gradcheck: parameter {name} has no shape yet; call the module once before."
                 )
             if parameter.requires_grad:
-                refuse_unusual(f"parameter {name}", parameter)
+                refuse_unusual(f"parameter {name}", "module", parameter)
                 path, _, last = name.rpartition(".")
                 owner = self.target.get_submodule(path)
                 value = np.array(array_of(parameter), order="C")
@@ -159,11 +161,13 @@ def _axes_and_gates(owner: nn.Module, name: str, value: np.ndarray):
 
 def _convert_attributes(module: nn.Module, dtype: torch.dtype) -> None:
     """Convert tensors that are neither parameters nor buffers, as a state kept between calls."""
+
+    def converted(tensor):
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
     for name, value in vars(module).items():
-        if not name.startswith("_") and isinstance(value, Tensor | tuple | list | dict):
-            vars(module)[name] = pytree.tree_map_only(
-                Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, value
-            )
+        if name not in _TORCHS and any(isinstance(t, Tensor) for t in pytree.tree_leaves(value)):
+            vars(module)[name] = pytree.tree_map_only(Tensor, converted, value)
 
 
 def _is_ours(module: nn.Module) -> bool:

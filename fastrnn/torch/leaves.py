@@ -48,7 +48,7 @@ class Arguments:
             if tensor is None:
                 _refuse_arrays(name, leaf)
             elif tensor.is_floating_point() or tensor.is_complex():
-                refuse_unusual(f"inputs, {name}", tensor)
+                refuse_unusual(name, name, tensor)
                 floating[place] = (name, tensor)
         self._places = [p for p, (_, t) in floating.items() if t.requires_grad] or [*floating]
         self.variables = [
@@ -110,28 +110,35 @@ def array_of(tensor: Tensor) -> np.ndarray:
     return tensor.resolve_conj().resolve_neg().numpy()
 
 
-def refuse_unusual(name: str, tensor: Tensor) -> None:
-    """Raise a TypeError unless this is float32 or float64, strided, on the CPU."""
+def refuse_unusual(name: str, whole: str, tensor: Tensor) -> None:
+    """Raise a TypeError unless this is float32 or float64, strided, on the CPU.
+
+    Args:
+        name: of the tensor.
+        whole: what the user can convert: itself, or the module it belongs to.
+        tensor: to look at.
+    """
     if tensor.is_complex():
         what = str(tensor.dtype)
         instead = "torch.view_as_real(z), and torch.view_as_complex in a function around the target"
     elif tensor.device.type != "cpu":
-        what, instead = f"on {tensor.device.type}", ".cpu()"
+        what, instead = f"on {tensor.device.type}", f"{whole}.cpu()"
     elif tensor.layout != torch.strided:
-        what, instead = f"of layout {tensor.layout}", ".to_dense()"
+        what, instead = f"of layout {tensor.layout}", f"{whole}.to_dense()"
     elif tensor.dtype not in FLOATS:
-        what, instead = str(tensor.dtype), ".double()"
+        what, instead = str(tensor.dtype), f"{whole}.double()"
     else:
         return
     raise TypeError(
-        f"gradcheck: {name} is {what}; expected float32 or float64 in memory of the CPU: {instead}."
+        f"gradcheck: {name} is {what}; expected float32 or float64 in memory of the CPU: use "
+        f"{instead}."
     )
 
 
 def _refuse_arrays(name, leaf):
     if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "fc":
         raise TypeError(
-            f"gradcheck: inputs, {name} is a NumPy array; expected a tensor for a torch target: "
+            f"gradcheck: {name} is a NumPy array, of a torch target; expected a tensor, e.g. "
             f"torch.from_numpy({name})."
         )
 

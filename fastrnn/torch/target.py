@@ -187,9 +187,9 @@ class Target:
         except Exception as error:
             raise TypeError(
                 f"gradcheck: {self.name} does not run in float64, in which its derivative is "
-                f"taken: {str(error).strip()} Pass float64 inputs (and module.double()), or have "
-                "it compute in the dtype of its inputs: pass the weights that a function reads as "
-                "inputs, make a module's tensors buffers, or make the module the target."
+                f"taken: {str(error).strip().rstrip('.')}. Pass everything in float64, or have it "
+                "compute in the dtype of its inputs: tensors that a function reads besides can be "
+                "inputs, those of a module buffers, and a module the target itself."
             ) from error
 
     def _find_out_modes(self, values: Arrays, precise: _Run) -> None:
