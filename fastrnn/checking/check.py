@@ -100,7 +100,9 @@ def gradcheck(
 def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
     """Return what is to be checked as a Problem; see `gradcheck`."""
     torch = sys.modules.get("torch")
-    if isinstance(inputs, np.ndarray) or (torch and isinstance(inputs, torch.Tensor)):
+    if isinstance(inputs, np.ndarray) or (
+        torch and isinstance(inputs, torch.Tensor | torch.nn.utils.rnn.PackedSequence)
+    ):
         inputs = (inputs,)
     if not isinstance(inputs, tuple | list):
         raise TypeError(
@@ -110,8 +112,7 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
     inputs = tuple(inputs)
     if isinstance(target, Parameters):
         problem = problem_of_own(target, inputs, seed)
-    elif torch and (isinstance(target, torch.nn.Module)
-                    or any(isinstance(i, torch.Tensor) for i in inputs)):  # fmt: skip
+    elif torch and (isinstance(target, torch.nn.Module) or _holds(inputs, torch.Tensor)):
         from fastrnn.torch.checked import problem_of_torch
 
         problem = problem_of_torch(target, inputs, seed)
@@ -133,6 +134,15 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
     if empty:
         raise ValueError(f"gradcheck: {', '.join(empty)} has no entries; use larger inputs.")
     return problem
+
+
+def _holds(value: Any, kind: type) -> bool:
+    """Return whether there is one of this kind in nested tuples, lists and dicts."""
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        return any(_holds(member, kind) for member in value)
+    return isinstance(value, kind)
 
 
 @np.errstate(all="ignore")  # steps leave the domain of a function, and what is wrong overflows
