@@ -12,7 +12,7 @@ import numpy as np
 
 from fastrnn.checking.evaluation import ULPS, Evaluation, as_gradient, copies
 from fastrnn.checking.problem import Arrays
-from fastrnn.kernels.threads import get_num_threads, set_num_threads
+from fastrnn.kernels.threads import _pool, get_num_threads, set_num_threads
 
 
 class Property(NamedTuple):
@@ -122,13 +122,14 @@ def read_only(evaluation: Evaluation) -> Property:
 
 def threads(evaluation: Evaluation) -> Property:
     """One thread of this package's pool gives the same bits as several."""
-    before = get_num_threads()
+    before, chosen = get_num_threads(), _pool.chosen
     try:
         set_num_threads(1 if before > 1 else 2)
         outputs, pullback = evaluation.problem.vjp(evaluation.values)
         others = [*outputs, *pullback(copies(evaluation.cotangent))]
     finally:
         set_num_threads(before)
+        _pool.chosen = chosen  # else torch's number would not be followed from then on
     by = _apart([*evaluation.outputs, *evaluation.gradient], others)
     ok = by <= evaluation.options.nondet_tol
     return Property("any number of threads", ok, f"{by:.3g} apart" if by else "the same bits")
@@ -194,7 +195,7 @@ def _laid_out(evaluation: Evaluation, name: str, lay: Callable) -> Property:
     try:
         others, pullback = problem.vjp([lay(v) for v in evaluation.values])
         got = [*others, *pullback([lay(c) for c in cotangents])]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # torch's, of a view, is the last
         text = str(error).partition("\n")[0]
         kind = problem.kind
         # Refusing is a choice that others may make; our own layers promise to take them.
