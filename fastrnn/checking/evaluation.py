@@ -41,7 +41,8 @@ class Evaluation:
         method: see Method.
         cotangent: one for each output, for all checks that need any.
         gradient: what the target returned for it.
-        largest: entry of all its arrays.
+        largest: entry of all its arrays, or of the outputs times the cotangent. A gradient is
+            often made from the outputs, 1 - y**2, and no more exact than these.
     """
 
     def __init__(self, problem: Problem, options: Options):
@@ -56,6 +57,7 @@ class Evaluation:
         self.gradient = [np.array(g) if isinstance(g, np.ndarray) else g
                          for g in self.raw(self.cotangent)]  # fmt: skip
         given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
+        given += [c * o for c, o in zip(self.cotangent, self.outputs, strict=True)]
         sizes = [float(np.max(np.abs(g), initial=0)) for g in given if g is not None]
         self.largest = max((s for s in sizes if np.isfinite(s)), default=0.0)
         direction = self.random_direction(options.random(1))
