@@ -94,16 +94,19 @@ def judge(evaluation: Evaluation, progress: Progress | None = None) -> list[Judg
 
 def _compare(evaluation, i, index, judged, vectors, noise):
     line, unit = evaluation.at(i, index)
-    found = evaluation.derivative(line)
     at = (slice(None), *index)
-    numeric = vectors @ found.value / unit
-    judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN: not looked at
-    judged.tolerance[at] = tolerance(
-        evaluation, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
-    )
-    away = np.abs(judged.analytic[at] - judged.numeric[at])
-    close = np.isfinite(away) & (away <= judged.tolerance[at])
-    if evaluation.options.check_kinks and not close.all():
+
+    def agrees(found):
+        numeric = vectors @ found.value / unit
+        judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN: not looked at
+        judged.tolerance[at] = tolerance(
+            evaluation, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
+        )
+        away = np.abs(judged.analytic[at] - judged.numeric[at])
+        return bool(np.all(np.isfinite(away) & (away <= judged.tolerance[at])))
+
+    close = agrees(evaluation.derivative(line, agrees=agrees))
+    if evaluation.options.check_kinks and not close:
         judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise)
 
 

@@ -4,7 +4,7 @@ Shared by the three modes (coordinates.py, projections.py) and by what looks clo
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.checking import derivatives
-from fastrnn.checking.derivatives import Derivative
+from fastrnn.checking.derivatives import Derivative, Line
 from fastrnn.checking.options import Options
 from fastrnn.checking.problem import Arrays, Problem, flat
 
@@ -46,11 +46,13 @@ class Evaluation:
     """
 
     def __init__(self, problem: Problem, options: Options):
-        self.problem = problem = _protected(problem)
-        self.options = options
+        self.problem, self.options = problem, options
         self._copies: dict[tuple[type, str], Arrays] = {}
         self.values, self.precise = problem.values, problem.precise
         self.outputs, self._pullback = problem.vjp(self.values)
+        if not all(map(np.array_equal, self.values, problem.values)):
+            self.problem, self.values = _protected(problem), problem.values
+            self.outputs, self._pullback = self.problem.vjp(self.values)
         self.size = sum(output.size for output in self.outputs)
         self.cotangent = self.cotangents(options.random(8))
         self.outputs = copies(self.outputs)  # a pullback may write into its own
@@ -107,10 +109,25 @@ class Evaluation:
 
     # The numeric derivative.
 
-    def derivative(self, line, step: float | None = None) -> Derivative:
-        """Return the derivative along a line by the method of this check."""
-        method = self.method
-        return derivatives.derivative(line, method.name, step or method.step, self.noise)
+    def derivative(
+        self,
+        line: Line,
+        step: float | None = None,
+        agrees: Callable[[Derivative], bool] | None = None,
+    ) -> Derivative:
+        """Return the derivative along a line by the method of this check.
+
+        Args:
+            line: see derivatives.py.
+            step: the first; None: that of the method.
+            agrees: see derivatives.richardson.
+        """
+        step = step or self.method.step
+        if self.method.name == "complex":
+            return derivatives.complex_step(line, step)
+        if self.method.name == "central":
+            return derivatives.central(line, step, self.noise)
+        return derivatives.richardson(line, step, self.noise, agrees)
 
     def entry(self, variable: int, index: tuple[int, ...], cotangents: Arrays) -> float:
         """Return one entry of the gradient, by differences."""
@@ -180,6 +197,8 @@ class Evaluation:
     def gradients(self, cotangents: Arrays, values: Arrays | None = None) -> Gradients:
         """Return the gradient of each variable in float64, None where it has none.
 
+        Perhaps the target's own arrays, and good until it is called again.
+
         Args:
             cotangents: of the outputs.
             values: where; None: at the point of this evaluation.
@@ -208,6 +227,13 @@ class Evaluation:
                 for x, s in zip(self.values, signs, strict=True)
             ]
 
+    def disturbed(self, random: np.random.Generator) -> Arrays:
+        """Return the point moved by up to two roundings, zeros left where they are."""
+        return [
+            x + 4 * np.finfo(x.dtype).eps * x * (random.random(x.shape, x.dtype) - 0.5)
+            for x in self.values
+        ]
+
     def gradient_noise(self, cotangents: Arrays) -> Arrays:
         """Return the standard deviation of the rounding noise in each entry of the gradients.
 
@@ -215,7 +241,7 @@ class Evaluation:
         taken to be quieter than twice the median of its array.
         """
         found = [
-            self.gradients(cotangents, values)
+            [None if g is None else g.copy() for g in self.gradients(cotangents, values)]
             for values in self.jittered(self.options.random(2), range(1, 8))
         ]
         result = []
@@ -236,14 +262,10 @@ class Evaluation:
 
 
 def _protected(problem: Problem) -> Problem:
-    """Return the problem; of a function that writes into its inputs, one that hands out copies.
+    """Return the problem of a function that writes into its inputs, with copies handed to it.
 
     That it does so is a finding (properties.untouched); all else is judged as if it did not.
     """
-    values = problem.values
-    problem.vjp(values)
-    if all(map(np.array_equal, values, problem.values)):
-        return problem
     return replace(
         problem, forward=lambda given: problem.forward(copies(given)),
         vjp=lambda given: problem.vjp(copies(given)), unprotected=problem.vjp,
@@ -265,7 +287,7 @@ def as_gradient(given: Any, like: NDArray[Any]) -> NDArray[Any] | None:
     array = np.asarray(given)
     if array.dtype.kind not in "fiu" or array.shape != like.shape:
         return None
-    return array.astype(np.float64)
+    return array.astype(np.float64, copy=False)
 
 
 def paired(gradients, direction) -> float:

@@ -60,16 +60,15 @@ class Own:
             )
         x, state, self.lengths = (*inputs, None, None)[:3]
         self.copies: dict[np.dtype, Any] = {target.dtype: copied(target, target.dtype)}
-        _, pull = self.run(self.copies[target.dtype], x, state)  # which refuses what is wrong
+        outputs, _ = self.run(self.copies[target.dtype], x, state)  # which refuses what is wrong
         self.x = checks.array("gradcheck", "input", x)
         self.one_hot = self.x.dtype.kind in "iu"
         self.states: tuple[str, ...] = target.cell.states if "state" in self.takes else ()
         # Where no state was given it is zero, and its gradient is checked all the same.
-        nothing: list[Any] = [None] * (1 + len(self.states))
-        zeros = members_of(pull(nothing).state)
         given = checks.members("gradcheck", "state", state, self.states) if self.states else ()
-        start = [z * 0 if s is None else checks.array("gradcheck", "state", s)
-                 for s, z in zip(given, zeros, strict=True)]  # fmt: skip
+        final = outputs[len(outputs) - len(self.states) :]
+        start = [np.zeros_like(f) if s is None else checks.array("gradcheck", "state", s)
+                 for s, f in zip(given, final, strict=True)]  # fmt: skip
         self.variables = (
             *[Variable("input", self.x, self.axes(), time=self.time())] * (not self.one_hot),
             *(self.state_variable(*pair) for pair in zip(self.states, start, strict=True)),

@@ -24,8 +24,6 @@ from fastrnn.checking.evaluation import (
 )
 from fastrnn.checking.problem import Arrays, flat
 
-_PROBES = 4  # points from which the noise of an analytic projection is measured
-
 
 class Projection(NamedTuple):
     """One comparison of <gradient, v> with the derivative along v.
@@ -57,10 +55,12 @@ class Projector:
         self.evaluation = evaluation
         self.random = evaluation.options.random(5)
         self.here = evaluation.along(evaluation.precise)(0.0)
-        self.scales = self._scales(
-            [as_gradient(g, x) for g, x in zip(evaluation.gradient, evaluation.values, strict=True)]
-        )
-        self.noise = self._noise(evaluation.cotangent, self._direction(None))
+        self.gradient = [
+            as_gradient(g, x) for g, x in zip(evaluation.gradient, evaluation.values, strict=True)
+        ]
+        self.scales = self._scales(self.gradient)
+        first = self._direction(None)
+        self.noise, self.step = self._noise(first), self._step(evaluation.along(first))
 
     def project(self, masks: Arrays | None = None) -> Projection:
         """Compare along one new direction with one new cotangent.
@@ -68,30 +68,43 @@ class Projector:
         Args:
             masks: factors of the direction, to look at a part of the coordinates only.
         """
-        evaluation, options = self.evaluation, self.evaluation.options
+        evaluation = self.evaluation
         cotangents, direction = evaluation.cotangents(self.random), self._direction(masks)
-        gradients = evaluation.gradients(cotangents)
-        analytic = paired(gradients, direction)
+        vector, gradients = flat(cotangents).astype(np.float64), evaluation.gradients(cotangents)
+        analytic, spreads = paired(gradients, direction), _spreads(gradients, direction)
+        known = self._known_uncertainty(analytic, spreads, direction)
+
+        def compared(found):
+            numeric = float(vector @ found.value)
+            return numeric, self._tolerance(numeric, found.error, known)
+
+        def agrees(found):
+            numeric, tolerance = compared(found)
+            return abs(analytic - numeric) <= tolerance
+
         line = evaluation.along(direction)
-        step = self._step(line)
-        found = evaluation.derivative(line, step)
-        numeric = float(flat(cotangents).astype(np.float64) @ found.value)
-        spreads = _spreads(gradients, direction)
-        if options.atol is not None or options.rtol is not None:
-            tolerance = (options.atol or 0.0) + (options.rtol or 0.0) * abs(numeric)
-        else:
-            length = float(np.sqrt(sum(np.vdot(v, v) for v in direction)))
-            rounding = evaluation.problem.eps * (
-                ULPS * (sum(spreads) + abs(analytic)) + evaluation.largest * length
-            )
-            noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
-            tolerance = NUMERIC_SAFETY * found.error + noise + rounding
+        step = self.step if masks is None else self._step(line)
+        found = evaluation.derivative(line, step, agrees)
         kinked = False
-        if options.check_kinks and not abs(analytic - numeric) <= tolerance:
+        if evaluation.options.check_kinks and not agrees(found):
             scale = step / derivatives.RICHARDSON_STEP
             kinked = derivatives.is_kinked(lambda s: line(s * scale), evaluation.noise)
         least = min((s for s in spreads if s), default=0.0)
-        return Projection(analytic, numeric, tolerance, least, kinked)
+        return Projection(analytic, *compared(found), least, kinked)
+
+    def _tolerance(self, numeric: float, error: float, known: float) -> float:
+        options = self.evaluation.options
+        if options.atol is not None or options.rtol is not None:
+            return (options.atol or 0.0) + (options.rtol or 0.0) * abs(numeric)
+        return NUMERIC_SAFETY * error + known
+
+    def _known_uncertainty(self, analytic: float, spreads: list[float], direction) -> float:
+        """Return how far off the analytic side may be; as in coordinates.tolerance."""
+        evaluation = self.evaluation
+        length = float(np.sqrt(sum(np.vdot(v, v) for v in direction)))
+        rounding = ULPS * (sum(spreads) + abs(analytic)) + evaluation.largest * length
+        noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
+        return noise + evaluation.problem.eps * rounding
 
     def _direction(self, masks):
         drawn = self.evaluation.random_direction(self.random)
@@ -109,18 +122,18 @@ class Projector:
             for g, size in zip(gradients, sizes, strict=True)
         ]
 
-    def _noise(self, cotangents: Arrays, direction: Arrays) -> float:
+    def _noise(self, direction: Arrays) -> float:
         """Return the noise of an analytic projection, as a part of its spread.
 
-        As Evaluation.gradient_noise, but of the one number: the gradients may be large.
+        From what moving the point by two roundings does to every entry of the gradient: the
+        gradients may be large, and more calls than one take long.
         """
-        evaluation, found, spreads = self.evaluation, [], [0.0]
-        for values in evaluation.jittered(evaluation.options.random(6), range(1, 1 + _PROBES)):
-            gradients = evaluation.gradients(cotangents, values)
-            found.append(paired(gradients, direction))
-            spreads = _spreads(gradients, direction)
-        third, spread = np.diff(found, 3), float(np.linalg.norm(spreads))
-        noise = float(np.sqrt(np.mean(third * third) / 20)) / spread if spread else 0.0
+        evaluation, cotangent = self.evaluation, self.evaluation.cotangent
+        moved = evaluation.gradients(cotangent, evaluation.disturbed(evaluation.options.random(6)))
+        changes = [None if g is None or h is None else g - h
+                   for g, h in zip(moved, self.gradient, strict=True)]  # fmt: skip
+        spread = float(np.linalg.norm(_spreads(self.gradient, direction)))
+        noise = float(np.linalg.norm(_spreads(changes, direction))) / spread if spread else 0.0
         return noise if np.isfinite(noise) else 0.0
 
     def _step(self, line) -> float:
@@ -137,8 +150,8 @@ class Projector:
 
 def _spreads(gradients, direction) -> list[float]:
     """Return the standard deviation of the part of each variable in an analytic projection."""
-    products = [g * v for g, v in zip(gradients, direction, strict=True) if g is not None]
-    return [float(np.sqrt(np.vdot(p, p))) for p in products]
+    pairs = [(g, v) for g, v in zip(gradients, direction, strict=True) if g is not None]
+    return [float(np.linalg.norm(g * v)) for g, v in pairs]
 
 
 def miss_probability(projections: list[Projection], relative: float) -> float:

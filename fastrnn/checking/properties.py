@@ -91,8 +91,10 @@ def linear(evaluation: Evaluation) -> Property:
     """pullback(2 u + w) = 2 pullback(u) + pullback(w), and zero gives zero."""
     u, w = evaluation.cotangent, evaluation.cotangents(evaluation.options.random(13))
     both = [(2 * a + b).astype(a.dtype) for a, b in zip(u, w, strict=True)]
-    of_both, of_w = (evaluation.gradients(c) for c in (both, w))
-    of_zero = evaluation.gradients([np.zeros_like(c) for c in u])
+    zeros = [np.zeros_like(c) for c in u]
+    of_both, of_w, of_zero = (
+        [None if g is None else g.copy() for g in evaluation.gradients(c)] for c in (both, w, zeros)
+    )
     # The saved forward pass is the same in all, so that only this map's own rounding differs.
     eps, wrong = evaluation.problem.eps, []
     for i, variable in enumerate(evaluation.problem.variables):
@@ -211,8 +213,8 @@ def _laid_out(evaluation: Evaluation, name: str, lay: Callable) -> Property:
 def _with_gaps(array):
     if not array.ndim:
         return array
-    wide = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
-    view = wide[tuple(slice(None, None, -2) for _ in array.shape)]
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    view = wide[..., ::-2][(slice(None, None, -1),) * (array.ndim - 1)]
     view[...] = array
     return view
 
@@ -237,7 +239,10 @@ def _apart(first, second) -> float:
     pairs = [(a, b) for a, b in zip(first, second, strict=True) if a is not None or b is not None]
     sizes = []
     for pair in pairs:
-        a, b = (np.float64(0) if x is None else np.asarray(x, np.float64) for x in pair)
+        a, b = (np.float64(0) if x is None else np.asarray(x) for x in pair)
+        if np.array_equal(a, b):
+            continue  # which is fast, and usual
+        a, b = a.astype(np.float64), b.astype(np.float64)
         away = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         away = np.where(np.isnan(away), np.inf, away)
         sizes.append(float(away.max(initial=0)))
