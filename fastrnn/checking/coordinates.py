@@ -20,6 +20,7 @@ from fastrnn.checking.evaluation import (
 from fastrnn.checking.problem import Variable, flat
 
 COTANGENTS = 2
+_SATURATED = 4.0
 _SEGMENTS = 8  # of time, that sample mode draws from separately
 
 Progress = Callable[[int, int], None]  # (done, of how many)
@@ -115,8 +116,9 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
 
     By default what both are known to be uncertain by: the estimated error of the numeric one, the
     measured noise of the analytic one, some units in the last place of the largest entry of the
-    array, and one of the largest entry of all gradients: behind a saturated unit, 1 - h**2 is
-    exact only to the last place of 1. With atol or rtol, as in torch: atol + rtol * |numeric|.
+    array, and a few of the largest entry of all gradients times the largest input: behind a
+    saturated unit, 1 - h**2 is exact only to the last place of 1, and then multiplied by these.
+    With atol or rtol, as in torch: atol + rtol * |numeric|.
     """
     options = evaluation.options
     if options.atol is not None or options.rtol is not None:
@@ -125,7 +127,7 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
     largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
     eps = evaluation.problem.eps
     return (NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
-            + eps * evaluation.largest)  # fmt: skip
+            + _SATURATED * eps * evaluation.largest * evaluation.reach)  # fmt: skip
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

@@ -43,6 +43,7 @@ class Evaluation:
         gradient: what the target returned for it.
         largest: entry of all its arrays, or of the outputs times the cotangent. A gradient is
             often made from the outputs, 1 - y**2, and no more exact than these.
+        reach: the largest input, or 1.
     """
 
     def __init__(self, problem: Problem, options: Options):
@@ -62,6 +63,7 @@ class Evaluation:
         given += [c * o for c, o in zip(self.cotangent, self.outputs, strict=True)]
         sizes = [float(np.max(np.abs(g), initial=0)) for g in given if g is not None]
         self.largest = max((s for s in sizes if np.isfinite(s)), default=0.0)
+        self.reach = max(1.0, *(float(np.max(np.abs(x))) for x in self.values))
         direction = self.random_direction(options.random(1))
         self.noise = derivatives.noise(self.along(direction))
         self.method = self._choose(direction)
