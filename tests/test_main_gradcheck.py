@@ -91,7 +91,9 @@ class TestCells:
         assert run("gradcheck", name, "--hidden", "3", "--seq", "4", "--batch", "2") == 0
         out, err = capsys.readouterr()
         assert err == ""
-        assert out.startswith(f"gradcheck of {name[:4].rstrip('_').upper()}(4, 3, dtype=float64): ")
+        relu = "nonlinearity='relu', " * name.endswith("relu")
+        layer = f"{name[:4].rstrip('_').upper()}(4, 3, {relu}dtype=float64)"
+        assert out.startswith(f"gradcheck of {layer}: ")
         assert "weight_hh_l0" in out
         assert "\x1b" not in out
 

@@ -14,11 +14,11 @@ from fastrnn import checks
 from fastrnn.checking.problem import Problem, Variable
 from fastrnn.gradients import Gradients
 
-_GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's, of a GRU and an LSTM
+GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's, of a GRU and an LSTM
 # Names, without underscores, by which arguments are known.
 _INPUT = ("wih", "weightih", "wxh", "win", "kernel")
 _RECURRENT = ("whh", "weighthh")
-_BLOCKED = (*_INPUT[:2], *_RECURRENT, "bih", "bhh", "biasih", "biashh")
+BLOCKED = (*_INPUT[:2], *_RECURRENT, "bih", "bhh", "biasih", "biashh")
 
 
 def problem_of_function(function: Callable, inputs: tuple) -> Problem:
@@ -29,7 +29,7 @@ def problem_of_function(function: Callable, inputs: tuple) -> Problem:
         result = function(*spread.nested(values))
         if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
             raise TypeError(
-                f"gradcheck: {_name(function)} returned a {_described(result)}; expected "
+                f"gradcheck: {name_of(function)} returned a {_described(result)}; expected "
                 "(output, pullback), where pullback(d_output) returns the gradients. For a "
                 "function without one, pass the pair (forward, vjp)."
             )
@@ -41,7 +41,9 @@ def problem_of_function(function: Callable, inputs: tuple) -> Problem:
             _pull(pullback, output, cotangents)
         )
 
-    return Problem(_name(function), "function", spread.variables, lambda v: leaves(call(v)[0]), vjp)
+    return Problem(
+        name_of(function), "function", spread.variables, lambda v: leaves(call(v)[0]), vjp
+    )
 
 
 def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
@@ -58,7 +60,7 @@ def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
         return leaves(output), pullback
 
     return Problem(
-        _name(forward), "pair", spread.variables,
+        name_of(forward), "pair", spread.variables,
         lambda v: leaves(forward(*spread.nested(v))), with_gradient,
     )  # fmt: skip
 
@@ -74,15 +76,15 @@ class _Inputs:
     """The arguments of a function, and which arrays in them are variables."""
 
     def __init__(self, function, inputs):
-        self.inputs, self.function = inputs, _name(function)
-        self.names = _argument_names(function, len(inputs))
+        self.inputs, self.function = inputs, name_of(function)
+        self.names = argument_names(function, len(inputs))
         found = []
         self.where = []  # of each variable: the way to it through nested tuples
         for position, (name, value) in enumerate(zip(self.names, inputs, strict=True)):
             self._find(name, value, (position,), found)
         gates = gates_of([Variable(name, value) for name, value, _ in found])
         self.variables = tuple(
-            Variable(name, value, gates=gates if _plain_name(name) in _BLOCKED else ())
+            Variable(name, value, gates=gates if plain_name(name) in BLOCKED else ())
             for name, value, _ in found
         )
         self.where = [path for *_, path in found]
@@ -146,12 +148,12 @@ class _Inputs:
 
 def gates_of(variables: Sequence[Variable]) -> tuple[str, ...]:
     """Return the names of gates, if one of the arrays is a recurrent weight of several."""
-    shapes = {_plain_name(v.name): v.value.shape for v in variables if v.value.ndim == 2}
+    shapes = {plain_name(v.name): v.value.shape for v in variables if v.value.ndim == 2}
     for name in _RECURRENT:
         if name in shapes:
             rows, hidden = shapes[name][0], shapes.get("whr", shapes[name])[1]
             if hidden and rows % hidden == 0:
-                return _GATES.get(rows // hidden, ())
+                return GATES.get(rows // hidden, ())
     return ()
 
 
@@ -162,7 +164,7 @@ def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] 
     """
     features = variables[x].value.shape[-1]
     for i, variable in enumerate(variables):
-        if _plain_name(variable.name) in _INPUT and variable.value.ndim == 2:
+        if plain_name(variable.name) in _INPUT and variable.value.ndim == 2:
             if variable.value.shape[1] == features:
                 return i, False
             if variable.value.shape[0] == features:
@@ -170,11 +172,11 @@ def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] 
     return None
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     return name.lower().replace("_", "").removesuffix("l0")
 
 
-def _argument_names(function, count):
+def argument_names(function, count):
     """Return the names of its first positional parameters, as far as they are known."""
     try:
         parameters = inspect.signature(getattr(function, "py_func", function)).parameters.values()
@@ -184,7 +186,7 @@ def _argument_names(function, count):
     return names[:count] + [f"inputs[{i}]" for i in range(len(names[:count]), count)]
 
 
-def _name(function):
+def name_of(function):
     inner = getattr(function, "func", function)  # of a functools.partial
     return getattr(function, "__name__", getattr(inner, "__name__", type(function).__name__))
 

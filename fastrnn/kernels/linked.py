@@ -29,6 +29,8 @@ def linked(name: str, type_of: Callable) -> Callable:
     """
 
     def register(define):
+        if _provided:  # kernels that call it would be linked to nothing, and crash
+            raise RuntimeError(f"{name} is defined after kernels were compiled; see kernels/")
         _defined[name] = type_of, define
         return define
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from fastrnn.checking.functions import _BLOCKED, _GATES, _plain_name
+from fastrnn.checking.functions import BLOCKED, GATES, plain_name
 from fastrnn.checking.problem import Problem, Variable
 from fastrnn.torch import modules
 from fastrnn.torch.leaves import array_of, refuse_unusual, tensor_of
@@ -153,9 +153,9 @@ def _axes_and_gates(owner: nn.Module, name: str, value: np.ndarray):
         return (), ()
     if kind == "weight_hr":
         return ("output", "from"), ()
-    if _plain_name(kind) not in _BLOCKED:
+    if plain_name(kind) not in BLOCKED:
         return (), ()
-    gates = _GATES.get(len(value) // int(owner.hidden_size), ())
+    gates = GATES.get(len(value) // int(owner.hidden_size), ())
     return ("unit", "from input" if kind == "weight_ih" else "from"), gates
 
 

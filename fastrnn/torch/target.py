@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from fastrnn.checking.functions import _BLOCKED, _argument_names, _name, _plain_name, gates_of
+from fastrnn.checking.functions import (
+    BLOCKED,
+    argument_names,
+    gates_of,
+    name_of,
+    plain_name,
+)
 from fastrnn.checking.problem import Arrays, Problem, Variable
 from fastrnn.torch.leaves import Arguments, array_of, floats_in, tensor_of
 
@@ -124,7 +130,7 @@ class Target:
     def _described(self, variables: list[Variable]) -> list[Variable]:
         """Return the inputs with what is known of their axes and gates."""
         gates = gates_of(variables)
-        return [replace(v, gates=gates if _plain_name(v.name) in _BLOCKED else ())
+        return [replace(v, gates=gates if plain_name(v.name) in BLOCKED else ())
                 for v in variables]  # fmt: skip
 
     def _run(self, values: Arrays, grad: bool) -> _Run:
@@ -213,14 +219,14 @@ def _known(target: Any, count: int) -> tuple[str, list[str]]:
     if _is_function_class(function):
         # With setup_context, forward has no ctx.
         skipped = int(function.setup_context is Function.setup_context)
-        names = _argument_names(function.forward, count + skipped)[skipped:]
+        names = argument_names(function.forward, count + skipped)[skipped:]
         # Those that are not known are counted from ctx.
         names = [f"inputs[{i}]" if name.startswith("inputs[") else name
                  for i, name in enumerate(names)]  # fmt: skip
         return function.__name__, names
     if isinstance(target, nn.Module):
-        return type(target).__name__, _argument_names(target.forward, count)
-    return _name(target), _argument_names(target, count)
+        return type(target).__name__, argument_names(target.forward, count)
+    return name_of(target), argument_names(target, count)
 
 
 def _is_function_class(target: Any) -> bool:
