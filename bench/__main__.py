@@ -151,6 +151,7 @@ def checkers(
 
     rows = compared.measure(seeds, console.print)
     (out / "checkers.md").write_text(compared.markdown(rows))
+    compared.picture(out / "gradcheck.svg")
     table = Table(*compared.COLUMNS)
     for row in rows:
         table.add_row(*row.cells())

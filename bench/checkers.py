@@ -202,6 +202,12 @@ def measure(seeds: int = 2, say: Callable[[str], None] = print) -> list[Row]:
     return rows
 
 
+def picture(path) -> None:
+    """Draw what fastrnn says of an error that is carried from step to step."""
+    [mutant] = [m for m in MUTANTS if m.words == "no gradient carried by c"]
+    gradcheck(*mutant.problem(0), raise_exception=False).plot(path)
+
+
 def markdown(rows: list[Row]) -> str:
     """Return the report: the table, what was missed, and what each says of one error."""
     lines = ["# Gradient checkers on the same planted errors", "",

@@ -49,18 +49,6 @@ def assembly():
     return json.loads(python(ASSEMBLY, PYTHONWARNINGS="ignore"))
 
 
-def test_kernels_may_be_compiled_before_the_rest_is_imported():
-    """Else they would be linked to functions that are not there, and crash."""
-    code = """
-import numpy as np
-from fastrnn.linear import Linear
-Linear(3, 2)(np.ones((2, 3), np.float32))
-import fastrnn
-print(fastrnn.LSTM(3, 4)(np.ones((1, 1, 3), np.float32))[0].shape)
-"""
-    assert python(code) == "(1, 1, 4)"
-
-
 def widest_fmas(text):
     return len(re.findall(rf"\bvfn?m(?:add|sub)\w*p[sd]\s[^\n]*%{REGISTER}", text))
 

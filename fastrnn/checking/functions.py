@@ -173,10 +173,11 @@ def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] 
 
 
 def plain_name(name: str) -> str:
+    """Return a name as BLOCKED has it."""
     return name.lower().replace("_", "").removesuffix("l0")
 
 
-def argument_names(function, count):
+def argument_names(function, count: int) -> list[str]:
     """Return the names of its first positional parameters, as far as they are known."""
     try:
         parameters = inspect.signature(getattr(function, "py_func", function)).parameters.values()
@@ -186,7 +187,8 @@ def argument_names(function, count):
     return names[:count] + [f"inputs[{i}]" for i in range(len(names[:count]), count)]
 
 
-def name_of(function):
+def name_of(function) -> str:
+    """Return what a function is called."""
     inner = getattr(function, "func", function)  # of a functools.partial
     return getattr(function, "__name__", getattr(inner, "__name__", type(function).__name__))
 
