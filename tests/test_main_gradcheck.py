@@ -218,7 +218,6 @@ class TestErrors:
             (["lstm", "--hidden", "1000000"], "Unable to allocate"),
             (["lstm", "--json", "{tmp}/no/f.json"], "No such file or directory"),
             (["lstm", "--json", "{tmp}"], "Is a directory"),
-            (["lstm", "--plot", "{tmp}/no/f.png"], "No such file or directory"),
             (["lstm", "--plot", "{tmp}/f.foo"], "expected a name that ends in .png, "),
             (["lstm", "--self-test"], "--self-test goes alone"),
             (["--self-test", "--json", "f"], "--self-test goes alone"),
@@ -266,6 +265,12 @@ class TestErrors:
 
     def test_a_bad_file_is_told_before_the_check(self, checks, capsys):
         assert run("gradcheck", "lstm", "--json", "no/f.json") == 2
+        assert not checks
+
+    def test_a_picture_that_cannot_be_written(self, checks, capsys):
+        pytest.importorskip("matplotlib", reason="needs the extra: plot")
+        assert run("gradcheck", "lstm", "--plot", "no/f.png") == 2
+        assert "No such file or directory" in capsys.readouterr().err
         assert not checks
 
     def test_without_matplotlib(self, checks, monkeypatch, capsys):
