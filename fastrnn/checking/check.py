@@ -236,7 +236,7 @@ def _single(evaluation: Evaluation, i: int, index: tuple[int, ...]):
     line, unit = evaluation.at(i, index)
     found = evaluation.derivative(line)
     numeric = float(flat(cotangents).astype(np.float64) @ found.value) / unit
-    allowed = coordinates.tolerance(evaluation, gradient[None], np.array([numeric]),
+    allowed = coordinates.tolerance(evaluation, i, gradient[None], np.array([numeric]),
                                     found.error / unit, 0.0)  # fmt: skip
     return report.compared(evaluation.problem.variables[i], index, float(gradient[index]), numeric,
                            float(allowed[0]), float(np.abs(gradient).max()))  # fmt: skip

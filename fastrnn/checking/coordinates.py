@@ -101,7 +101,7 @@ def _compare(evaluation, i, index, judged, vectors, noise):
         numeric = vectors @ found.value / unit
         judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN: not looked at
         judged.tolerance[at] = tolerance(
-            evaluation, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
+            evaluation, i, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
         )
         away = np.abs(judged.analytic[at] - judged.numeric[at])
         return bool(np.all(np.isfinite(away) & (away <= judged.tolerance[at])))
@@ -111,13 +111,15 @@ def _compare(evaluation, i, index, judged, vectors, noise):
         judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise)
 
 
-def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDArray[Any]:
+def tolerance(
+    evaluation: Evaluation, i: int, analytic, numeric, error: float, noise: float
+) -> NDArray[Any]:
     """Return how far an analytic derivative may be from a numeric one.
 
     By default what both are known to be uncertain by: the estimated error of the numeric one, the
     measured noise of the analytic one, some units in the last place of the largest entry of the
-    array, and a few of the largest entry of all gradients times the largest input: behind a
-    saturated unit, 1 - h**2 is exact only to the last place of 1, and then multiplied by these.
+    array, and a few of what would arrive there: behind a saturated unit, 1 - h**2 is exact only to
+    the last place of 1, and then multiplied by that.
     With atol or rtol, as in torch: atol + rtol * |numeric|.
     """
     options = evaluation.options
@@ -127,7 +129,7 @@ def tolerance(evaluation, analytic, numeric, error: float, noise: float) -> NDAr
     largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
     eps = evaluation.problem.eps
     return (NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
-            + _SATURATED * eps * evaluation.largest * evaluation.reach)  # fmt: skip
+            + _SATURATED * eps * evaluation.behind[i])  # fmt: skip
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Line = Callable[[Any], NDArray[Any]]
 
 EPS = float(np.finfo(np.float64).eps)
-COMPLEX_STEP = 1e-20
+COMPLEX_STEP = 1e-150  # tiny beside any input, and its cube is 0: no truncation even at x**3
 CENTRAL_STEP = EPS ** (1 / 3)  # where truncation h**2 and rounding eps / h are alike
 RICHARDSON_STEP = 2.0**-7
 _SHRINK = 8.0  # to the next step, where the tableau does not settle

@@ -21,7 +21,8 @@ NUMERIC_SAFETY, ANALYTIC_SAFETY, ULPS = 10.0, 12.0, 16.0
 
 Gradients = list[NDArray[Any] | None]
 _JUMP = 1e4
-_JITTER = {np.dtype(np.float32): 2.0**-20, np.dtype(np.float64): 2.0**-40}
+# No power of two: near 1, the roundings of x * x at multiples of one would lie on a line.
+_JITTER = {np.dtype(np.float32): 1.618 * 2.0**-20, np.dtype(np.float64): 1.618 * 2.0**-40}
 
 
 class Method(NamedTuple):
@@ -41,9 +42,8 @@ class Evaluation:
         method: see Method.
         cotangent: one for each output, for all checks that need any.
         gradient: what the target returned for it.
-        largest: entry of all its arrays, or of the outputs times the cotangent. A gradient is
-            often made from the outputs, 1 - y**2, and no more exact than these.
-        reach: the largest input, or 1.
+        behind: for each variable, how large its gradient would be behind no saturated unit: a
+            gradient made from the outputs, as 1 - y**2, is exact only to a part of that.
     """
 
     def __init__(self, problem: Problem, options: Options):
@@ -59,14 +59,26 @@ class Evaluation:
         self.outputs = copies(self.outputs)  # a pullback may write into its own
         self.gradient = [np.array(g) if isinstance(g, np.ndarray) else g
                          for g in self.raw(self.cotangent)]  # fmt: skip
-        given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
-        given += [c * o for c, o in zip(self.cotangent, self.outputs, strict=True)]
-        sizes = [float(np.max(np.abs(g), initial=0)) for g in given if g is not None]
-        self.largest = max((s for s in sizes if np.isfinite(s)), default=0.0)
-        self.reach = max(1.0, *(float(np.max(np.abs(x))) for x in self.values))
+        self.behind = self._behind()
         direction = self.random_direction(options.random(1))
         self.noise = derivatives.noise(self.along(direction))
         self.method = self._choose(direction)
+
+    def _behind(self) -> list[float]:
+        """Return, for each variable, what arrives at a unit times what else it is multiplied by.
+
+        What arrives is a cotangent, or, in a recurrence, sums of them, as large as the gradient of
+        a bias or a state: the least of the largest entries. The rest is the largest other input.
+        What saturates is at most 1, whatever else the outputs are.
+        """
+        given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
+        sizes = [float(np.max(np.abs(g))) for g in given if g is not None]
+        least = min((s for s in sizes if s and np.isfinite(s)), default=0.0)
+        bounded = [np.abs(c) * np.minimum(np.abs(o), 1)
+                   for c, o in zip(self.cotangent, self.outputs, strict=True)]  # fmt: skip
+        arrives = max([least, *(float(np.nan_to_num(b).max(initial=0)) for b in bounded)])
+        reach = [float(np.max(np.abs(x))) for x in self.values]
+        return [arrives * max([1.0, *reach[:i], *reach[i + 1 :]]) for i in range(len(reach))]
 
     # Lines.
 

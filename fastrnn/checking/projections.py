@@ -101,8 +101,9 @@ class Projector:
     def _known_uncertainty(self, analytic: float, spreads: list[float], direction) -> float:
         """Return how far off the analytic side may be; as in coordinates.tolerance."""
         evaluation = self.evaluation
-        length = float(np.sqrt(sum(np.vdot(v, v) for v in direction)))
-        rounding = ULPS * (sum(spreads) + abs(analytic)) + evaluation.largest * length
+        behind = sum(b * float(np.sqrt(np.vdot(v, v)))
+                     for b, v in zip(evaluation.behind, direction, strict=True))  # fmt: skip
+        rounding = ULPS * (sum(spreads) + abs(analytic)) + behind
         noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
         return noise + evaluation.problem.eps * rounding
 

@@ -103,7 +103,7 @@ def linear(evaluation: Evaluation) -> Property:
         if a is None or b is None or c is None or zero is None:
             continue
         largest = max(np.abs(x).max(initial=0) for x in (a, b, c))
-        allowed = 8 * ULPS * eps * largest + ULPS * eps * evaluation.largest
+        allowed = 8 * ULPS * eps * largest + ULPS * eps * evaluation.behind[i]
         away = np.abs(a - (2 * b + c)).max(initial=0)
         if not away <= allowed:
             wrong.append(f"{variable.name}: off by {away:.3g}")
