@@ -1,6 +1,7 @@
 """The one call: what it decides, what it refuses, and each of its options."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -302,3 +303,87 @@ def test_long_sequences_are_bisected_for_the_first_wrong_step():
     report = gradcheck(decay, (RNG.standard_normal((200, 2)),), mode="sample",
                        raise_exception=False)  # fmt: skip
     assert report.location.first == (123, [""])
+
+
+@pytest.mark.parametrize("mode", ["full", "project"])
+@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1.0, 1e10])
+def test_the_scale_of_an_input_hides_no_error(scale, mode):
+    def square(x, factor):
+        return x * x, lambda d: 2 * factor * x * d
+
+    x = scale * RNG.standard_normal(5)
+    assert gradcheck(lambda x: square(x, 1.0), x, mode=mode).ok
+    report = gradcheck(lambda x: square(x, 1 + 1e-7), x, mode=mode, raise_exception=False)
+    assert not report.ok
+    if mode == "full":
+        assert report.variables[0].wrong == 5
+
+
+def test_a_large_output_beside_hides_no_error():
+    def f(x, factor):
+        return np.append(x * x, 1e12), lambda d: 2 * factor * x * d[:-1]
+
+    assert gradcheck(lambda x: f(x, 1.0), X[0]).ok
+    assert not gradcheck(lambda x: f(x, 1 + 1e-7), X[0], raise_exception=False).ok
+
+
+def test_beside_a_pole_is_no_kink():
+    def f(x, factor):
+        return 1 / (x - 0.999), lambda d: -factor * d / (x - 0.999) ** 2
+
+    x = np.array([1.0, 0.9985, 0.5])
+    report = gradcheck(lambda x: f(x, 1 + 1e-5), x, raise_exception=False)
+    assert gradcheck(lambda x: f(x, 1.0), x).ok
+    assert (report.variables[0].wrong, report.variables[0].kinks) == (3, 0)
+
+
+def test_near_1_roundings_of_a_square_are_noise():
+    def f(x):
+        return np.arcsin(x), lambda d: d / np.sqrt(1 - x * x)
+
+    assert gradcheck(f, np.array([0.1, 0.9, -0.99, 0.999], np.float32)).ok
+
+
+def test_an_exception_beside_the_point_is_the_edge_of_a_domain():
+    def log(x):
+        return np.array([math.log(v) for v in x]), lambda d: d / x
+
+    assert gradcheck(log, np.array([1e-3, 0.5, 2e-5])).ok
+
+    def never(x):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        gradcheck(never, X)
+
+
+@pytest.mark.parametrize(("output", "words"), [
+    ({"a": X}, "returned object"), (X * 1j, "returned complex128"), ("abc", "returned <U3"),
+])  # fmt: skip
+def test_outputs_that_are_no_numbers(output, words):
+    with pytest.raises(TypeError, match=words):
+        gradcheck(lambda x: (output, lambda d: x), X)
+
+
+def test_outputs_of_changing_shape():
+    x = np.array([1.0, 2.0])
+    with pytest.raises(ValueError, match="returned 1 numbers, and 2 nearby"):
+        gradcheck(lambda x: (x[x > 1], lambda d: np.array([0.0, *d])), x)
+
+
+def test_more_arguments_that_are_refused():
+    def f(x):
+        return x, lambda d: d
+
+    with pytest.raises(ValueError, match="x has entries that are not finite"):
+        gradcheck(f, np.array([1.0, np.nan]))
+    with pytest.raises(TypeError, match="progress is 1"):
+        gradcheck(f, X, progress=1)
+    with pytest.raises(TypeError, match="raise_exception"):
+        gradcheck(f, X, raise_exception=1)
+    with pytest.raises(ValueError, match="method is"):
+        gradcheck(f, X, method=np.array(["auto", "full"]))
+    with pytest.raises(GradcheckError, match="no gradient of any input"):
+        gradcheck(lambda x: (x, lambda d: None), X)
+    with pytest.raises(TypeError, match="returned a tuple of 1 for state"):
+        gradcheck(lambda x, state: (x, lambda d: (d, (d,))), (X, (X, X)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn import checks
 from fastrnn.checking import (
     coordinates,
     derivatives,
@@ -90,11 +91,24 @@ def gradcheck(
     __tracebackhide__ = True  # pytest then shows the report, and not where it was raised
     options = Options(method, mode, eps, atol, rtol, n_samples, n_projections, seed, nondet_tol,
                       check_kinks, localize, second_order)  # fmt: skip
+    checks.boolean("gradcheck", "raise_exception", raise_exception)
+    _refuse_uncallable(progress)
     problem = restricted(problem_of(target, inputs, options.seed), wrt)
+    for variable in problem.variables:
+        if not np.isfinite(variable.value).all():
+            raise ValueError(
+                f"gradcheck: {variable.name} has entries that are not finite, where nothing has a "
+                "derivative; leave it out by wrt=, or use other inputs."
+            )
     result = checked(problem, options, progress)
     if raise_exception and not result.ok:
         raise GradcheckError(result)
     return result
+
+
+def _refuse_uncallable(progress: Any) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"gradcheck: progress is {progress!r}; expected a function, or None.")
 
 
 def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:

@@ -108,7 +108,7 @@ def _compare(evaluation, i, index, judged, vectors, noise):
 
     close = agrees(evaluation.derivative(line, agrees=agrees))
     if evaluation.options.check_kinks and not close:
-        judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise)
+        judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise, evaluation.nearest)
 
 
 def tolerance(

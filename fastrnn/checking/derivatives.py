@@ -76,12 +76,11 @@ def _third_differences(values: NDArray[Any]) -> float:
 def complex_step(line: Line, step: float) -> Derivative:
     """Return Im f(x + i h v) / h: nothing is subtracted, so h may be tiny and the error is eps.
 
-    So small an error cannot be asked of a gradient made of rounded values: behind a saturated
-    tanh, 1 - y * y has the absolute error of y. That of f is added.
+    What f itself is rounded by does not matter, however large: that the gradient may be made of
+    rounded outputs is evaluation.behind.
     """
-    result = line(1j * step)
-    value = np.imag(result) / step
-    return Derivative(value, EPS * (16 * _norm(value) + _norm(np.real(result))), step)
+    value = np.imag(line(1j * step)) / step
+    return Derivative(value, 16 * EPS * _norm(value), step)
 
 
 def central(line: Line, step: float, noise: float) -> Derivative:
@@ -168,18 +167,30 @@ def _difference(line: Line, step: float) -> NDArray[Any]:
     return (line(step) - line(-step)) / (2 * step)
 
 
-def is_kinked(line: Line, noise: float) -> bool:
+def is_kinked(line: Line, noise: float, nearest: float = 2.0**-24) -> bool:
     """Return whether the slopes to the left and to the right go on differing as h falls.
 
-    The second difference of a smooth function falls with h**2, that of a kink with h.
+    The second difference of a smooth function falls with h**2, that of a kink with h. Beside a
+    pole it does not fall before h is well within the distance, so that three steps are looked at.
+
+    Args:
+        line: to be looked at.
+        noise: see `noise`.
+        nearest: kinks nearer than that count; not below the step of the derivative.
     """
-    steps = (2.0**-8, 2.0**-16)
-    here = line(0.0)
+    steps = (2.0**-8, 2.0**-16, nearest)
+    here, bends, floors = line(0.0), [], []
     with np.errstate(all="ignore"):
-        first, last = (_norm(line(h) - 2 * here + line(-h)) / h for h in steps)
-    if not np.isfinite(last):  # the edge of its domain, if there is a value at all
+        for h in steps:
+            right, left = line(h), line(-h)
+            bends.append(_norm(right - 2 * here + left) / h)
+            floors.append(16 * max(noise, EPS / 4 * _norm(right), EPS / 4 * _norm(left)) / h)
+    if not np.isfinite(bends[-1]):  # the edge of its domain, if there is a value at all
         return bool(np.isfinite(here).all())
-    return last > 0.1 * first and last > 16 * noise / steps[-1]
+    far, near, last = bends
+    if not np.isfinite(near):  # as smooth as can be told
+        return False
+    return near > 0.1 * far and near > floors[1] and last > 0.1 * near - floors[2]
 
 
 def sweep(line: Line, cotangent: NDArray[Any], analytic: float) -> list[tuple[float, float]]:

@@ -40,6 +40,7 @@ class Evaluation:
         outputs: of the forward pass of the vjp, in the dtype of the target.
         noise: of the outputs in float64, as a 2-norm.
         method: see Method.
+        nearest: kinks nearer than that, in units of the coordinate, cannot be looked past.
         cotangent: one for each output, for all checks that need any.
         gradient: what the target returned for it.
         behind: for each variable, how large its gradient would be behind no saturated unit: a
@@ -54,15 +55,23 @@ class Evaluation:
         if not all(map(np.array_equal, self.values, problem.values)):
             self.problem, self.values = _protected(problem), problem.values
             self.outputs, self._pullback = self.problem.vjp(self.values)
+        for output in self.outputs:
+            if output.dtype.kind not in "fiub":
+                raise TypeError(
+                    f"gradcheck: {problem.name} returned {output.dtype} numbers; expected float "
+                    "arrays, or tuples of them (of complex numbers, the two parts)."
+                )
         self.size = sum(output.size for output in self.outputs)
         self.cotangent = self.cotangents(options.random(8))
         self.outputs = copies(self.outputs)  # a pullback may write into its own
+        self.problem.forward(self.precise)  # what it raises here is no edge of its domain
         self.gradient = [np.array(g) if isinstance(g, np.ndarray) else g
                          for g in self.raw(self.cotangent)]  # fmt: skip
         self.behind = self._behind()
         direction = self.random_direction(options.random(1))
         self.noise = derivatives.noise(self.along(direction))
         self.method = self._choose(direction)
+        self.nearest = 2.0**-16 if self.method.name == "central" else 2.0**-24
 
     def _behind(self) -> list[float]:
         """Return, for each variable, what arrives at a unit times what else it is multiplied by.
@@ -88,11 +97,11 @@ class Evaluation:
         def line(s):
             if isinstance(s, complex):
                 moved = [x + s * v for x, v in zip(self.precise, direction, strict=True)]
-                return flat(self.problem.forward(moved))
+                return self._forward(moved)
             moved = self._work(float, "line")  # to allocate them every time takes longer
             for x, v, out in zip(self.precise, direction, moved, strict=True):
                 np.add(x, np.multiply(v, s, out=out), out=out)
-            return flat(self.problem.forward(moved))
+            return self._forward(moved)
 
         return line
 
@@ -105,11 +114,27 @@ class Evaluation:
         def line(s):
             arrays = work(complex if isinstance(s, complex) else float)
             arrays[variable][index] = start + s * unit
-            result = flat(self.problem.forward(arrays))
-            arrays[variable][index] = start
-            return result
+            try:
+                return self._forward(arrays)
+            finally:
+                arrays[variable][index] = start
 
         return line, float(unit)
+
+    def _forward(self, values: Arrays) -> NDArray[Any]:
+        """Return the outputs as one vector; NaN where a function refuses what is not its domain."""
+        try:
+            result = flat(self.problem.forward(values))
+        except (ArithmeticError, AssertionError, ValueError, np.linalg.LinAlgError):
+            if values[0].dtype.kind == "c":
+                raise  # it takes no complex numbers
+            return np.full(self.size, np.nan)
+        if result.size != self.size:
+            raise ValueError(
+                f"gradcheck: {self.problem.name} returned {self.size} numbers, and {result.size} "
+                "nearby; expected outputs whose shapes do not depend on the values."
+            )
+        return result
 
     def _work(self, kind: type, purpose: str = "coordinate") -> Arrays:
         """Return copies of the point to change in place, made once for each purpose."""
@@ -176,7 +201,7 @@ class Evaluation:
 
     def _refuses_complex(self, direction: Arrays, step: float) -> str:
         """Return why the function has no complex step, or ""."""
-        line = self.along(direction)
+        line = self.along([v * _scale(x) for v, x in zip(direction, self.precise, strict=True)])
         here = line(0.0)
         try:
             with warnings.catch_warnings():
@@ -237,7 +262,10 @@ class Evaluation:
         signs = [np.sign(random.standard_normal(x.shape)) for x in self.values]
         for k in places:
             yield [
-                x + (k * _JITTER[x.dtype] * np.maximum(np.abs(x), 0.25) * s).astype(x.dtype)
+                x
+                + (k * _JITTER[x.dtype] * np.maximum(np.abs(x), 0.25 * _scale(x)) * s).astype(
+                    x.dtype
+                )
                 for x, s in zip(self.values, signs, strict=True)
             ]
 
@@ -284,6 +312,11 @@ def _protected(problem: Problem) -> Problem:
         problem, forward=lambda given: problem.forward(copies(given)),
         vjp=lambda given: problem.vjp(copies(given)), unprotected=problem.vjp,
     )  # fmt: skip
+
+
+def _scale(x: NDArray[Any]) -> float:
+    """Return how far an array may be moved: by 1, or where it is small, as far as it is large."""
+    return min(1.0, float(np.abs(x).max())) or 1.0
 
 
 def copies(cotangents: Arrays) -> Arrays:

@@ -134,7 +134,17 @@ class _Inputs:
         result = []
         for path in self.where:
             value = given
-            for i in path:
+            for depth, i in enumerate(path):
+                if (
+                    value is not None
+                    and depth
+                    and not (isinstance(value, tuple | list) and len(value) > i)
+                ):
+                    raise TypeError(
+                        f"gradcheck: the pullback of {self.function} returned a "
+                        f"{_described(value)} for {self.names[path[0]]}; expected the gradients "
+                        "nested as the input is, or None."
+                    )
                 value = None if value is None else value[i]
             result.append(value)
         return result

@@ -56,12 +56,12 @@ class Options:
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"gradcheck: {name} is {value!r}; expected one of {', '.join(known)}.")
 
 
 def _number(name: str, value: Any, least: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise TypeError(f"gradcheck: {name} is {value!r}; expected a number, or None.")
+        raise TypeError(f"gradcheck: {name} is {value!r}; expected a number.")
     if not least <= value < np.inf:
         raise ValueError(f"gradcheck: {name} is {value!r}; expected a number of at least {least}.")

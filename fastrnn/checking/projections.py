@@ -88,7 +88,9 @@ class Projector:
         kinked = False
         if evaluation.options.check_kinks and not agrees(found):
             scale = step / derivatives.RICHARDSON_STEP
-            kinked = derivatives.is_kinked(lambda s: line(s * scale), evaluation.noise)
+            kinked = derivatives.is_kinked(
+                lambda s: line(s * scale), evaluation.noise, evaluation.nearest
+            )
         least = min((s for s in spreads if s), default=0.0)
         return Projection(analytic, *compared(found), least, kinked)
 

@@ -53,6 +53,8 @@ def types(evaluation: Evaluation) -> Property:
             wrong.append(f"{name}: {array.dtype}, expected {like.dtype}")
         elif not np.isfinite(array).all():
             wrong.append(f"{name}: {np.sum(~np.isfinite(array))} entries are not finite")
+    if all(gradient is None for gradient in evaluation.gradient):
+        wrong.append("there is no gradient of any input")
     return Property("shapes and dtypes", not wrong, "; ".join(wrong) or "as the inputs'")
 
 
@@ -103,7 +105,7 @@ def linear(evaluation: Evaluation) -> Property:
         if a is None or b is None or c is None or zero is None:
             continue
         largest = max(np.abs(x).max(initial=0) for x in (a, b, c))
-        allowed = 8 * ULPS * eps * largest + ULPS * eps * evaluation.behind[i]
+        allowed = 8 * ULPS * eps * (largest + evaluation.behind[i])
         away = np.abs(a - (2 * b + c)).max(initial=0)
         if not away <= allowed:
             wrong.append(f"{variable.name}: off by {away:.3g}")
