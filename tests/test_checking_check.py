@@ -229,6 +229,17 @@ def test_an_output_that_is_an_input():
     assert report.variables[0].wrong == X.size
 
 
+@pytest.mark.parametrize("mode", ["full", "project"])
+def test_a_pullback_that_returns_the_same_array_every_time(mode):
+    buffer = np.zeros(X.shape)
+
+    def f(x, factor=1):
+        return np.sin(x), lambda d: np.multiply(factor * np.cos(x), d, out=buffer)
+
+    assert gradcheck(f, (X,), mode=mode).ok
+    assert not gradcheck(lambda x: f(x, 2), (X,), mode=mode, raise_exception=False).ok
+
+
 def test_scalars_and_zero_dimensions():
     def f(x):
         return float(x**3), lambda d: 3 * x**2 * d

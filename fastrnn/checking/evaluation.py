@@ -236,18 +236,15 @@ class Evaluation:
     def gradients(self, cotangents: Arrays, values: Arrays | None = None) -> Gradients:
         """Return the gradient of each variable in float64, None where it has none.
 
-        Perhaps the target's own arrays, and good until it is called again.
+        Copies: a target may return the same arrays at every call.
 
         Args:
             cotangents: of the outputs.
             values: where; None: at the point of this evaluation.
         """
-        return [
-            as_gradient(g, variable.value)
-            for g, variable in zip(
-                self.raw(cotangents, values), self.problem.variables, strict=True
-            )
-        ]
+        given = zip(self.raw(cotangents, values), self.problem.variables, strict=True)
+        usable = [as_gradient(g, variable.value) for g, variable in given]
+        return [None if g is None else g.copy() for g in usable]
 
     def raw(self, cotangents: Arrays, values: Arrays | None = None) -> list:
         """Return the gradients as the target gives them."""
@@ -283,7 +280,7 @@ class Evaluation:
         taken to be quieter than twice the median of its array.
         """
         found = [
-            [None if g is None else g.copy() for g in self.gradients(cotangents, values)]
+            self.gradients(cotangents, values)
             for values in self.jittered(self.options.random(2), range(1, 8))
         ]
         result = []

@@ -5,14 +5,18 @@ apply. Those that need a layer of this package are in sequences.py.
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from fastrnn.checking import derivatives
 from fastrnn.checking.evaluation import ULPS, Evaluation, as_gradient, copies
 from fastrnn.checking.problem import Arrays
 from fastrnn.kernels.threads import _pool, get_num_threads, set_num_threads
+
+_alone = threading.Lock()  # two checks at once would restore each other's number of threads
 
 
 class Property(NamedTuple):
@@ -94,9 +98,7 @@ def linear(evaluation: Evaluation) -> Property:
     u, w = evaluation.cotangent, evaluation.cotangents(evaluation.options.random(13))
     both = [(2 * a + b).astype(a.dtype) for a, b in zip(u, w, strict=True)]
     zeros = [np.zeros_like(c) for c in u]
-    of_both, of_w, of_zero = (
-        [None if g is None else g.copy() for g in evaluation.gradients(c)] for c in (both, w, zeros)
-    )
+    of_both, of_w, of_zero = (evaluation.gradients(c) for c in (both, w, zeros))
     # The saved forward pass is the same in all, so that only this map's own rounding differs.
     eps, wrong = evaluation.problem.eps, []
     for i, variable in enumerate(evaluation.problem.variables):
@@ -126,14 +128,15 @@ def read_only(evaluation: Evaluation) -> Property:
 
 def threads(evaluation: Evaluation) -> Property:
     """One thread of this package's pool gives the same bits as several."""
-    before, chosen = get_num_threads(), _pool.chosen
-    try:
-        set_num_threads(1 if before > 1 else 2)
-        outputs, pullback = evaluation.problem.vjp(evaluation.values)
-        others = [*outputs, *pullback(copies(evaluation.cotangent))]
-    finally:
-        set_num_threads(before)
-        _pool.chosen = chosen  # else torch's number would not be followed from then on
+    with _alone:
+        before, chosen = get_num_threads(), _pool.chosen
+        try:
+            set_num_threads(1 if before > 1 else 2)
+            outputs, pullback = evaluation.problem.vjp(evaluation.values)
+            others = [*outputs, *pullback(copies(evaluation.cotangent))]
+        finally:
+            set_num_threads(before)
+            _pool.chosen = chosen  # else torch's number would not be followed from then on
     by = _apart([*evaluation.outputs, *evaluation.gradient], others)
     ok = by <= evaluation.options.nondet_tol
     return Property("any number of threads", ok, f"{by:.3g} apart" if by else "the same bits")
@@ -167,8 +170,6 @@ def guarded(check: Check, evaluation: Evaluation) -> Property | None:
 
 def symmetric_hessian(evaluation: Evaluation) -> Property:
     """See second_order."""
-    from fastrnn.checking import derivatives
-
     problem, random = evaluation.problem, evaluation.options.random(15)
     cotangents = [c.astype(np.float64) for c in evaluation.cotangents(random)]
     u, v = (evaluation.random_direction(random) for _ in range(2))
