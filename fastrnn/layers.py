@@ -117,7 +117,8 @@ class _Recurrent(Parameters):
             remember(self._shortcuts, self, x, of_layer)
         return result
 
-    def vjp(self, x, state=None, lengths=None, training: bool = True):
+    def vjp(self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None,
+            memory=None):  # fmt: skip
         """Run the layer and return its gradient as a function.
 
         Args:
@@ -125,19 +126,30 @@ class _Recurrent(Parameters):
             state: as in a call.
             lengths: as in a call.
             training: apply dropout between layers, with a new mask at every call.
+            checkpoint: steps between two that are kept for the gradient; what lies between is
+                computed again (Chen et al. 2016), so that long sequences need little memory. The
+                gradient is the same, bit for bit. "auto": sqrt(T), or what `memory` allows. It is
+                rounded up to the steps whose gradients are added up together, some thousands
+                over B. None: keep everything.
+            memory: with "auto": the bytes that may be kept, rows of one stretch between two
+                checkpoints included, outputs of layers not.
 
         Returns:
-            `(output, state), pullback`. `pullback(d_output, d_state=None)` returns the Gradients
-            of sum(output * d_output) + sum(state * d_state); either may be None: zero. It is
-            pure: it may be called again, from any thread. `pullback.nbytes` are the bytes it
-            keeps alive beyond the arrays passed in and got back. If those, or the parameters,
+            `(output, state), pullback`. `pullback(d_output, d_state=None, *, wrt_input=True)`
+            returns the Gradients of sum(output * d_output) + sum(state * d_state); either may be
+            None: zero. Without wrt_input their `input` is None, which saves its memory and time.
+            It is pure: it may be called again, from any thread. `pullback.nbytes` are the bytes
+            it keeps alive beyond the arrays passed in and got back. If those, or the parameters,
             are changed in place before it is called, its result is undefined.
 
         Raises:
             TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
         """
-        call = StackCall(self, x, state, lengths)
-        return call.run(keep=True, training=checks.boolean(self._owner, "training", training)), call
+        call, every = StackCall(self, x, state, lengths), 0
+        checks.boolean(self._owner, "training", training)
+        if checkpoint is not None or memory is not None:
+            every = call.every(checkpoint, memory)
+        return call.run(keep=True, training=training, every=every), call
 
     def stream(self, batch_size: int = 1) -> steps.Stream:
         """Return the layer as a function of one time step that keeps its state.

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastrnn import checks, recurrence, workspace
 from fastrnn.cells import Cell
+from fastrnn.checkpoints import Checkpoints, Replay, new_checkpoints, states_in
 from fastrnn.kernels import threads
 from fastrnn.kernels.tile import most_rows
 from fastrnn.weights import Sizes, Weights, plain, sizes_of
@@ -62,13 +63,16 @@ class Trace(NamedTuple):
     x: np.ndarray  # the caller's
     output: Rows  # the caller got it
     h_0: np.ndarray  # (passes, B, E), the caller's; of size 0: zeros
-    saved: np.ndarray  # (rows, Hp / lanes, saved, lanes)
+    others_0: np.ndarray  # (states - 1, passes, B, H)
+    saved: np.ndarray  # (rows, Hp / lanes, saved, lanes); of size 0: computed again, from
     unprojected: np.ndarray  # (rows, Hp), empty without projection
+    checkpoints: Checkpoints | None
 
     @property
     def nbytes(self) -> int:
         """Bytes kept beyond the arrays the caller passed in and got back."""
-        own = (self.batch.order, self.batch.lengths, self.saved, self.unprojected)
+        own = [self.batch.order, self.batch.lengths, self.saved, self.unprojected]
+        own += [self.checkpoints.others] if self.checkpoints else []
         return sum(array.nbytes for array in own)
 
 
@@ -111,6 +115,7 @@ def forward(
     output: Rows,
     final: States,
     keep: bool,
+    every: int = 0,
 ) -> Trace | None:
     """Run a layer in one direction over all steps.
 
@@ -126,10 +131,16 @@ def forward(
         output: where h goes: E values for every real step; nothing is written past an end.
         final: where the states behind the last step of each sequence go.
         keep: return what `backward` needs.
+        every: steps between checkpoints, the rest is computed again; 0: keep it all.
     """
     dtype = size.dtype
     saved = unprojected = _NOTHING[dtype]
-    if keep:
+    checkpoints, stops = None, [batch.steps]
+    if keep and every:
+        checkpoints = new_checkpoints(cell, size, batch, every)
+        if len(cell.states) > 1:
+            stops = [s1 for _, s1 in checkpoints.stretches(batch.steps)]
+    elif keep:
         saved = np.empty((batch.rows, len(cell.saved), size.hidden_p), dtype)
         if size.projects:
             unprojected = np.empty((1, batch.rows, size.hidden_p), dtype)
@@ -138,9 +149,9 @@ def forward(
         plan = workspace.plan_forward(
             size, cell, most_rows(cell.width), batch, x.ndim == 2, threads.get_num_threads())
         work = workspace.scratch(dtype, plan.size)
-        s0, steps = 0, batch.steps
+        s0, stop = 0, 0
         while True:
-            s1 = min(steps, s0 + plan.stride)
+            s1 = min(stops[stop], s0 + plan.stride)
             cell.forward(
                 threads.call(plan.threads), plan.threads,
                 rows.array, index, rows.time, rows.row, batch.order, batch.lengths, reverse,
@@ -148,11 +159,16 @@ def forward(
                 plan.thin, plan.gather, plan.chunks, plan.chunk, plan.cuts, plan.offsets, work,
                 batch.row_at(s0), s0, s1)
             s0 = s1
-            if s0 == steps:
+            if s0 == batch.steps:
                 break
+            if s0 == stops[stop]:
+                stop += 1
+                assert checkpoints
+                checkpoints.others[stop] = states_in(work, plan, cell, size, len(batch.lengths), s0)
     if not keep:
         return None
-    return Trace(batch, reverse, number, x, output, state.first, saved, unprojected)
+    return Trace(batch, reverse, number, x, output, *state, saved, unprojected,
+                 checkpoints)
 
 
 def backward(
@@ -191,20 +207,27 @@ def backward(
         place = np.empty(plan.most, np.int64)
         w_ih, w_hh, _, _, w_hr = arrays(weights, dtype)
         d_rows = no_rows if d_x is None else workspace.rows_of(d_x)
-        s1 = batch.steps
-        while True:
-            s0 = max(0, s1 - plan.stride)
-            cell.backward(
-                threads.call(plan.threads), plan.threads,
-                rows.array, index, rows.time, rows.row, batch.order, batch.lengths, trace.reverse,
-                w_ih, w_hh, w_hr, trace.number, trace.h_0, trace.saved, trace.unprojected,
-                *trace.output, *(d_output or no_rows), *d_state, *d_initial,
-                d_rows.array, d_rows.time, d_rows.row, *arrays(d_weights, dtype),
-                cell.shared, plan.chunks, plan.cuts, plan.parts, plan.piece, plan.offsets, place,
-                work, batch.row_at(s1), s0, s1)
-            s1 = s0
-            if not s1:
-                break
+        sequences = (rows.array, index, rows.time, rows.row, batch.order, batch.lengths,
+                     trace.reverse)
+        stretches, saved, unprojected = [(0, batch.steps)], trace.saved, trace.unprojected
+        if trace.checkpoints:
+            replay = Replay(cell, size, batch, trace.checkpoints, x.ndim == 2)
+            saved, unprojected = replay.saved, replay.unprojected
+            initial = trace.number, trace.h_0, trace.others_0
+            stretches = replay.run(sequences, arrays(weights, dtype)[:4], initial, trace.output)
+        for first, s1 in stretches:
+            while True:
+                s0 = max(first, s1 - plan.stride)
+                cell.backward(
+                    threads.call(plan.threads), plan.threads, *sequences,
+                    w_ih, w_hh, w_hr, trace.number, trace.h_0, saved, unprojected,
+                    *trace.output, *(d_output or no_rows), *d_state, *d_initial,
+                    d_rows.array, d_rows.time, d_rows.row, *arrays(d_weights, dtype),
+                    cell.shared, plan.chunks, plan.cuts, plan.parts, plan.piece, plan.offsets,
+                    place, work, batch.row_at(s1) - batch.row_at(first), s0, s1)
+                s1 = s0
+                if s1 == first:
+                    break
     return d_weights
 
 

@@ -150,6 +150,7 @@ def bind_tile(name, step, gates, states_count, saved_count):
 def bind_forward(name, step_tile, gates, states_count, saved_count, width):
     """Return the compiled forward pass of a cell, in one direction, and one step of its stream.
 
+    And third, for replay.py, the function that finds weights and states in a work space.
     step_tile is bind_tile's.
     """
     tallest = most_rows(width)
@@ -355,4 +356,4 @@ def bind_forward(name, step_tile, gates, states_count, saved_count, width):
             team.release(pool)
         restore_mode(mode)
 
-    return forward, stream
+    return forward, stream, begin

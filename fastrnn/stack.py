@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn import checks, passes, workspace
+from fastrnn.checkpoints import steps_between
 from fastrnn.functional import bare
 from fastrnn.gradients import Gradients
 from fastrnn.weights import TORCH_NAMES, weights_of
@@ -79,8 +80,13 @@ class StackCall:
             return array[:, 0]
         return array.swapaxes(0, 1) if self.layer.batch_first else array
 
-    def run(self, keep: bool, training: bool):
-        """Run the stack and return `output, state`."""
+    def every(self, checkpoint, memory) -> int:
+        """Return the steps between checkpoints that these arguments of `vjp` mean."""
+        return steps_between(self.layer._owner, checkpoint, memory, self.cell, self.layer._sizes,
+                             self.batch)  # fmt: skip
+
+    def run(self, keep: bool, training: bool, every: int = 0):
+        """Run the stack and return `output, state`; every: steps between checkpoints."""
         layer, directions = self.layer, 1 + self.layer.bidirectional
         # What no step writes is 0: the output behind the end of a row.
         fill = np.empty if self.lengths is None else np.zeros
@@ -99,7 +105,7 @@ class StackCall:
                 index = depth * directions + direction
                 traces.append(passes.forward(
                     self.cell, layer._sizes[index], self.weights[index], x, self.state,
-                    self.batch, index, reverse=bool(direction), keep=keep, final=final,
+                    self.batch, index, reverse=bool(direction), keep=keep, every=every, final=final,
                     output=Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
                 ))  # fmt: skip
             if keep:
@@ -124,7 +130,8 @@ class StackCall:
         rows, call.output_shape = workspace.rows_of(inside), self.output_shape
         call.stages = []
         for depth, stage in enumerate(self.stages):
-            changes = {"h_0": call.state.first, **({} if depth else {"x": call.x})}
+            changes = {"h_0": call.state.first, "others_0": call.state.others,
+                       **({} if depth else {"x": call.x})}
             moved = [trace._replace(**changes) for trace in stage.traces]
             if depth == len(self.stages) - 1:
                 moved = [trace._replace(output=rows._replace(at=trace.output.at))
@@ -145,8 +152,9 @@ class StackCall:
             own += int(np.prod(below.output)) * size * (1 if stage.mask is None else 3)
         return own
 
-    def __call__(self, d_output, d_state=None) -> Gradients:
+    def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
         """Return the gradients of sum(output * d_output) + sum(state * d_state)."""
+        checks.boolean(self.layer._owner, "wrt_input", wrt_input)
         layer, directions = self.layer, 1 + self.layer.bidirectional
         d_output = checks.cotangent(layer._owner, d_output, self.output_shape, layer.dtype)
         d_final = self._states("d_state", "d_{}_n", d_state)
@@ -161,7 +169,7 @@ class StackCall:
             d_x = None
             for direction, trace in enumerate(stage.traces):
                 index = depth * directions + direction
-                d_x_part = self._d_input(depth, trace)
+                d_x_part = self._d_input(depth, trace) if depth or wrt_input else None
                 d_weights = passes.backward(
                     self.cell, layer._sizes[index], self.weights[index], trace,
                     rows and Rows(rows.array, direction * layer._emitted, rows.time, rows.row),

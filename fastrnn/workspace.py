@@ -20,7 +20,8 @@ _SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it
 _MARCH_OPERATIONS = 2e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
 _SHARED_WEIGHTS = 1 << 19  # bytes of W_hh that each of several cores may read at every step
-_FEW_ROWS = 64  # of BPTT: for fewer, packing the weights would cost more than it saves
+THIN_STEPS, THIN_ROWS = 8, 32  # for fewer, packing the weights would cost more than it saves
+_FEW_ROWS = 64  # of BPTT: the same
 _PIECE_BYTES = 1 << 21  # pre-activation gradients between two weight products
 _PIECE_ROWS = (256, 4096)
 _PIECE_OPERATIONS = 4e9  # between two looks at Ctrl-C: a tenth of a second, at worst one second
@@ -180,7 +181,7 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
     longest = sizes.emitted if one_hot else max(sizes.input, sizes.emitted)  # of the sums
-    thin = steps <= 8 and rows <= max(1, min(32, longest // 8))
+    thin = steps <= THIN_STEPS and rows <= max(1, min(THIN_ROWS, longest // 8))
     gather = one_hot and (thin or sizes.input > 8 * rows)
     if per_row * rows < _SHARED_OPERATIONS:
         threads = 1
@@ -249,10 +250,7 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
     if 3 * per_row * rows < _SHARED_OPERATIONS:
         threads = 1
     a_pitch = pitch(k, dtype)
-    # It must not depend on the number of threads: it decides the order of summation.
-    least, most = _PIECE_ROWS
-    piece = min(most, max(least, _PIECE_BYTES // (a_pitch * item))) // max(1, count)
-    piece = max(1, min(steps, piece))
+    piece = piece_of(k, dtype, steps, count)
     most = piece * count
     panels = -(-sizes.hidden_p // (4 * sizes.lanes))
     chunks = _chunks(sizes, per_row * count, k, panels, count, threads)
@@ -285,6 +283,51 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
 
 
 back_plan_equal = functools.lru_cache(maxsize=256)(_back_plan)  # of sequences of one length
+
+
+def piece_of(k: int, dtype: np.dtype, steps: int, count: int) -> int:
+    """Return how many steps BPTT adds up at a time, of k pre-activations.
+
+    It must not depend on the number of threads: it decides the order of summation.
+    """
+    least, most = _PIECE_ROWS
+    rows = min(most, max(least, _PIECE_BYTES // (pitch(k, dtype) * dtype.itemsize)))
+    return max(1, min(steps, rows // max(1, count)))
+
+
+class ReplayPlan(NamedTuple):
+    """How a stretch of steps is computed again, like Plan."""
+
+    threads: int
+    gather: bool
+    parts: int  # of the hidden units
+    chunk: int  # steps whose pre-activations are computed at once
+    offsets: np.ndarray  # of the regions of the work space (those of recurrence.py)
+    size: int
+
+
+def plan_replay(sizes, cell, count: int, rows: int, one_hot: bool, threads: int) -> ReplayPlan:
+    """Return the plan for stretches of `rows` rows, of `count` sequences."""
+    columns = sizes.columns
+    gather = one_hot and sizes.input > 8 * rows
+    operations = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input)) * rows
+    n = min(parts(operations, threads), -(-columns // (cell.width * sizes.lanes)))
+    chunk = max(1, _INPUT_BYTES // (columns * sizes.dtype.itemsize) // count)
+    most = chunk * count
+    offsets, size = _regions(sizes.dtype, [
+        0 if gather else sizes.input * columns,
+        sizes.emitted * columns,
+        0,
+        columns,
+        columns,
+        max(sizes.emitted_p, sizes.hidden_p),
+        2 * len(cell.states) * count * pitch(sizes.hidden, sizes.dtype),
+        count * sizes.emitted_p,
+        0 if count == 1 else n * most * pitch(max(sizes.input, sizes.emitted), sizes.dtype),
+        most * columns,
+        most * columns,
+    ])  # fmt: skip
+    return ReplayPlan(n, gather, n, chunk, offsets, size)
 
 
 def _chunks(sizes, operations: float, columns: int, panels: int, count: int, threads: int) -> int:

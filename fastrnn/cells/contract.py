@@ -6,7 +6,7 @@ The loops over time are in recurrence.py; a cell brings what happens at one step
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fastrnn import bptt, onestep, recurrence
+from fastrnn import bptt, onestep, recurrence, replay
 from fastrnn.kernels.tile import WIDEST
 
 
@@ -23,6 +23,7 @@ class Cell(NamedTuple):
     forward: Callable  # compiled: many steps (recurrence.bind_forward)
     stream: Callable  # compiled: one more step
     backward: Callable  # compiled: BPTT (bptt.bind_backward)
+    replay: Callable  # compiled: what forward keeps for it, once more (replay.bind_replay)
     one_forward: Callable  # compiled: a single step (onestep.py), without plans
     one_backward: Callable  # compiled: its gradient
 
@@ -57,9 +58,10 @@ def bind(
     counts = len(gates), len(states), len(saved)
     step_tile = recurrence.bind_tile(name, step, *counts)
     step_row = bptt.bind_row(name, step_backward, len(states), len(saved))
+    forward, stream, begin = recurrence.bind_forward(name, step_tile, *counts, width)
     return Cell(
-        name, gates, states, saved, shared, width, equations,
-        *recurrence.bind_forward(name, step_tile, *counts, width),
+        name, gates, states, saved, shared, width, equations, forward, stream,
         bptt.bind_backward(name, step_row, *counts),
+        replay.bind_replay(name, step_tile, begin, *counts, width),
         *onestep.bind_one_step(name, step_tile, step_row, *counts),
     )  # fmt: skip
