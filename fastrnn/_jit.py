@@ -18,7 +18,7 @@ from numba import config, njit, types
 from numba.core import caching, codegen, compiler
 
 _PACKAGE = Path(__file__).parent
-_ENGINE = ("_jit.py", "bptt.py", "replay.py", "inputs.py", "onestep.py", "recurrence.py", "unrolled.py")
+_ENGINE = "_jit.py bptt.py inputs.py onestep.py recurrence.py replay.py unrolled.py".split()
 _FLAGS = {
     "nogil": True,  # kernels touch no Python object: other threads go on meanwhile
     "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch

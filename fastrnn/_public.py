@@ -19,3 +19,4 @@ from fastrnn.linear import Linear as Linear
 from fastrnn.steps import GRUCell as GRUCell
 from fastrnn.steps import LSTMCell as LSTMCell
 from fastrnn.steps import RNNCell as RNNCell
+from fastrnn.truncation import truncated_bptt as truncated_bptt

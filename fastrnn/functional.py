@@ -12,6 +12,7 @@ import numpy as np
 
 from fastrnn import cells, checks, passes, workspace
 from fastrnn.cells import Cell
+from fastrnn.checkpoints import steps_between
 from fastrnn.gradients import Gradients
 from fastrnn.weights import Weights, sizes_of
 
@@ -54,13 +55,15 @@ class _Call:
         members = tuple(None if member is None else member[None] for member in given)
         return passes.as_states(members, self.size.dtype)
 
-    def run(self, keep):
+    def run(self, keep, checkpoint=None, memory=None):
+        every = steps_between(self.name, checkpoint, memory, self.cell, [self.size], self.batch)
         shape = (*self.x.shape[:2], self.size.emitted)
         self.output = np.zeros(shape, self.size.dtype)
         final = passes.new_states(self.cell, 1, shape[1], self.size)
         self.trace = passes.forward(
             self.cell, self.size, self.weights, self.x, self.state, self.batch, 0,
             reverse=self.reverse, output=workspace.rows_of(self.output), final=final, keep=keep,
+            every=every,
         )  # fmt: skip
         return self.output, self._bare(final)
 
@@ -73,11 +76,12 @@ class _Call:
         assert self.trace is not None  # only a pullback is asked
         return self.trace.nbytes
 
-    def __call__(self, d_output, d_state=None) -> Gradients:
+    def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
         d_output = checks.cotangent(self.name, d_output, self.output.shape, self.size.dtype)
         d_final = self._states("d_state", "d_{}_n", d_state)
         rows = None if d_output is None else workspace.rows_of(d_output)
-        d_x = np.zeros(self.x.shape, self.size.dtype) if self.x.ndim == 3 else None
+        wanted = checks.boolean(self.name, "wrt_input", wrt_input) and self.x.ndim == 3
+        d_x = np.zeros(self.x.shape, self.size.dtype) if wanted else None
         assert self.trace is not None
         d_initial = passes.new_states(self.cell, 1, self.x.shape[1], self.size)
         d_weights = passes.backward(
@@ -162,18 +166,20 @@ def rnn(
 
 
 def rnn_vjp(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False
-):
+    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False,
+    checkpoint=None, memory=None,
+):  # fmt: skip
     """Run `rnn` and return `(output, h_n), pullback`.
 
-    `pullback(d_output, d_state=None)` returns the Gradients of
+    `pullback(d_output, d_state=None, *, wrt_input=True)` returns the Gradients of
     sum(output * d_output) + sum(h_n * d_state), by backpropagation through time (Werbos 1990);
     either may be None: zero. It is pure. Its `nbytes` says what it keeps alive. Arguments as in
-    `rnn`; if they or the output are changed before it is called, its result is undefined.
+    `rnn`, `checkpoint` and `memory` as in `fastrnn.LSTM.vjp`; if the arrays or the output are
+    changed before it is called, its result is undefined.
     """
     weights = (w_ih, w_hh, b_ih, b_hh, None)
     call = _Call("rnn", rnn_cell("rnn", nonlinearity), x, h_0, weights, lengths, reverse)
-    return call.run(keep=True), call
+    return call.run(True, checkpoint, memory), call
 
 
 def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
@@ -202,10 +208,13 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
     return _Call("lstm", _LSTM, x, state, weights, lengths, reverse).run(keep=False)
 
 
-def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
+def lstm_vjp(
+    x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False,
+    checkpoint=None, memory=None,
+):  # fmt: skip
     """Run `lstm` and return `(output, (h_n, c_n)), pullback`, as `rnn_vjp` does."""
     call = _Call("lstm", _LSTM, x, state, (w_ih, w_hh, b_ih, b_hh, w_hr), lengths, reverse)
-    return call.run(keep=True), call
+    return call.run(True, checkpoint, memory), call
 
 
 def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
@@ -233,7 +242,10 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
     return _Call("gru", _GRU, x, h_0, weights, lengths, reverse).run(keep=False)
 
 
-def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
+def gru_vjp(
+    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False, checkpoint=None,
+    memory=None,
+):  # fmt: skip
     """Run `gru` and return `(output, h_n), pullback`, as `rnn_vjp` does."""
     call = _Call("gru", _GRU, x, h_0, (w_ih, w_hh, b_ih, b_hh, None), lengths, reverse)
-    return call.run(keep=True), call
+    return call.run(True, checkpoint, memory), call

@@ -215,7 +215,8 @@ def backward(
             saved, unprojected = replay.saved, replay.unprojected
             initial = trace.number, trace.h_0, trace.others_0
             stretches = replay.run(sequences, arrays(weights, dtype)[:4], initial, trace.output)
-        for first, s1 in stretches:
+        for first, last in stretches:
+            s1 = last
             while True:
                 s0 = max(first, s1 - plan.stride)
                 cell.backward(

@@ -130,8 +130,11 @@ class StackCall:
         rows, call.output_shape = workspace.rows_of(inside), self.output_shape
         call.stages = []
         for depth, stage in enumerate(self.stages):
-            changes = {"h_0": call.state.first, "others_0": call.state.others,
-                       **({} if depth else {"x": call.x})}
+            changes = {
+                "h_0": call.state.first,
+                "others_0": call.state.others,
+                **({} if depth else {"x": call.x}),
+            }
             moved = [trace._replace(**changes) for trace in stage.traces]
             if depth == len(self.stages) - 1:
                 moved = [trace._replace(output=rows._replace(at=trace.output.at))

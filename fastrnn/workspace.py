@@ -80,6 +80,20 @@ def zeros(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     return arrays
 
 
+class _Memory:
+    """Memory of another array, said to be writeable: kernels are compiled for such."""
+
+    def __init__(self, array: np.ndarray):
+        self._array = array  # keeps it alive
+        known = array.__array_interface__
+        self.__array_interface__ = {**known, "data": (known["data"][0], False)}
+
+
+def _writeable(array: np.ndarray) -> np.ndarray:
+    """Return a view of a read-only array that kernels take. None writes to what it only reads."""
+    return np.asarray(_Memory(array)) if array.size else array.copy()
+
+
 class Rows(NamedTuple):
     """A (T, B, F) array as kernels see it: row (t, b) begins at element at + t * time + b * row."""
 
@@ -92,11 +106,13 @@ class Rows(NamedTuple):
 def rows_of(array: np.ndarray) -> Rows:
     """Return the rows of a (T, B, F) or, for indices, (T, B) array.
 
-    Without a copy if its memory is in that order or batch first, has no gaps and is writeable:
-    kernels are compiled for one kind of array. Else of a copy.
+    Without a copy if its memory is in that order or batch first and has no gaps: kernels are
+    compiled for one kind of array. Else of a copy.
     """
     time, batch = array.shape[:2]
     width = array.shape[2] if array.ndim == 3 else 1
+    if not array.flags.writeable:  # a file mapped for reading may be larger than memory
+        array = _writeable(array)
     if array.flags.carray:
         return Rows(array, 0, batch * width, width)
     batch_first = array.swapaxes(0, 1)

@@ -21,10 +21,10 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn import linear, passes, shortcut, single, stack, steps, workspace  # noqa: E402
+from fastrnn import checkpoints, linear, passes, shortcut, single, stack, steps, workspace  # noqa: E402
 
 # Whatever takes memory for kernels to write (test_conventions.py looks for others).
-POISONED = (workspace, passes, shortcut, single, stack, steps, linear)
+POISONED = (workspace, checkpoints, passes, shortcut, single, stack, steps, linear)
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
@@ -61,6 +61,24 @@ def threads():
     before = fastrnn.get_num_threads()
     yield fastrnn.set_num_threads
     fastrnn.set_num_threads(before)
+
+
+@pytest.fixture
+def limits(monkeypatch):
+    """Set limits of workspace.py, for plans made from now on until the end of the test."""
+
+    def forget():
+        workspace.plan_equal.cache_clear()
+        workspace.back_plan_equal.cache_clear()
+
+    def change(**values):
+        for name, value in values.items():
+            monkeypatch.setattr(workspace, name, value)
+        forget()
+
+    yield change
+    monkeypatch.undo()
+    forget()
 
 
 @pytest.fixture

@@ -11,28 +11,8 @@ from configurations import Configuration, configurations, every_cell, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastrnn import workspace
-
 # Enough for threads to share and to march, if the limits are these.
 ALWAYS = {"_SHARED_OPERATIONS": 0, "_MARCH_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
-
-
-@pytest.fixture
-def limits(monkeypatch):
-    """Set limits of workspace.py, for plans made from now on until the end of the test."""
-
-    def forget():
-        workspace.plan_equal.cache_clear()
-        workspace.back_plan_equal.cache_clear()
-
-    def change(**values):
-        for name, value in values.items():
-            monkeypatch.setattr(workspace, name, value)
-        forget()
-
-    yield change
-    monkeypatch.undo()
-    forget()
 
 
 def pieces(rows, operations=4e9):

@@ -122,7 +122,7 @@ def _stack(seed: int, edits, how) -> Target:
     edited = _edited(stack, "StackCall", edits)["StackCall"]
 
     class GRU(layers.GRU):
-        def vjp(self, x, state=None, lengths=None, training=True):
+        def vjp(self, x, state=None, lengths=None, training=True, **_):
             call = edited(self, x, state, lengths)
             return call.run(keep=True, training=training), call
 
