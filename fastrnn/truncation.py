@@ -127,7 +127,8 @@ class _Source:
                 f"{_NAME}: x is a {type(x).__name__}; expected an array, or an iterable of chunks."
             )
         self._chunks: Iterator = iter([x] if whole else x)
-        self._at, self._batch = 0, None  # the place in the chunk; B
+        self._at = 0  # in the chunk
+        self._batch: Any = None
         self._chunk: Any = next(self._chunks, None)
         if self._chunk is None:
             raise ValueError(f"{_NAME}: x has no chunks; expected at least one.")
@@ -144,8 +145,8 @@ class _Source:
         )  # fmt: skip
         if self._batch not in (None, x.shape[1]):
             raise ValueError(
-                f"{_NAME}: a chunk of x has {self._batch} sequences before and {x.shape[1]} now; "
-                "expected chunks that differ in time only."
+                f"{_NAME}: a chunk of x has {x.shape[1]} sequences, the one before "
+                f"{self._batch}; expected chunks that differ in time only."
             )
         self._batch = x.shape[1]
         self.axis = 1 if layer.batch_first and self._batched else 0

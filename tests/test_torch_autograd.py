@@ -1,6 +1,7 @@
 """fastrnn.torch under autograd: gradients of gradients, subsets of inputs, hooks, changes."""
 
 import copy
+import tracemalloc
 
 import pytest
 
@@ -184,3 +185,53 @@ def test_an_optimiser_made_before_trains_as_torch_does():
             optimiser.step()
         losses.append(loss.item())
     assert losses[1] == pytest.approx(losses[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("how", ["plain", "lengths", "packed", "dropout"])
+def test_checkpoints_change_no_bit(kind, how):
+    options = {"num_layers": 2, "dropout": 0.5} if how == "dropout" else {"num_layers": 2}
+    module = getattr(fastrnn.torch, kind)(3, 20, **options)
+    x, lengths = torch.randn(900, 4, 3), torch.tensor([900, 3, 411, 700])
+    results = []
+    for checkpoint in (None, 100, "auto"):
+        module.checkpoint = checkpoint
+        module.zero_grad()
+        torch.manual_seed(1)
+        leaf = x.clone().requires_grad_()
+        if how == "packed":
+            packed = torch.nn.utils.rnn.pack_padded_sequence(leaf, lengths, enforce_sorted=False)
+            output = module(packed)[0].data
+        else:
+            output, _ = module(leaf, lengths=lengths if how == "lengths" else None)
+        output.cos().sum().backward()
+        results.append([output, leaf.grad, *(p.grad for p in module.parameters())])
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            assert torch.equal(one, two)
+
+
+def test_checkpoints_save_memory_and_travel_with_the_module():
+    module = copy.deepcopy(fastrnn.torch.accelerate(torch.nn.LSTM(4, 16)))
+    module.checkpoint, module.memory = "auto", 4 << 20
+    module = copy.deepcopy(module)
+    x, d_output = torch.randn(100_000, 1, 4), torch.ones(100_000, 1, 16)
+    tracemalloc.start()
+    output, _ = module(x)
+    output.backward(d_output)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < output.nbytes + (7 << 20)
+    module.memory = 100
+    with pytest.raises(ValueError, match=r"LSTM: memory=100 bytes are too few"):
+        module(x)
+
+
+def test_an_input_without_a_gradient_costs_none():
+    module, x = fastrnn.torch.GRU(64, 8), torch.randn(20_000, 1, 64)
+    (output, _), d_output = module(x), torch.ones(20_000, 1, 8)
+    tracemalloc.start()
+    output.backward(d_output)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < x.nbytes  # what is left is BPTT's own work space

@@ -200,13 +200,13 @@ def arguments(mode, keep=True):
     x = torch.randn(5, 2, 4, dtype=F64, requires_grad=True)
     states = [torch.randn(2, 2, 8, dtype=F64, requires_grad=True)
               for _ in range(1 + (mode == "LSTM"))]  # fmt: skip
-    return x, states, weights, [], None, mode, 4, 8, 2, True, False, False, 0, keep
+    return x, states, weights, [], None, mode, 4, 8, 2, True, False, False, 0, None, None, keep
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])
 def test_torchs_checks_of_an_operation(mode):
     opcheck(
-        torch.ops.fastrnn.recurrence_v1.default, arguments(mode),
+        torch.ops.fastrnn.recurrence_v2.default, arguments(mode),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )  # fmt: skip
 
@@ -221,20 +221,31 @@ def test_nothing_but_the_arguments_is_read_for_the_gradient(mode):
         x, others = tensors[0], tensors[1:]
         return x, others[: len(states)], others[len(states) : -1], [others[-1]], *rest[1:]
 
-    *results, token = torch.ops.fastrnn.recurrence_v1(*call(first))
+    *results, token = torch.ops.fastrnn.recurrence_v2(*call(first))
     d = [torch.ones_like(r) for r in results]
-    want = torch.ops.fastrnn.recurrence_v1_backward(d, results[0], token, *call(first)[:-1])
+    want = torch.ops.fastrnn.recurrence_v2_backward(d, results[0], token, *call(first)[:-3])
     elsewhere, output = [t.clone() for t in first], results[0].clone()
     for tensor in (*first, *results):
         tensor.fill_(float("nan"))
-    got = torch.ops.fastrnn.recurrence_v1_backward(d, output, token, *call(elsewhere)[:-1])
+    got = torch.ops.fastrnn.recurrence_v2_backward(d, output, token, *call(elsewhere)[:-3])
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
 
 
+@every_kind
+@pytest.mark.parametrize("checkpoint", ["auto", 300])
+def test_checkpoints(kind, checkpoint):
+    model, accelerated, counter = compile_model(kind)
+    accelerated.layer.checkpoint = checkpoint
+    assert_trains_alike(model, accelerated, torch.randn(1400, 3, 3, dtype=F64))
+    assert len(nodes(counter)) == 1
+    [call] = [kept.call for kept in list(compiled._kept.values())] or [None]
+    assert call is None or call.stages[0].traces[0].checkpoints
+
+
 def test_what_is_kept_lives_as_long_as_its_token():
     before = len(compiled._kept)
-    *results, token = torch.ops.fastrnn.recurrence_v1(*arguments("LSTM"))
+    *results, token = torch.ops.fastrnn.recurrence_v2(*arguments("LSTM"))
     assert len(compiled._kept) == before + 1
     gradients = torch.autograd.grad(results[0].sum(), results[0])
     del gradients, results, token
@@ -244,12 +255,12 @@ def test_what_is_kept_lives_as_long_as_its_token():
 def test_a_copy_of_the_token_is_as_good():
     """Somebody who moves saved tensors about, to the disk say: computed again."""
     x, states, weights, *rest = arguments("LSTM")
-    *results, token = torch.ops.fastrnn.recurrence_v1(x, states, weights, *rest)
+    *results, token = torch.ops.fastrnn.recurrence_v2(x, states, weights, *rest)
     d = [torch.ones_like(r) for r in results]
-    call = (x, states, weights, *rest[:-1])
-    want = torch.ops.fastrnn.recurrence_v1_backward(d, results[0], token, *call)
+    call = (x, states, weights, *rest[:-3])
+    want = torch.ops.fastrnn.recurrence_v2_backward(d, results[0], token, *call)
     output, copied = results[0].clone(), token.clone()
     del results, token
-    got = torch.ops.fastrnn.recurrence_v1_backward(d, output, copied, *call)
+    got = torch.ops.fastrnn.recurrence_v2_backward(d, output, copied, *call)
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)

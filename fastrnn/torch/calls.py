@@ -53,11 +53,12 @@ def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) 
             output, after = layer(x, state, lengths)
             return [output, *members(after)], None
         call = StackCall(layer, x, state, lengths)
-        output, after = call.run(keep=keep, training=training)
+        every = call.every(module.checkpoint, module.memory) if keep else 0
+        output, after = call.run(keep=keep, training=training, every=every)
 
         def pullback(d, wanted):
             d_state = None if all(one is None for one in d[1:]) else bare(tuple(d[1:]))
-            return in_order(call(d[0], d_state), given)
+            return in_order(call(d[0], d_state, wrt_input=wanted), given)
 
         return [output, *members(after)], pullback
 
@@ -89,7 +90,7 @@ def of_packed(module: nn.RNNBase, layer, given: int, batch_sizes: Tensor) -> Cal
         def pullback(d, wanted):
             d_output = None if d[0] is None else pad(d[0])
             d_x, *others = back([d_output, *d[1:]], wanted)
-            return pack(d_x), *others
+            return None if d_x is None else pack(d_x), *others
 
         return [pack(output), *after], pullback
 

@@ -1,6 +1,6 @@
 """Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
 
-`fastrnn::recurrence_v1` and its gradient are registered with torch.library: shapes for the tracer,
+`fastrnn::recurrence_v2` and its gradient are registered with torch.library: shapes for the tracer,
 the package's kernels at run time. Cells need none of it: the compiler fuses torch's formula. Eager
 calls do not come here either (autograd.py costs less than a registered operation); nor does
 torch.export, whose result should run without this package.
@@ -70,10 +70,11 @@ def _arguments(x, states, weights, masks, lengths, options):
 
 _OPTIONS = ("str mode, int input_size, int hidden_size, int num_layers, bool bias, "
             "bool batch_first, bool bidirectional, int proj_size")  # fmt: skip
+_KEEP = "str? checkpoint, int? memory, bool keep"  # a number of steps as text
 _INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
 # Torch keeps compiled graphs on disk by these names alone: with another schema, another number.
-_NAME, _BACK = "fastrnn::recurrence_v1", "fastrnn::recurrence_v1_backward"
-torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, bool keep) -> Tensor[]")
+_NAME, _BACK = "fastrnn::recurrence_v2", "fastrnn::recurrence_v2_backward"
+torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, {_KEEP}) -> Tensor[]")
 torch.library.define(
     _BACK, f"(Tensor?[] d_results, Tensor output, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]"
 )
@@ -81,17 +82,20 @@ torch.library.define(
 
 @torch.library.impl(_NAME, "cpu")
 def _forward(x, states, weights, masks, lengths, *options_and_keep):
-    *options, keep = options_and_keep
+    *options, checkpoint, memory, keep = options_and_keep
     layer, x, state, _, lengths = _arguments(x, states, weights, masks, lengths, options)
     call = StackCall(layer, x, state, lengths)
-    output, after = call.run(keep=keep, training=bool(masks))
+    checkpoint = int(checkpoint) if checkpoint and checkpoint.isdigit() else checkpoint
+    every = call.every(checkpoint, memory) if keep else 0
+    output, after = call.run(keep=keep, training=bool(masks), every=every)
     kept = _Kept(call).token() if keep else torch.zeros(1, dtype=torch.int64)
     return [*_tensors((output, *members(after))), kept]
 
 
 @torch.library.register_fake(_NAME)
 def _forward_shapes(x, states, weights, masks, lengths, mode, input_size, hidden_size, num_layers,
-                    bias, batch_first, bidirectional, proj_size, keep):  # fmt: skip
+                    bias, batch_first, bidirectional, proj_size, checkpoint, memory,
+                    keep):  # fmt: skip
     emitted, directions = proj_size or hidden_size, 1 + bidirectional
     batch = x.shape[0 if batch_first else 1 : 1 if batch_first else 2] if x.dim() == 3 else ()
     rows = num_layers * directions, *batch
@@ -123,7 +127,7 @@ def _backward_shapes(d_results, output, kept, x, states, weights, masks, lengths
 
 
 def _setup(ctx, inputs, output):
-    x, states, weights, masks, lengths, *ctx.options, _ = inputs
+    x, states, weights, masks, lengths, *ctx.options, _, _, _ = inputs
     ctx.counts = len(states), len(weights), len(masks)
     ctx.save_for_backward(output[0], output[-1], x, *states, *weights, *masks,
                           *(() if lengths is None else (lengths,)))  # fmt: skip
@@ -137,12 +141,12 @@ def _gradients(ctx, d_results):
         at += count
     states, weights, masks = groups
     lengths = others[at] if at < len(others) else None
-    d_x, *d_others = torch.ops.fastrnn.recurrence_v1_backward(
+    d_x, *d_others = torch.ops.fastrnn.recurrence_v2_backward(
         list(d_results[:-1]), output, kept, x, states, weights, masks, lengths, *ctx.options
     )
     d_states, d_weights = d_others[: len(states)], d_others[len(states) :]
     none = [None] * len(ctx.options)
-    return d_x, d_states, d_weights, [None] * len(masks), None, *none, None
+    return d_x, d_states, d_weights, [None] * len(masks), None, *none, None, None, None
 
 
 torch.library.register_autograd(_NAME, _gradients, setup_context=_setup)
@@ -172,8 +176,9 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         lengths = torch.as_tensor(lengths)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     options = [getattr(module, name) for name in OPTIONS]
-    output, *after, _ = torch.ops.fastrnn.recurrence_v1(
-        x, states, weights, masks, lengths, *options, keep
+    checkpoint = None if module.checkpoint is None else str(module.checkpoint)
+    output, *after, _ = torch.ops.fastrnn.recurrence_v2(
+        x, states, weights, masks, lengths, *options, checkpoint, module.memory, keep
     )
     return output, tuple(after) if module.mode == "LSTM" else after[0]
 

@@ -46,8 +46,16 @@ def _as_torchs(module: nn.Module) -> nn.Module:
 
 
 class _Recurrent(nn.RNNBase):
-    """What RNN, LSTM and GRU share; abstract."""
+    """What RNN, LSTM and GRU share; abstract.
 
+    Attributes:
+        checkpoint: None, "auto" or a number of steps, to be set on an instance: training keeps the
+            states that far apart and computes the rest again, as `fastrnn.LSTM.vjp` does.
+        memory: with "auto": the bytes that may be kept, or None.
+    """
+
+    checkpoint: int | str | None = None
+    memory: int | None = None
     _fastrnn_is_one_node = True  # compiled.py
     __prepare_scriptable__ = _as_torchs
 
