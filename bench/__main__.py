@@ -1,4 +1,4 @@
-"""python -m bench: run, report, models, checkers, gate. Parsing and printing, nothing else."""
+"""python -m bench: run, report, models, checkers, long, gate. Parsing and printing only."""
 
 from pathlib import Path
 from typing import Annotated
@@ -156,6 +156,20 @@ def checkers(
     for row in rows:
         table.add_row(*row.cells())
     console.print(table)
+
+
+@app.command()
+def long(
+    rounds: int = 3,
+    out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
+):
+    """Measure gradients of up to a million steps, time and memory; write long.md and long.svg."""
+    from bench import long as lengths
+    from bench import plots
+
+    rows = lengths.measure(rounds, console.print)
+    (out / "long.md").write_text(lengths.markdown(rows))
+    plots.draw_long(out, rows)
 
 
 @app.command()

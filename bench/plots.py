@@ -123,3 +123,32 @@ def _memory(rows):
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
+
+
+_LONG = {
+    "torch": ("#444444", "-"), "torch, checkpoints": ("#444444", ":"),
+    "fastrnn": ("#d95f02", "-"), "fastrnn, checkpoints": ("#d95f02", ":"),
+    "fastrnn, truncated": ("#7570b3", "-"), "fastrnn.torch, checkpoints": ("#1b9e77", ":"),
+}  # fmt: skip
+
+
+def draw_long(path: Path, rows: list[dict]) -> None:
+    """Draw time a step and memory against the length of the sequence (long.py)."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharex=True)
+        for who, (colour, line) in _LONG.items():
+            points = [row for row in rows if row["who"] == who]
+            steps = np.array([row["steps"] for row in points])
+            seconds = np.array([row["seconds"] for row in points])
+            megabytes = np.array([row["bytes"] for row in points]) / 1e6
+            for axis, values in zip(axes, (seconds / steps * 1e6, megabytes), strict=True):
+                axis.plot(steps, values, "o", linestyle=line, color=colour, markersize=3, label=who)
+        axes[0].set(xscale="log", yscale="log", xlabel="steps", ylabel="microseconds a step",
+                    title="time")  # fmt: skip
+        axes[1].set(yscale="log", xlabel="steps", ylabel="megabytes above the input",
+                    title="memory", ylim=(0.5, None))  # fmt: skip
+        axes[1].legend(fontsize=7, loc="upper left")
+        for axis in axes:
+            axis.grid(alpha=0.3)
+        figure.savefig(path / "long.svg", metadata={"Date": None})
+        plt.close(figure)

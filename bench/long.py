@@ -1,0 +1,163 @@
+"""Time and memory of a gradient as sequences grow to a million steps: an LSTM, B = 1, I = H = 64.
+
+Each measurement is a process of its own, so that its peak of memory is its own; contenders take
+turns. What is measured is the gradient of all parameters, given x and the gradient at the output,
+both in memory before; memory is what is used above that.
+
+    python -m bench long                 # the table and the plot
+    python -m bench.long WHO T           # one measurement
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+SIZE = 64
+TIMES = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
+LONGEST = 90.0  # seconds for a process
+Run = Callable[[np.ndarray, np.ndarray], object]
+
+
+def _fastrnn(**options) -> Run:
+    import fastrnn
+
+    layer = fastrnn.LSTM(SIZE, SIZE, seed=0)
+
+    def run(x, d_output):
+        _, pullback = layer.vjp(x, **options)
+        return pullback(d_output, wrt_input=False)
+
+    return run
+
+
+def _truncated() -> Run:
+    import fastrnn
+
+    layer = fastrnn.LSTM(SIZE, SIZE, seed=0)
+
+    def run(x, d_output):
+        chunks = (x[t : t + 1000] for t in range(0, len(x), 1000))
+        return fastrnn.truncated_bptt(
+            layer, chunks, lambda output, t: d_output[t : t + len(output)], 1000, 1000
+        )
+
+    return run
+
+
+def _torch(accelerated: bool = False, checkpoint: bool = False) -> Run:
+    import torch
+
+    layer = torch.nn.LSTM(SIZE, SIZE)
+    if accelerated:
+        import fastrnn.torch
+
+        layer = fastrnn.torch.accelerate(layer)
+        layer.checkpoint = "auto"
+
+    def in_pieces(x):
+        state, outputs, steps = None, [], round(len(x) ** 0.5)
+        for piece in x.split(steps):
+            output, state = torch.utils.checkpoint.checkpoint(
+                layer, piece, state, use_reentrant=False
+            )
+            outputs.append(output)
+        return torch.cat(outputs)
+
+    def run(x, d_output):
+        x, d_output = torch.from_numpy(x), torch.from_numpy(d_output)
+        layer.zero_grad()
+        output = in_pieces(x) if checkpoint else layer(x)[0]
+        output.backward(d_output)
+
+    return run
+
+
+WHO: dict[str, Callable[[], Run]] = {
+    "fastrnn": _fastrnn,
+    "fastrnn, checkpoints": lambda: _fastrnn(checkpoint="auto"),
+    "fastrnn, truncated": _truncated,
+    "fastrnn.torch, checkpoints": lambda: _torch(accelerated=True),
+    "torch": _torch,
+    "torch, checkpoints": lambda: _torch(checkpoint=True),
+}
+
+
+def _status(name: str) -> int:
+    """Return a line of this process's status, in bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")
+
+
+def one(who: str, steps: int) -> dict:
+    """Measure in this process: seconds, and bytes above those of the arrays passed in."""
+    run = WHO[who]()
+    random = np.random.default_rng(0)
+    x, d_output = (random.standard_normal((steps, 1, SIZE), np.float32) for _ in range(2))
+    run(x[:1000], d_output[:1000])
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    times = []
+    while not times or (sum(times) < 0.5 and len(times) < 30):
+        start = time.perf_counter()
+        run(x, d_output)
+        times.append(time.perf_counter() - start)
+    return {"seconds": statistics.median(times), "bytes": max(0, _status("VmHWM") - before)}
+
+
+def measure(rounds: int = 3, say: Callable[[str], None] = print) -> list[dict]:
+    """Return who, steps, seconds (the median) and bytes (the least) of all who could."""
+    rows, slow = [], set()
+    for steps in TIMES:
+        found: dict[str, list[dict]] = {}
+        for _ in range(rounds):
+            for who in WHO:
+                if who in slow:
+                    continue
+                command = [sys.executable, "-m", "bench.long", who, str(steps)]
+                try:
+                    done = subprocess.run(
+                        command, check=True, text=True, capture_output=True, timeout=LONGEST
+                    )
+                except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+                    say(f"{who}, T = {steps:,}: {type(error).__name__}; left out from here on")
+                    slow.add(who)
+                    continue
+                found.setdefault(who, []).append(json.loads(done.stdout))
+        for who, results in found.items():
+            seconds = statistics.median(r["seconds"] for r in results)
+            row = {"who": who, "steps": steps, "seconds": seconds,
+                   "bytes": min(r["bytes"] for r in results)}  # fmt: skip
+            rows.append(row)
+            say(f"{who}, T = {steps:,}: {seconds / steps * 1e6:.2f} us a step, "
+                f"{row['bytes'] / 1e6:.0f} MB")  # fmt: skip
+    return rows
+
+
+def markdown(rows: list[dict]) -> str:
+    """Return the table: microseconds a step and megabytes, for each length."""
+    found = {(row["who"], row["steps"]): row for row in rows}
+    lines = [
+        "# Long sequences", "", __doc__.partition("\n\n")[2].partition("\n\n")[0], "",
+        "Microseconds a step, and megabytes (the output itself, 256 MB at a million steps, in):", "",
+        "| who | " + " | ".join(f"T = {steps:,}" for steps in TIMES) + " |",
+        "|---|" + "---|" * len(TIMES),
+    ]  # fmt: skip
+    for who in WHO:
+        cells = [
+            f"{row['seconds'] / steps * 1e6:.2f} us, {row['bytes'] / 1e6:,.0f} MB" if row else "-"
+            for steps in TIMES for row in [found.get((who, steps))]
+        ]  # fmt: skip
+        lines.append(f"| {who} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    print(json.dumps(one(sys.argv[1], int(sys.argv[2]))))
