@@ -146,7 +146,7 @@ def markdown(rows: list[dict]) -> str:
     found = {(row["who"], row["steps"]): row for row in rows}
     lines = [
         "# Long sequences", "", __doc__.partition("\n\n")[2].partition("\n\n")[0], "",
-        "Microseconds a step, and megabytes (the output itself, 256 MB at a million steps, in):", "",
+        "Microseconds a step, and megabytes (256 MB of a million steps are the output):", "",
         "| who | " + " | ".join(f"T = {steps:,}" for steps in TIMES) + " |",
         "|---|" + "---|" * len(TIMES),
     ]  # fmt: skip
