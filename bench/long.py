@@ -18,42 +18,48 @@ from pathlib import Path
 
 import numpy as np
 
+import fastrnn
+
 SIZE = 64
+WINDOW = 1000  # steps of truncated BPTT
 TIMES = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
 LONGEST = 90.0  # seconds for a process
-Run = Callable[[np.ndarray, np.ndarray], object]
+Run = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+
+
+def _layer():
+    return fastrnn.LSTM(SIZE, SIZE, seed=0)
 
 
 def _fastrnn(**options) -> Run:
-    import fastrnn
-
-    layer = fastrnn.LSTM(SIZE, SIZE, seed=0)
+    layer = _layer()
 
     def run(x, d_output):
         _, pullback = layer.vjp(x, **options)
-        return pullback(d_output, wrt_input=False)
+        return pullback(d_output, wrt_input=False).params
 
     return run
 
 
 def _truncated() -> Run:
-    import fastrnn
-
-    layer = fastrnn.LSTM(SIZE, SIZE, seed=0)
+    layer = _layer()
 
     def run(x, d_output):
-        chunks = (x[t : t + 1000] for t in range(0, len(x), 1000))
-        return fastrnn.truncated_bptt(
-            layer, chunks, lambda output, t: d_output[t : t + len(output)], 1000, 1000
+        chunks = (x[t : t + WINDOW] for t in range(0, len(x), WINDOW))
+        _, grads = fastrnn.truncated_bptt(
+            layer, chunks, lambda output, t: d_output[t : t + len(output)], WINDOW, WINDOW
         )
+        return grads.params
 
     return run
 
 
 def _torch(accelerated: bool = False, checkpoint: bool = False) -> Run:
     import torch
+    from torch.utils.checkpoint import checkpoint as recomputed
 
     layer = torch.nn.LSTM(SIZE, SIZE)
+    layer.load_state_dict({k: torch.from_numpy(v) for k, v in _layer().state_dict().items()})
     if accelerated:
         import fastrnn.torch
 
@@ -63,9 +69,7 @@ def _torch(accelerated: bool = False, checkpoint: bool = False) -> Run:
     def in_pieces(x):
         state, outputs, steps = None, [], round(len(x) ** 0.5)
         for piece in x.split(steps):
-            output, state = torch.utils.checkpoint.checkpoint(
-                layer, piece, state, use_reentrant=False
-            )
+            output, state = recomputed(layer, piece, state, use_reentrant=False)
             outputs.append(output)
         return torch.cat(outputs)
 
@@ -74,6 +78,7 @@ def _torch(accelerated: bool = False, checkpoint: bool = False) -> Run:
         layer.zero_grad()
         output = in_pieces(x) if checkpoint else layer(x)[0]
         output.backward(d_output)
+        return {name: weight.grad.numpy() for name, weight in layer.named_parameters()}
 
     return run
 
@@ -88,6 +93,29 @@ WHO: dict[str, Callable[[], Run]] = {
 }
 
 
+def arrays(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and the gradient at the output."""
+    random = np.random.default_rng(0)
+    return random.standard_normal((steps, 1, SIZE), np.float32), (
+        random.standard_normal((steps, 1, SIZE), np.float32)
+    )
+
+
+def ready(who: str) -> Run:
+    """Return a contender that has computed the right gradient of WINDOW steps.
+
+    Raises:
+        ArithmeticError: it has not.
+    """
+    run, given = WHO[who](), arrays(WINDOW)
+    got, expected = run(*given), _fastrnn()(*given)
+    for name, d in expected.items():
+        error = np.abs(got[name] - d).max() / np.abs(d).max()
+        if not error < 1e-4:
+            raise ArithmeticError(f"{who}: {name} is off by {error:.1e}")
+    return run
+
+
 def _status(name: str) -> int:
     """Return a line of this process's status, in bytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -98,10 +126,7 @@ def _status(name: str) -> int:
 
 def one(who: str, steps: int) -> dict:
     """Measure in this process: seconds, and bytes above those of the arrays passed in."""
-    run = WHO[who]()
-    random = np.random.default_rng(0)
-    x, d_output = (random.standard_normal((steps, 1, SIZE), np.float32) for _ in range(2))
-    run(x[:1000], d_output[:1000])
+    run, (x, d_output) = ready(who), arrays(steps)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     times = []
