@@ -135,7 +135,7 @@ class Replay:
     def __init__(
         self, cell: Cell, size: Sizes, batch: Batch, checkpoints: Checkpoints, one_hot: bool
     ):
-        self._cell, self._checkpoints, self._packed = cell, checkpoints, False
+        self._cell, self._batch, self._checkpoints, self._packed = cell, batch, checkpoints, False
         self._stretches = checkpoints.stretches(batch.steps)
         most = max(batch.row_at(s1) - batch.row_at(s0) for s0, s1 in self._stretches)
         count = len(batch.lengths)
@@ -156,13 +156,16 @@ class Replay:
             initial: number of the pass, and states.
             output: what the pass has written.
         """
-        n, plan = self._plan.threads, self._plan
+        n, plan, batch = self._plan.threads, self._plan, self._batch
         for index in reversed(range(len(self._stretches))):
-            s0, s1 = self._stretches[index]
-            self._cell.replay(
-                threads.call(n), n, *sequences, self._less, *weights, *initial,
-                self._checkpoints.others[index], *output, self.saved, self.unprojected,
-                plan.gather, plan.parts, plan.chunk, plan.offsets, self._work,
-                index == len(self._stretches) - 1, s0, s1,
-            )  # fmt: skip
-            yield s0, s1
+            first, last = self._stretches[index]
+            for s0 in range(first, last, plan.stride):
+                self._cell.replay(
+                    threads.call(n), n, *sequences, self._less, *weights, *initial,
+                    self._checkpoints.others[index], *output, self.saved, self.unprojected,
+                    plan.gather, plan.parts, plan.chunk, plan.offsets, self._work,
+                    not self._packed, batch.row_at(s0) - batch.row_at(first), s0,
+                    min(last, s0 + plan.stride),
+                )  # fmt: skip
+                self._packed = True
+            yield first, last

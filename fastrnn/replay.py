@@ -48,7 +48,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
     units = width // gates
 
     @jit(name=f"{name}_again")
-    def again(part, parts, s0, s1, chunk, input_size, hidden_size, emitted_size,
+    def again(part, parts, s0, s1, row0, chunk, input_size, hidden_size, emitted_size,
               sequences, earlier, weights, states, kept, work, offsets):
         """All steps of the stretch, for a share of the hidden units."""
         n, batch = lanes(work), sequences.order.size
@@ -62,7 +62,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
         a_x, a_h = region(work, offsets, A_X, 0, 1), region(work, offsets, A_H, 0, 1)
         recurrent = Weights(False, False, weights.w_hh, weights.w_hh, weights.w_hr,
                             weights.b_hh, weights.b_hh, weights.zeros)
-        running, first = batch, 0
+        running, first = batch, row0
         for early in range(s0, s1, chunk):
             late = min(early + chunk, s1)
             input_part(early, late, chunk, 0, batch, unit0, unit1, sequences, weights, input_size,
@@ -107,10 +107,11 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
         number, h_0, others_0,                          # as for the forward pass
         others,                                         # (states - 1, B, H) in order, before s0
         output, out_at, out_time, out_row,              # Target, read
-        saved, unprojected,                             # Kept, written: of these steps alone
+        saved, unprojected,                             # Kept, written: of this stretch
         gather, parts, chunk, offsets, work,            # workspace.ReplayPlan, and its memory
         pack,                                           # the weights into `work`, first
-        s0, s1,                                         # these steps
+        row0,                                           # row of `saved` for step s0; if it is not
+        s0, s1,                                         # 0, `work` has the states before s0
     ):
         mode = flush_denormals()
         owned = threads > 1 and team.acquire(pool)
@@ -134,7 +135,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
         if s0 == 0:
             begin_states(sequences.order, number, h_0, others_0, states.buffers, states_count,
                          states.row, states.emitted, states.emitted_row)
-        for j in range(batch):
+        for j in range(0 if row0 else batch):
             to = s0 % 2 * states.turn + j * states.row
             if not projects and s0 == 0:  # under a projection a cell does not read h
                 copy_row(states.buffers, to, states.emitted, j * states.emitted_row, hidden_size)
@@ -148,7 +149,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
                     copy_row(states.buffers, to + (i + 1) * batch * states.row,
                              flat(others), (i * batch + j) * hidden_size, hidden_size)
         team.share(pool, owned, parts, outlined(again, (
-            parts, s0, s1, chunk, input_size, hidden_size, emitted_size,
+            parts, s0, s1, row0, chunk, input_size, hidden_size, emitted_size,
             sequences, _earlier(sequences, target, flat(less)), weights, states,
             Kept(flat(saved), flat(unprojected)), work, offsets)))
         if owned:

@@ -224,7 +224,7 @@ def _plan(sizes, gates, states, width, tallest, steps, count, one_hot, threads, 
         slices * most * columns,
         parts * (max(tallest, widest) if thin else tallest) * width * sizes.lanes,
     ])  # fmt: skip
-    stride = max(1, int(_PIECE_OPERATIONS / (max(per_row, _LEAST_OPERATIONS) * max(1, count))))
+    stride = _stride(per_row * count, count)
     return Plan(threads, thin, gather, chunks, chunk, cuts, offsets, size, stride)
 
 
@@ -293,7 +293,7 @@ def _back_plan(sizes, gates, states, shared, steps, count, one_hot, wanted, thre
         (most + threads) * input_p if wanted else 0,
         sizes.input * row if table else 0,
     ])  # fmt: skip
-    stride = piece * max(1, int(_PIECE_OPERATIONS / (3 * max(per_row, _LEAST_OPERATIONS) * most)))
+    stride = piece * _stride(3 * per_row * most, 3 * most)
     return BackPlan(threads, chunks, cuts, threads, piece, most, packed, offsets, size,
                     stride)  # fmt: skip
 
@@ -320,14 +320,15 @@ class ReplayPlan(NamedTuple):
     chunk: int  # steps whose pre-activations are computed at once
     offsets: np.ndarray  # of the regions of the work space (those of recurrence.py)
     size: int
+    stride: int  # steps between two looks at Ctrl-C
 
 
 def plan_replay(sizes, cell, count: int, rows: int, one_hot: bool, threads: int) -> ReplayPlan:
     """Return the plan for stretches of `rows` rows, of `count` sequences."""
     columns = sizes.columns
     gather = one_hot and sizes.input > 8 * rows
-    operations = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input)) * rows
-    n = min(parts(operations, threads), -(-columns // (cell.width * sizes.lanes)))
+    per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
+    n = min(parts(per_row * rows, threads), -(-columns // (cell.width * sizes.lanes)))
     chunk = max(1, _INPUT_BYTES // (columns * sizes.dtype.itemsize) // count)
     most = chunk * count
     offsets, size = _regions(sizes.dtype, [
@@ -343,7 +344,12 @@ def plan_replay(sizes, cell, count: int, rows: int, one_hot: bool, threads: int)
         most * columns,
         most * columns,
     ])  # fmt: skip
-    return ReplayPlan(n, gather, n, chunk, offsets, size)
+    return ReplayPlan(n, gather, n, chunk, offsets, size, _stride(per_row * count, count))
+
+
+def _stride(operations: float, rows: int) -> int:
+    """Return how many steps of so many operations and rows go between two looks at Ctrl-C."""
+    return max(1, int(_PIECE_OPERATIONS / max(1, operations, _LEAST_OPERATIONS * rows)))
 
 
 def _chunks(sizes, operations: float, columns: int, panels: int, count: int, threads: int) -> int:
