@@ -1,0 +1,19 @@
+"""Recurrent networks for the five shapes of the textbook, with scikit-learn's conventions.
+
+| shape | model |
+|---|---|
+| many to one (one to one where T = 1) | RNNClassifier, RNNRegressor |
+| many to many, in step | RNNTagger |
+| one to many | RNNGenerator |
+| many to many, encoder and decoder | Seq2Seq |
+
+How it reads: `sequences` of symbols of a `vocabulary` come in `batches` to a `network`, which
+`training` fits as `options` say; an `estimator` is the form in which users meet it, and a `file`
+keeps it. What a trained network says is drawn by `sampling` or found by `search`. Everything here
+is thin: what takes time is in the layers.
+"""
+
+from fastrnn.models.classifier import RNNClassifier
+from fastrnn.models.regressor import RNNRegressor
+
+__all__ = ["RNNClassifier", "RNNRegressor"]

@@ -1,0 +1,143 @@
+"""scikit-learn's conventions: what all five models do alike as objects.
+
+scikit-learn itself is not needed, and not a base class; where it is there, its clone,
+cross-validation, searches and pipelines work.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn.models import batches, sequences, training
+from fastrnn.models.options import Options
+from fastrnn.models.sequences import Sequences
+from fastrnn.models.vocabulary import Vocabulary
+from fastrnn.parameters import Parameters
+
+
+class NotFittedError(ValueError, AttributeError):
+    """A model was used before `fit`; scikit-learn's has the same two bases."""
+
+
+class Estimator(Options):
+    """The part that the models share; abstract. Its options are those of Options.
+
+    Attributes:
+        history_: dict of lists, one entry an epoch: "loss", the mean over all updates of it,
+            "gradient_norm", the mean before clipping, "lr", "seconds", and with validation
+            "validation_loss".
+        vocabulary_: the sorted symbols that X had in fit; None where it had floats.
+        n_features_in_: I: the size of the last axis of X, or the number of symbols.
+    """
+
+    _kind: ClassVar[str | None] = None  # in scikit-learn's terms
+    history_: dict[str, list[float]]
+    vocabulary_: Vocabulary | None
+    n_features_in_: int
+
+    def _make(self, seeds: list[int]) -> Mapping[str, Parameters]:
+        """Return the parts of a new network, by name; what fit learnt of sizes is known."""
+        raise NotImplementedError
+
+    @property
+    def _parts(self) -> dict[str, Parameters]:
+        return {name: getattr(self, name + "_") for name in self._names}
+
+    def _build(self) -> None:
+        """Make the parts and their attributes: `rnn_` and so on."""
+        seeds = np.random.SeedSequence(self.seed).generate_state(4).tolist()
+        made = self._make(seeds)
+        self._names = tuple(made)
+        for name, part in made.items():
+            setattr(self, name + "_", part)
+
+    def _train(
+        self,
+        losses: training.Losses,
+        lengths: NDArray,
+        rows: tuple[NDArray, NDArray] | None = None,
+    ) -> Self:
+        """Build a network and fit it.
+
+        Args:
+            losses: as in `training.train`.
+            lengths: as in `training.train`.
+            rows: which sequences to learn from, and which to validate with; None: drawn.
+        """
+        self._build()
+        random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
+        if rows is None:
+            rows = batches.split(len(lengths), self.validation_fraction, random)
+        self.history_ = {}
+        parts = list(self._parts.values())
+        training.train(self, parts, losses, lengths, *rows, random, self.history_)
+        return self
+
+    def _learn_input(self, X: Any, lengths: Any) -> Sequences:
+        """Check the options and X, and note what X is made of."""
+        self._check()
+        dtype = np.dtype(self.dtype)
+        x, self.vocabulary_ = sequences.learn(self._owner, "X", X, lengths, dtype)
+        known = self.vocabulary_
+        self.n_features_in_ = x.values.shape[1] if known is None else len(known)
+        return x
+
+    def _known_input(self, X: Any, lengths: Any) -> Sequences:
+        """Check that there is a network, and that X is such as it has learnt to read."""
+        self._check_fitted()
+        return sequences.known(
+            self._owner, "X", X, lengths, np.dtype(self.dtype), self.vocabulary_,
+            self.n_features_in_,
+        )  # fmt: skip
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {self._owner} instance is not fitted yet; call fit with data first."
+            )
+
+    def _check_count(self, x: int, y: int) -> None:
+        if x != y:
+            raise ValueError(
+                f"{self._owner}: X has {x} sequences, and y {y}; expected one of y for each of X."
+            )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "history_")
+
+    def __sklearn_tags__(self):
+        from sklearn import utils
+
+        tags = utils.Tags(
+            estimator_type=self._kind,
+            target_tags=utils.TargetTags(required=True),
+            input_tags=utils.InputTags(three_d_array=True, string=True),
+        )
+        tags.classifier_tags = utils.ClassifierTags() if self._kind == "classifier" else None
+        tags.regressor_tags = utils.RegressorTags() if self._kind == "regressor" else None
+        return tags
+
+
+def one_direction(options: Options, because: str) -> None:
+    """Raise ValueError for a network of two directions with truncated BPTT."""
+    if options.truncate is not None and options.bidirectional:
+        raise ValueError(
+            f"{options._owner}: truncate = {options.truncate} with bidirectional=True: {because}; "
+            "set one of them to None or False."
+        )
+
+
+def labels(owner: str, y: Any) -> NDArray:
+    """Return y as an array (N,) of labels.
+
+    Raises:
+        ValueError: it has another shape, or NaN in it.
+    """
+    found = np.asarray(y)
+    if found.ndim != 1:
+        raise ValueError(f"{owner}: y has shape {found.shape}; expected (N,), one label each.")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise ValueError(f"{owner}: y[{np.argmin(np.isfinite(found))}] is not finite.")
+    return found
