@@ -15,5 +15,7 @@ is thin: what takes time is in the layers.
 
 from fastrnn.models.classifier import RNNClassifier
 from fastrnn.models.regressor import RNNRegressor
+from fastrnn.models.seq2seq import Seq2Seq
+from fastrnn.models.tagger import RNNTagger
 
-__all__ = ["RNNClassifier", "RNNRegressor"]
+__all__ = ["RNNClassifier", "RNNRegressor", "RNNTagger", "Seq2Seq"]

@@ -17,9 +17,12 @@ def split(count: int, fraction: float, random: np.random.Generator) -> tuple[NDA
         count: N.
         fraction: of them to validate with; rounded up, but one to learn from is left.
         random: draws them.
+
+    Raises:
+        ValueError: there is but one sequence.
     """
-    if not fraction:
-        return np.arange(count), np.arange(0)
+    if count == 1:
+        raise ValueError("X has one sequence; expected at least two to validate with a part of X.")
     held_out = min(count - 1, int(np.ceil(count * fraction)))
     order = random.permutation(count)
     return np.sort(order[held_out:]), np.sort(order[:held_out])

@@ -4,7 +4,8 @@ scikit-learn itself is not needed, and not a base class; where it is there, its 
 cross-validation, searches and pipelines work.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -33,46 +34,46 @@ class Estimator(Options):
     """
 
     _kind: ClassVar[str | None] = None  # in scikit-learn's terms
+    _names: ClassVar[tuple[str, ...]]  # of the parts, without the underscore; some may be None
     history_: dict[str, list[float]]
     vocabulary_: Vocabulary | None
     n_features_in_: int
 
-    def _make(self, seeds: list[int]) -> Mapping[str, Parameters]:
-        """Return the parts of a new network, by name; what fit learnt of sizes is known."""
+    def _make(self, seeds: list[int]) -> None:
+        """Set the parts of a new network, `rnn_` and so on; what fit learnt of sizes is known."""
         raise NotImplementedError
+
+    def _build(self) -> None:
+        self._make(np.random.SeedSequence(self.seed).generate_state(4).tolist())
 
     @property
     def _parts(self) -> dict[str, Parameters]:
-        return {name: getattr(self, name + "_") for name in self._names}
-
-    def _build(self) -> None:
-        """Make the parts and their attributes: `rnn_` and so on."""
-        seeds = np.random.SeedSequence(self.seed).generate_state(4).tolist()
-        made = self._make(seeds)
-        self._names = tuple(made)
-        for name, part in made.items():
-            setattr(self, name + "_", part)
+        parts = {name: getattr(self, name + "_") for name in self._names}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _train(
         self,
         losses: training.Losses,
         lengths: NDArray,
-        rows: tuple[NDArray, NDArray] | None = None,
+        validate: Callable[[], float] | None = None,
     ) -> Self:
         """Build a network and fit it.
 
         Args:
             losses: as in `training.train`.
             lengths: as in `training.train`.
-            rows: which sequences to learn from, and which to validate with; None: drawn.
+            validate: returns the validation loss; None: a part of the sequences serves for that,
+                if the options say so.
         """
         self._build()
         random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
-        if rows is None:
-            rows = batches.split(len(lengths), self.validation_fraction, random)
+        learnt = np.arange(len(lengths))
+        if validate is None and self.validation_fraction:
+            learnt, held_out = batches.split(len(lengths), self.validation_fraction, random)
+            validate = partial(training.evaluate, losses, lengths, held_out)
         self.history_ = {}
         parts = list(self._parts.values())
-        training.train(self, parts, losses, lengths, *rows, random, self.history_)
+        training.train(self, parts, losses, lengths, learnt, validate, random, self.history_)
         return self
 
     def _learn_input(self, X: Any, lengths: Any) -> Sequences:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.models import batches, network
 from fastrnn.models.estimator import Estimator, one_direction
 from fastrnn.models.sequences import Sequences
@@ -24,8 +22,7 @@ class ManyToOne(Estimator):
     before are read without a gradient, and without dropout.
     """
 
-    rnn_: _Recurrent
-    head_: Linear
+    _names = ("rnn", "head")
 
     def _outputs(self) -> int:
         """Return how many numbers an answer has."""
@@ -39,14 +36,10 @@ class ManyToOne(Estimator):
         super()._check()
         one_direction(self, "the reverse direction ends at the first step")
 
-    def _make(self, seeds: list[int]):
-        width = self.hidden_size * (1 + self.bidirectional)
-        return {
-            "rnn": network.recurrent(
-                self, self.n_features_in_, self.hidden_size, self.bidirectional, seeds[0]
-            ),
-            "head": Linear(width, self._outputs(), dtype=self.dtype, seed=seeds[1]),
-        }
+    def _make(self, seeds: list[int]) -> None:
+        self.rnn_, self.head_ = network.read_out(
+            self, self.n_features_in_, self._outputs(), seeds, self.bidirectional
+        )
 
     def _losses(
         self, x: Sequences, targets: NDArray, rows: NDArray, training: bool

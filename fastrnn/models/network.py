@@ -4,17 +4,20 @@ No model and no loop is here. States are those of the layers, (num_layers * D, B
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn.gradients import Gradients
 from fastrnn.layers import _Recurrent
 from fastrnn.linear import Linear
+from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.options import LAYERS, Options
 from fastrnn.models.sequences import Sequences
+from fastrnn.parameters import Parameters
 
 State = Any  # an array, or a tuple of them for a cell with several states
 
@@ -43,6 +46,23 @@ def recurrent(
         seeded = "seed" in inspect.signature(begin).parameters
         begin(layer, **({"seed": seed} if seeded else {}))
     return layer
+
+
+def read_out(
+    options: Options, input_size: int, outputs: int, seeds: Sequence[int], bidirectional: bool
+) -> tuple[_Recurrent, Linear]:
+    """Return a recurrent layer as the options say, and a linear one for its output.
+
+    Args:
+        options: checked.
+        input_size: I.
+        outputs: of the linear layer.
+        seeds: of the two.
+        bidirectional: of two directions.
+    """
+    rnn = recurrent(options, input_size, options.hidden_size, bidirectional, seeds[0])
+    width = options.hidden_size * (1 + bidirectional)
+    return rnn, Linear(width, outputs, dtype=options.dtype, seed=seeds[1])
 
 
 def _init(owner: str, wanted: str) -> Callable:
@@ -79,13 +99,8 @@ def before_last(rnn: _Recurrent, x: Sequences, steps: int | None) -> tuple[State
     """
     if steps is None or steps >= x.lengths.max():
         return None, x
-    return rnn(*_with_state(x.before(steps), None))[1], x.last(steps)
-
-
-def _with_state(x: Sequences, state: State) -> tuple:
-    """Return the arguments of a layer."""
-    padded, lengths = x.padded()
-    return padded, state, lengths
+    padded, lengths = x.before(steps).padded()
+    return rnn(padded, lengths=lengths)[1], x.last(steps)
 
 
 def final_state(rnn: _Recurrent, x: Sequences, steps: int | None, training: bool):
@@ -98,7 +113,8 @@ def final_state(rnn: _Recurrent, x: Sequences, steps: int | None, training: bool
         training: apply dropout.
     """
     state, rest = before_last(rnn, x, steps)
-    (_, state), pullback = rnn.vjp(*_with_state(rest, state), training)
+    padded, lengths = rest.padded()
+    (_, state), pullback = rnn.vjp(padded, state, lengths, training)
     return state, lambda d_state: pullback(None, d_state).params
 
 
@@ -116,8 +132,91 @@ def at_top(rnn: _Recurrent, d_top: NDArray, state: State) -> State:
     return at_first(d_h, state)
 
 
-def outputs(rnn: _Recurrent, head: Linear, x: Sequences, state: State = None):
+def outputs(rnn: _Recurrent, head: Linear, x: Sequences) -> NDArray:
     """Return what a network says at each real step, in the order of `Sequences.steps`."""
-    output, _ = rnn(*_with_state(x, state))
+    padded, lengths = x.padded()
+    output, _ = rnn(padded, lengths=lengths)
     rows, real = output.reshape(-1, output.shape[-1]), x.real()
     return head(rows if real is None else rows[real])
+
+
+def next_logits(
+    rnn: _Recurrent, head: Linear, symbols: NDArray, state: State
+) -> tuple[NDArray, State]:
+    """Read one step of each sequence, symbols (B,); return logits (B, V) and the new state."""
+    output, state = rnn(symbols[None], state)
+    return head(output[0]), state
+
+
+class Steps(NamedTuple):
+    """What a network predicts at every step, against what was right.
+
+    Attributes:
+        loss: the mean over the real steps.
+        weight: how many there are.
+        state: in which the layer ends.
+        gradients: makes the Gradients of the layer and the parameters' of the head.
+    """
+
+    loss: float
+    weight: int
+    state: State
+    gradients: Callable[[], tuple[Gradients, dict[str, NDArray]]]
+
+
+def predict_steps(
+    rnn: _Recurrent, head: Linear, x: Sequences, targets: NDArray, state: State, training: bool
+) -> Steps:
+    """Read sequences and compare with the index that is right at each real step.
+
+    Args:
+        rnn: reads.
+        head: says; it is given real steps only.
+        x: the sequences.
+        targets: in the order of `Sequences.steps`.
+        state: to begin in; None: zero.
+        training: apply dropout.
+    """
+    padded, lengths = x.padded()
+    (output, state), pull = rnn.vjp(padded, state, lengths, training)
+    rows, real = output.reshape(-1, output.shape[-1]), x.real()
+    logits, pull_head = head.vjp(rows if real is None else rows[real])
+    loss, d_logits = softmax_cross_entropy(logits, targets)
+
+    def gradients() -> tuple[Gradients, dict[str, NDArray]]:
+        d_rows, _, d_head = pull_head(d_logits)
+        assert d_rows is not None  # of floats
+        if real is None:
+            return pull(d_rows.reshape(output.shape)), d_head
+        d_output = np.zeros_like(rows)
+        d_output[real] = d_rows
+        return pull(d_output.reshape(output.shape)), d_head
+
+    return Steps(loss, len(targets), state, gradients)
+
+
+def no_gradient(part: Parameters) -> dict[str, NDArray]:
+    """Return that of parameters which a loss does not depend on."""
+    return {name: np.zeros_like(value) for name, value in part.params.items()}
+
+
+def side_by_side(state: State, directions: int) -> State:
+    """Return a state (L * D, B, H) as that of a layer of one direction, (L, B, D * H)."""
+
+    def joined(s: NDArray) -> NDArray:
+        layers, batch, width = len(s) // directions, s.shape[1], s.shape[2]
+        s = s.reshape(layers, directions, batch, width).swapaxes(1, 2)
+        return np.ascontiguousarray(s).reshape(layers, batch, directions * width)
+
+    return tuple(map(joined, state)) if isinstance(state, tuple) else joined(state)
+
+
+def apart(state: State, directions: int) -> State:
+    """Return what `side_by_side` makes such a state of."""
+
+    def parted(s: NDArray) -> NDArray:
+        layers, batch, width = len(s), s.shape[1], s.shape[2] // directions
+        s = s.reshape(layers, batch, directions, width).swapaxes(1, 2)
+        return np.ascontiguousarray(s).reshape(layers * directions, batch, width)
+
+    return tuple(map(parted, state)) if isinstance(state, tuple) else parted(state)

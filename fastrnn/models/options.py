@@ -108,7 +108,7 @@ class Options:
         changed = (
             f"{field.name}={getattr(self, field.name)!r}"
             for field in fields(self)
-            if getattr(self, field.name) is not field.default
+            if getattr(self, field.name) != field.default
         )
         return f"{self._owner}({', '.join(changed)})"
 

@@ -58,6 +58,18 @@ class Sequences(NamedTuple):
             return [self]
         return [self.cut(t, t + steps) for t in range(0, longest, steps)]
 
+    def with_boundaries(self, symbol: int) -> "Sequences":
+        """Return the sequences, all there are in values, with a symbol before and behind each.
+
+        It is one symbol between two sequences. So `lengths` counts one of the two, and reading
+        such a sequence to predict `next()` begins and ends with it.
+        """
+        count, total = len(self.lengths), len(self.values)
+        values = np.full(total + count + 1, symbol, np.min_scalar_type(symbol))
+        moved = np.arange(total) + np.repeat(np.arange(1, count + 1), self.lengths)
+        values[moved] = self.values
+        return Sequences(values, self.starts + np.arange(count), self.lengths + 1)
+
     def padded(self) -> tuple[NDArray, NDArray | None]:
         """Return what a layer takes: x (T, B, I) or (T, B), and lengths, None if all are T.
 
@@ -65,18 +77,22 @@ class Sequences(NamedTuple):
         """
         steps = np.arange(self.lengths.max())[:, None]
         x = self.values[self.starts + np.minimum(steps, np.maximum(self.lengths - 1, 0))]
-        return x, self.lengths if (self.lengths != len(steps)).any() else None
+        return x, None if (self.lengths == len(steps)).all() else self.lengths
 
     def real(self) -> NDArray | None:
         """Return which rows of the (T * B) of `padded` are no padding, None if all are not."""
         inside = np.arange(self.lengths.max())[:, None] < self.lengths
         return None if inside.all() else np.flatnonzero(inside)
 
-    def steps(self) -> NDArray:
-        """Return the values of those rows, in that order."""
-        values = self.padded()[0].reshape(-1, *self.values.shape[1:])
+    def places(self) -> NDArray:
+        """Return where in values those rows are, in that order."""
+        places = (self.starts + np.arange(self.lengths.max())[:, None]).reshape(-1)
         real = self.real()
-        return values if real is None else values[real]
+        return places if real is None else places[real]
+
+    def steps(self) -> NDArray:
+        """Return the values of those rows, in that order: of each time, then of each sequence."""
+        return self.values[self.places()]
 
 
 def read(
@@ -92,7 +108,8 @@ def read(
         dtype: of floats; None: they are refused.
 
     Returns:
-        The sequences, and whether they are strings; then values are code points.
+        The sequences, and whether they are strings; then values are code points. Symbols lie end
+        to end in the order of the sequences.
 
     Raises:
         TypeError, ValueError: it is something else, or has a sequence that is empty.
@@ -164,6 +181,8 @@ def _padded(where: str, array: NDArray, lengths: Any, dtype: np.dtype | None) ->
     if not count or not time:
         raise ValueError(f"{where} has shape {array.shape}; expected at least one sequence, T > 0.")
     owner, _, name = where.partition(": ")
+    if isinstance(lengths, list | tuple):
+        lengths = np.asarray(lengths)
     checked = checks.lengths(owner, lengths, time, count, batched=True)
     checked = np.full(count, time) if checked is None else checked
     if not checked.all():
@@ -208,6 +227,16 @@ def _finite(where: str, name: str, sequences: Sequences) -> None:
             raise ValueError(
                 f"{where} has {row[t, i]} in {name}[{n}][{t}, {i}]; expected finite numbers."
             )
+
+
+def learn_symbols(owner: str, name: str, given: Any) -> tuple[Sequences, Vocabulary]:
+    """Return what a network is to write, and its vocabulary.
+
+    Args, Raises: as in `read`.
+    """
+    found, vocabulary = learn(owner, name, given, None, None)
+    assert vocabulary is not None  # without a dtype, floats are refused
+    return found, vocabulary
 
 
 def learn(

@@ -96,7 +96,7 @@ def train(
     losses: Losses,
     lengths: NDArray,
     learnt: NDArray,
-    held_out: NDArray,
+    validate: Callable[[], float] | None,
     random: np.random.Generator,
     history: dict[str, list[float]],
 ) -> None:
@@ -111,7 +111,7 @@ def train(
         losses: yields the losses of a batch.
         lengths: (N,) of the sequences.
         learnt: which of them to learn from.
-        held_out: which to validate with; empty: none.
+        validate: returns the validation loss; None: there is none.
         random: draws the order of batches.
         history: filled, one entry an epoch: see Estimator.
 
@@ -122,7 +122,7 @@ def train(
     rule, more = OPTIMIZERS[options.optimizer], dict(options.optimizer_options or {})
     optimizer = rule(params, lr=options.lr, **more)
     history.update({name: [] for name in ("loss", "lr", "gradient_norm", "seconds")})
-    if len(held_out):
+    if validate is not None:
         history["validation_loss"] = []
     best = _Best(parts)
     with _progress(options) as report:
@@ -141,8 +141,8 @@ def train(
                 history["loss"].append(loss)
                 history["gradient_norm"].append(norm)
                 history["lr"].append(optimizer.lr)
-                if len(held_out):
-                    loss = evaluate(losses, lengths, held_out)
+                if validate is not None:
+                    loss = validate()
                     history["validation_loss"].append(loss)
                 history["seconds"].append(time.perf_counter() - begin)
                 best.offer(loss)
@@ -155,7 +155,7 @@ def train(
         except FloatingPointError:
             best.put_back()
             raise
-    if len(held_out):
+    if validate is not None:
         best.put_back()
 
 

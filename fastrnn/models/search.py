@@ -1,0 +1,85 @@
+"""The best sequences that a decoder can write: beam search, and greedy search, its width of 1.
+
+All sentences and all hypotheses of a step go through the network as one batch.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrnn.models.sampling import log_softmax
+
+
+def search(
+    step: Callable[[NDArray, Any], tuple[NDArray, Any]],
+    state: Any,
+    count: int,
+    boundary: int,
+    *,
+    beam: int,
+    most: int,
+    length_penalty: float,
+) -> list[list[int]]:
+    """Return for each sentence the indices of the best sequence found.
+
+    At every step the `beam` best hypotheses of a sentence are kept, finished ones among them, by
+    their log-probability over ((5 + length) / 6)**length_penalty; the search of a sentence ends
+    when all of them are finished, or after `most` steps. The length counts the boundary.
+
+    Args:
+        step: (symbols (M,), state) -> (logits (M, V), state), for M hypotheses.
+        state: of the `count` sentences: arrays (L, count, H), one or a tuple of them.
+        count: of sentences.
+        boundary: the symbol with which sequences begin and end.
+        beam: hypotheses that are kept; 1: at every step the likeliest symbol.
+        most: symbols of a sequence.
+        length_penalty: 0: none, so that short ones are preferred, as each symbol costs.
+
+    Raises:
+        FloatingPointError: a logit is not finite.
+
+    Source: Wu et al. 2016, arXiv:1609.08144, eq. 14, without its coverage penalty.
+    """
+    sentences = np.arange(count)  # that are still searched
+    written = np.empty((count, 1, 0), np.int64)
+    total, lengths = np.zeros((count, 1)), np.zeros((count, 1), np.int64)
+    done = np.zeros((count, 1), bool)
+    last = np.full(count, boundary)
+    found: list[list[int]] = [[] for _ in range(count)]
+    for _ in range(most):
+        logits, state = step(last, state)
+        if not np.isfinite(logits).all():
+            raise FloatingPointError("the model's outputs are not finite: its training diverged")
+        gain = log_softmax(logits).reshape(*total.shape, -1)
+        gain[done] = -np.inf
+        gain[done, boundary] = 0  # a finished one stays as it is
+        lengths = lengths + ~done
+        reached = total[:, :, None] + gain
+        rank = reached / ((5 + lengths) / 6)[:, :, None] ** length_penalty
+        best = np.argsort(-rank.reshape(len(total), -1), axis=1, kind="stable")[:, :beam]
+        parent, symbol = np.divmod(best, gain.shape[2])
+        total = np.take_along_axis(reached.reshape(len(total), -1), best, 1)
+        lengths = np.take_along_axis(lengths, parent, 1)
+        done = (symbol == boundary) | np.isneginf(total)
+        before = np.take_along_axis(written, parent[:, :, None], 1)
+        written = np.concatenate([before, symbol[:, :, None]], 2)
+        on = ~done.all(axis=1)
+        for n in np.flatnonzero(~on):
+            found[sentences[n]] = written[n, 0].tolist()
+        rows = parent + np.arange(len(on))[:, None] * gain.shape[1]
+        state = _select(state, rows[on].reshape(-1))
+        sentences, written, total = sentences[on], written[on], total[on]
+        lengths, done, last = lengths[on], done[on], symbol[on].reshape(-1)
+        if not len(sentences):
+            break
+    for n, sentence in enumerate(sentences):
+        found[sentence] = written[n, 0].tolist()
+    return [row[: row.index(boundary)] if boundary in row else row for row in found]
+
+
+def _select(state: Any, rows: NDArray) -> Any:
+    if isinstance(state, tuple):
+        return tuple(member[:, rows] for member in state)
+    return state[:, rows]
