@@ -81,9 +81,10 @@ def first(state: State) -> NDArray:
     return state[0] if isinstance(state, tuple) else state
 
 
-def at_first(d_h: NDArray, state: State) -> State:
-    """Return the gradient at a state of which only h is used."""
-    return (d_h, *[None] * (len(state) - 1)) if isinstance(state, tuple) else d_h
+def only_first(rnn: _Recurrent, h: NDArray) -> State:
+    """Return the state with this h and zero beside it; or the gradient at one, as at its h."""
+    others = len(rnn.cell.states) - 1
+    return (h, *[None] * others) if others else h
 
 
 def before_last(rnn: _Recurrent, x: Sequences, steps: int | None) -> tuple[State, Sequences]:
@@ -129,7 +130,7 @@ def at_top(rnn: _Recurrent, d_top: NDArray, state: State) -> State:
     d_h = np.zeros_like(first(state))
     directions = 1 + rnn.bidirectional
     d_h[-directions:] = d_top.reshape(len(d_top), directions, -1).swapaxes(0, 1)
-    return at_first(d_h, state)
+    return only_first(rnn, d_h)
 
 
 def outputs(rnn: _Recurrent, head: Linear, x: Sequences) -> NDArray:

@@ -1,7 +1,16 @@
 """From what a network says to what is chosen: probabilities, and draws from them."""
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
+
+from fastrnn.layers import _Recurrent
+from fastrnn.linear import Linear
+from fastrnn.models import vocabulary as symbols
+from fastrnn.models.vocabulary import Vocabulary
 
 
 def softmax(logits: NDArray) -> NDArray:
@@ -16,17 +25,81 @@ def log_softmax(logits: NDArray) -> NDArray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def draw(logits: NDArray, temperature: float, random: np.random.Generator) -> int:
-    """Return an index, with the probability that its logit gives it.
+def prompted(prompt: Sequence, vocabulary: Vocabulary) -> list[int]:
+    """Return the indices of a prompt.
 
     Args:
-        logits: (V,) float64.
-        temperature: divides them; 0: the likeliest.
-        random: draws.
+        prompt: a str where the vocabulary is one, else a sequence of symbols.
+        vocabulary: of the network.
 
     Raises:
-        FloatingPointError: they are not finite.
+        ValueError: the network has never seen a symbol of it.
     """
+    if not len(prompt):
+        return []
+    text = isinstance(vocabulary, str)
+    if isinstance(prompt, str) != text:
+        raise ValueError(
+            f"the prompt is {prompt!r}; expected a {'str' if text else 'sequence of symbols'}"
+        )
+    values = symbols.codes(str(prompt)) if text else np.asarray(prompt)
+    indices, inside = symbols.encode(values, vocabulary)
+    if not inside.all():
+        unknown = sorted({prompt[k] for k in np.flatnonzero(~inside).tolist()})
+        listed = ", ".join(map(repr, unknown))
+        what = "characters" if text else "symbols"
+        raise ValueError(f"the prompt has {what} that the model has never seen: {listed}")
+    return indices.tolist()
+
+
+def continued(
+    rnn: _Recurrent, head: Linear, before: Sequence[int], *, state: Any = None, length: int,
+    temperature: float, seed: int,
+) -> Iterator[int]:  # fmt: skip
+    """Return an iterator over the symbols with which a network goes on.
+
+    Args:
+        rnn: reads.
+        head: says the next symbol.
+        before: what comes before, at least one symbol.
+        state: to begin in; None: zero.
+        length: how many symbols.
+        temperature: divides the logits; 0 always takes the likeliest symbol.
+        seed: of the random numbers.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"the temperature must be finite and not below 0; got {temperature}")
+    for name, value in (("length", length), ("seed", seed)):
+        if value < 0:
+            raise ValueError(f"the {name} must not be below 0; got {value}")
+    return _continued(rnn, head, before, state, length, temperature, np.random.default_rng(seed))
+
+
+def _continued(rnn, head, before, state, length, temperature, random) -> Iterator[int]:
+    step = rnn.stream(batch_size=1) if state is None else _from_state(rnn, state)
+    *earlier, index = before
+    for symbol in earlier:
+        step(np.array([symbol]))
+    for _ in range(length):
+        index = _draw(head(step(np.array([index])))[0].astype(np.float64), temperature, random)
+        yield index
+
+
+def _from_state(rnn: _Recurrent, state: Any):
+    """Return what a stream is, but for its first state: one begins in zeros."""
+
+    def step(symbol: NDArray) -> NDArray:
+        nonlocal state
+        output, state = rnn(symbol[None], state)
+        return output[0]
+
+    return step
+
+
+def _draw(logits: NDArray, temperature: float, random: np.random.Generator) -> int:
     if not np.isfinite(logits).all():
         raise FloatingPointError("the model's outputs are not finite: its training diverged")
     if temperature == 0:

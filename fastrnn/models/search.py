@@ -4,12 +4,50 @@ All sentences and all hypotheses of a step go through the network as one batch.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn import checks
+from fastrnn.layers import _Recurrent
+from fastrnn.linear import Linear
+from fastrnn.models.network import next_logits
 from fastrnn.models.sampling import log_softmax
+from fastrnn.models.vocabulary import Vocabulary, decode
+
+
+def write(
+    owner: str, rnn: _Recurrent, head: Linear, state: Any, count: int, vocabulary: Vocabulary,
+    longest: int, *, beam: int, max_length: int | None, length_penalty: float,
+) -> list:  # fmt: skip
+    """Return the best sequence found for each of some states: strings, or lists of symbols.
+
+    Args:
+        owner: the model, for errors.
+        rnn: the decoder.
+        head: says its next symbol; the last is the boundary.
+        state: of `count` sentences, (L, count, H).
+        count: of sentences.
+        vocabulary: of the symbols but the boundary.
+        longest: sequence that was learnt.
+        beam: as in `search`.
+        max_length: symbols after which a sequence is cut off; None: twice the longest.
+        length_penalty: as in `search`.
+
+    Raises:
+        TypeError, ValueError: one of the last three is out of range.
+    """
+    most = 2 * longest if max_length is None else max_length
+    if not 0 <= length_penalty < np.inf:
+        raise ValueError(f"{owner}: length_penalty must be at least 0, got {length_penalty!r}.")
+    found = search(
+        partial(next_logits, rnn, head), state, count, len(vocabulary),
+        beam=checks.integer(owner, "beam", beam),
+        most=checks.integer(owner, "max_length", most), length_penalty=length_penalty,
+    )  # fmt: skip
+    return [decode(indices, vocabulary) for indices in found]
 
 
 def search(

@@ -8,11 +8,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import checks
 from fastrnn.layers import _Recurrent
-from fastrnn.models import batches, network, sequences, vocabulary
+from fastrnn.models import batches, network, sequences
 from fastrnn.models.estimator import Estimator, one_direction
-from fastrnn.models.search import search
+from fastrnn.models.search import write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
 
@@ -65,7 +64,7 @@ class Seq2Seq(Estimator):
             FloatingPointError: training diverged.
         """
         x = self._learn_input(X, lengths)
-        y_read, self.target_vocabulary_ = sequences.learn_symbols(self._owner, "y", y)
+        y_read, self.target_vocabulary_ = sequences.learn_symbols(self._owner, "y", y, None)
         self._check_count(len(x.lengths), len(y_read.lengths))
         self.longest_ = int(y_read.lengths.max())
         target = y_read.with_boundaries(self._boundary)
@@ -80,7 +79,7 @@ class Seq2Seq(Estimator):
         Args:
             X: as in fit.
             lengths: as in fit.
-            beam: hypotheses of beam search (see search.py); 1: greedy.
+            beam: hypotheses of beam search (see search.py); 1: greedy search.
             max_length: symbols after which one is cut off; None: twice as many as the longest y
                 of fit had.
             length_penalty: of beam search: how far the cost of length is made up for; 0: not.
@@ -90,19 +89,16 @@ class Seq2Seq(Estimator):
             TypeError, ValueError: X is not such as fit saw, or an argument is out of range.
         """
         x = self._known_input(X, lengths)
-        most = 2 * self.longest_ if max_length is None else max_length
-        most = checks.integer(self._owner, "max_length", most)
-        beam = checks.integer(self._owner, "beam", beam)
         written: list[Any] = [None] * len(x.lengths)
         for rows in batches.sorted_by_length(x.lengths):
             padded, some = x.select(rows).padded()
             state = self._handed_over(self.encoder_(padded, lengths=some)[1])
-            found = search(
-                partial(network.next_logits, self.decoder_, self.head_), state, len(rows),
-                self._boundary, beam=beam, most=most, length_penalty=length_penalty,
+            found = write(
+                self._owner, self.decoder_, self.head_, state, len(rows), self.target_vocabulary_,
+                self.longest_, beam=beam, max_length=max_length, length_penalty=length_penalty,
             )  # fmt: skip
-            for row, indices in zip(rows, found, strict=True):
-                written[row] = vocabulary.decode(indices, self.target_vocabulary_)
+            for row, sequence in zip(rows, found, strict=True):
+                written[row] = sequence
         return written
 
     def score(self, X: Any, y: Any, lengths: Any = None) -> float:

@@ -229,12 +229,12 @@ def _finite(where: str, name: str, sequences: Sequences) -> None:
             )
 
 
-def learn_symbols(owner: str, name: str, given: Any) -> tuple[Sequences, Vocabulary]:
+def learn_symbols(owner: str, name: str, given: Any, lengths: Any) -> tuple[Sequences, Vocabulary]:
     """Return what a network is to write, and its vocabulary.
 
     Args, Raises: as in `read`.
     """
-    found, vocabulary = learn(owner, name, given, None, None)
+    found, vocabulary = learn(owner, name, given, lengths, None)
     assert vocabulary is not None  # without a dtype, floats are refused
     return found, vocabulary
 
@@ -257,7 +257,7 @@ def learn(
 
 
 def known(
-    owner: str, name: str, given: Any, lengths: Any, dtype: np.dtype,
+    owner: str, name: str, given: Any, lengths: Any, dtype: np.dtype | None,
     vocabulary: Vocabulary | None, features: int,
 ) -> Sequences:  # fmt: skip
     """Return what a network that has been fitted is to read.
