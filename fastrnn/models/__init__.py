@@ -14,9 +14,18 @@ is thin: what takes time is in the layers.
 """
 
 from fastrnn.models.classifier import RNNClassifier
+from fastrnn.models.estimator import NotFittedError, load
 from fastrnn.models.generator import RNNGenerator
 from fastrnn.models.regressor import RNNRegressor
 from fastrnn.models.seq2seq import Seq2Seq
 from fastrnn.models.tagger import RNNTagger
 
-__all__ = ["RNNClassifier", "RNNGenerator", "RNNRegressor", "RNNTagger", "Seq2Seq"]
+__all__ = [
+    "NotFittedError",
+    "RNNClassifier",
+    "RNNGenerator",
+    "RNNRegressor",
+    "RNNTagger",
+    "Seq2Seq",
+    "load",
+]

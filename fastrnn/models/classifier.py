@@ -30,6 +30,7 @@ class RNNClassifier(ManyToOne):
     """
 
     _kind = "classifier"
+    _learnt = (*ManyToOne._learnt, "classes_")
     classes_: NDArray
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:

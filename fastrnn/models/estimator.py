@@ -6,6 +6,7 @@ cross-validation, searches and pipelines work.
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,10 +35,42 @@ class Estimator(Options):
     """
 
     _kind: ClassVar[str | None] = None  # in scikit-learn's terms
+    _learnt: ClassVar[tuple[str, ...]] = ("vocabulary_", "n_features_in_", "history_")
     _names: ClassVar[tuple[str, ...]]  # of the parts, without the underscore; some may be None
     history_: dict[str, list[float]]
     vocabulary_: Vocabulary | None
     n_features_in_: int
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a file, atomically: safetensors, with options and classes as JSON.
+
+        A callable `init` is not kept: it has done its work.
+
+        Args:
+            path: where; an existing file is replaced.
+
+        Raises:
+            NotFittedError: there is nothing to save yet.
+            ModuleNotFoundError: the extra `cli` is missing.
+            ValueError: a class is of a kind that JSON has not.
+            OSError: it cannot be written.
+        """
+        self._check_fitted()
+        _saving().save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Return the model in a file, which predicts the same bit for bit.
+
+        Args:
+            path: what `save` of this class wrote.
+
+        Raises:
+            ModuleNotFoundError: the extra `cli` is missing.
+            ValueError: it is no such file, or damaged, or of another class.
+            OSError: it cannot be read.
+        """
+        return _saving().load(Path(path), _kinds(cls))
 
     def _make(self, seeds: list[int]) -> None:
         """Set the parts of a new network, `rnn_` and so on; what fit learnt of sizes is known."""
@@ -119,6 +152,29 @@ class Estimator(Options):
         tags.classifier_tags = utils.ClassifierTags() if self._kind == "classifier" else None
         tags.regressor_tags = utils.RegressorTags() if self._kind == "regressor" else None
         return tags
+
+
+load = Estimator.load
+
+
+def _kinds(of: type) -> dict[str, type]:
+    """Return a class and all that are made from it, by name, but for abstract ones."""
+    found = {of.__name__: of} if hasattr(of, "_names") and hasattr(of, "fit") else {}
+    for kind in of.__subclasses__():
+        found |= _kinds(kind)
+    return found
+
+
+def _saving():
+    try:
+        from fastrnn.models import saving
+    except ModuleNotFoundError as error:
+        if error.name != "safetensors":
+            raise
+        raise ModuleNotFoundError(
+            'model files need safetensors: pip install "fastrnn[cli]"', name=error.name
+        ) from None
+    return saving
 
 
 def one_direction(options: Options, because: str) -> None:

@@ -55,6 +55,7 @@ class RNNGenerator(Estimator):
 
     truncate: int | None = 128
 
+    _learnt = (*Estimator._learnt, "is_text_", "has_vectors_", "longest_")
     _names = ("rnn", "head", "bridge")
 
     def fit(self, X: Any, y: Any = None, lengths: Any = None) -> Self:
@@ -82,13 +83,14 @@ class RNNGenerator(Estimator):
         if vectors is not None:
             self._check_count(len(vectors), len(read.lengths))
         self.n_features_in_ = len(self.vocabulary_) if vectors is None else vectors.shape[1]
-        self._has_vectors = vectors is not None
+        self.has_vectors_ = vectors is not None
         whole = read.with_boundaries(len(self.vocabulary_))
         return self._train(partial(self._losses, whole, vectors), whole.lengths)
 
     def _fit_text(self, X: Any) -> Self:
         read, self.vocabulary_ = sequences.learn_symbols(self._owner, "X", [X], None)
-        self.n_features_in_, self._has_vectors = len(self.vocabulary_), False
+        self.n_features_in_, self.has_vectors_ = len(self.vocabulary_), False
+        self.longest_ = len(read.values)
         indices = read.values
         held_out = int(np.ceil(len(indices) * self.validation_fraction))
         learnt, held_out = np.split(indices, [len(indices) - held_out])
@@ -224,7 +226,7 @@ class RNNGenerator(Estimator):
     def _make(self, seeds: list[int]) -> None:
         symbols = len(self._symbols) + (not self.is_text_)
         self.rnn_, self.head_ = network.read_out(self, symbols, symbols, seeds, False)
-        if self._has_vectors:
+        if self.has_vectors_:
             wide = self.num_layers * self.hidden_size
             self.bridge_ = Linear(self.n_features_in_, wide, dtype=self.dtype, seed=seeds[2])
         else:

@@ -30,6 +30,7 @@ class RNNRegressor(ManyToOne):
     """
 
     _kind = "regressor"
+    _learnt = (*ManyToOne._learnt, "n_outputs_")
     n_outputs_: int | None
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:

@@ -48,6 +48,7 @@ class Seq2Seq(Estimator):
         ['cba', 'ac']
     """
 
+    _learnt = (*Estimator._learnt, "target_vocabulary_", "longest_")
     _names = ("encoder", "decoder", "head")
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:

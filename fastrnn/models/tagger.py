@@ -40,6 +40,7 @@ class RNNTagger(Estimator):
     bidirectional: bool = True
 
     _kind = "classifier"
+    _learnt = (*Estimator._learnt, "classes_")
     _names = ("rnn", "head")
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:
