@@ -1,20 +1,10 @@
 """The options of a training run, and the only place that checks their ranges."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import fastrnn
-from fastrnn.layers import _Recurrent
+from fastrnn.models.options import LAYERS, OPTIMIZERS, Options
 
-LAYERS: dict[str, Callable[..., _Recurrent]] = {
-    layer.__name__.lower(): layer for layer in _Recurrent.__subclasses__()
-}
-OPTIMIZERS = {
-    "adam": fastrnn.optim.Adam,
-    "rmsprop": fastrnn.optim.RMSprop,
-    "sgd": fastrnn.optim.SGD,
-}
 _LEAST = {"hidden": 1, "layers": 1, "seq_len": 1, "batch": 1, "steps": 1, "seed": 0}
 
 
@@ -52,6 +42,10 @@ class Config:
             raise ValueError(f"--lr must be finite and above 0; got {self.lr!r}")
         if not 0 <= self.clip < math.inf:
             raise ValueError(f"--clip must be finite and above 0, or 0 for none; got {self.clip!r}")
+
+    def options(self) -> Options:
+        """Return what of this makes a network, as the models call it."""
+        return Options(self.hidden, cell=self.cell, num_layers=self.layers, seed=self.seed)
 
 
 def flag(name: str) -> str:

@@ -3,13 +3,13 @@ r"""What is read: files as one text, and a text as indices.
 UTF-8 in, \n as the only line end, one index per code point. There is no tokeniser here.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
 
-import numpy as np
 from numpy.typing import NDArray
+
+from fastrnn.models import vocabulary
 
 
 def read_text(paths: Sequence[Path] = ()) -> str:
@@ -41,14 +41,8 @@ def encode(text: str) -> tuple[str, NDArray]:
         >>> encode("hello")
         ('ehlo', array([1, 0, 2, 2, 3], dtype=uint8))
     """
-    codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
-    # A table over all of Unicode, as sorting a long text takes far longer than filling 2 MB.
-    seen = np.zeros(sys.maxunicode + 1, bool)
-    seen[codes] = True
-    characters = np.flatnonzero(seen)
-    index = np.zeros(len(seen), np.min_scalar_type(len(characters) - 1))
-    index[characters] = np.arange(len(characters))
-    return "".join(map(chr, characters)), index[codes]
+    characters, indices = vocabulary.learn(vocabulary.codes(text), text=True)
+    return str(characters), indices
 
 
 def _decode(path: Path) -> str:

@@ -14,11 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastrnn import losses, optim
 from fastrnn.charlm.config import OPTIMIZERS, Config, flag
 from fastrnn.charlm.file import File, read, write
 from fastrnn.charlm.model import bits_per_character, build
 from fastrnn.charlm.text import encode
+from fastrnn.models import file as files
+from fastrnn.models import network
+from fastrnn.models.text import streams
+from fastrnn.models.training import clipped
 
 _SAVE_EVERY = 60.0  # seconds: what a power cut may cost
 _RECENT = 50  # steps that progress is averaged over
@@ -61,9 +64,7 @@ class Trainer:
             )
         vocabulary, indices = encode(text)
         split = len(indices) * 9 // 10
-        length = (split - 1) // rows
-        self._inputs = indices[: rows * length].reshape(rows, length).T
-        self._targets = indices[1 : rows * length + 1].reshape(rows, length).T
+        self._streams = streams(indices[:split], rows, config.seq_len)
         self._digest = _digest(text)
         self.held_out = indices[split:]
         self.config = config
@@ -107,11 +108,10 @@ class Trainer:
                 "(or none, and the same Python, if it was Python's own documentation)"
             )
         trainer = cls(config, text)
-        file.restore(
-            path, rnn=trainer.model.rnn, head=trainer.model.head, optimizer=trainer.optimizer
-        )
+        parts = {"rnn": trainer.model.rnn, "head": trainer.model.head}
+        files.restore(path, file.tensors, {**parts, "optimizer": trainer.optimizer})
         trainer.step = file.step
-        states = [tensor for _, tensor in sorted(file.part("state.").items())]
+        states = [tensor for _, tensor in sorted(files.part(file.tensors, "state.").items())]
         shape = (config.layers, config.batch, config.hidden)
         if trainer.step and (not states or any(state.shape != shape for state in states)):
             raise ValueError(f"{path}: state.* does not fit; expected arrays of shape {shape}")
@@ -153,24 +153,20 @@ class Trainer:
             FloatingPointError: training diverged; nothing was updated.
         """
         (rnn, head), length = self.model[1:], self.config.seq_len
-        start = self.step % (len(self._inputs) // length) * length
-        chunk = slice(start, start + length)
-        (output, state), pullback = rnn.vjp(self._inputs[chunk], self._state if start else None)
-        logits, head_pullback = head.vjp(output)
-        loss, d_logits = losses.softmax_cross_entropy(logits, self._targets[chunk])
-        d_head = head_pullback(d_logits)
-        grads = [pullback(d_head.input).params, d_head.params]
-        norm = optim.clip_grad_norm(grads, self.config.clip or math.inf)
-        if not math.isfinite(loss + norm):
-            raise FloatingPointError(
-                f"training diverged at step {self.step + 1}: the loss is {loss}, its gradient "
-                f"{norm} long; lower --lr or --clip"
-            )
+        start = self.step % (int(self._streams.lengths[0]) // length) * length
+        piece = self._streams.cut(start, start + length)
+        found = network.predict_steps(
+            rnn, head, piece, piece.next().steps(), self._state if start else None, training=True
+        )
+        grads, _ = clipped(
+            network.loss_of(found), self.config.clip or None, None,
+            at=f"step {self.step + 1}", lower="--lr or --clip",
+        )  # fmt: skip
         with self.lock:
             self.optimizer.step(grads)
-            self._state = state
+            self._state = found.state
             self.step += 1
-        return loss / math.log(2)
+        return found.loss / math.log(2)
 
     def validate(self) -> float:
         """Return the bits per character on the held-out tenth."""
@@ -194,7 +190,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "state": {str(k): state for k, state in enumerate(states) if state is not None},
             }
-            tensors = {f"{part}.{name}": x for part in parts for name, x in parts[part].items()}
+            tensors = files.joined(parts)
             write(path, File(tensors, self.model.vocabulary, self.config, self.step, self._digest))
 
 

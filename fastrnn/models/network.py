@@ -17,6 +17,7 @@ from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.options import LAYERS, Options
 from fastrnn.models.sequences import Sequences
+from fastrnn.models.training import Loss
 from fastrnn.parameters import Parameters
 
 State = Any  # an array, or a tuple of them for a cell with several states
@@ -194,6 +195,16 @@ def predict_steps(
         return pull(d_output.reshape(output.shape)), d_head
 
     return Steps(loss, len(targets), state, gradients)
+
+
+def loss_of(found: Steps) -> Loss:
+    """Return the loss of a network that is a recurrent layer and a linear one, and no more."""
+
+    def gradients() -> list[dict[str, NDArray]]:
+        d_rnn, d_head = found.gradients()
+        return [d_rnn.params, d_head]
+
+    return Loss(found.loss, found.weight, gradients)
 
 
 def no_gradient(part: Parameters) -> dict[str, NDArray]:

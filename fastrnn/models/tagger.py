@@ -134,7 +134,7 @@ class RNNTagger(Estimator):
                 self.rnn_, self.head_, piece, right.steps(), state, training
             )
             state = found.state
-            yield Loss(found.loss, found.weight, partial(_gradients, found))
+            yield network.loss_of(found)
 
     def _answers(self, x: Sequences) -> NDArray:
         """Return (S, C), for the steps of all sequences end to end."""
@@ -144,11 +144,6 @@ class RNNTagger(Estimator):
             said = network.outputs(self.rnn_, self.head_, x.select(rows))
             answers[place.select(rows).places()] = said
         return answers
-
-
-def _gradients(found: network.Steps) -> list[dict[str, NDArray]]:
-    d_rnn, d_head = found.gradients()
-    return [d_rnn.params, d_head]
 
 
 def _apart(values: NDArray, x: Sequences) -> list[NDArray]:
