@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _POOL = 64  # batches that are sorted together: of like lengths, and yet others in every epoch
-_STEPS = 1 << 17  # of a batch that is only read, to bound memory
+_STEPS = 1 << 15  # of a batch that is only read, to bound memory
 _ROWS = 1024
 
 

@@ -4,7 +4,7 @@ scikit-learn itself is not needed, and not a base class; where it is there, its 
 cross-validation, searches and pipelines work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -105,13 +105,20 @@ class Estimator(Options):
             learnt, held_out = batches.split(len(lengths), self.validation_fraction, random)
             validate = partial(training.evaluate, losses, lengths, held_out)
         self.history_ = {}
-        parts = list(self._parts.values())
-        training.train(self, parts, losses, lengths, learnt, validate, random, self.history_)
+        training.train(
+            self, list(self._parts.values()), losses, lengths, learnt, validate, random,
+            self.history_,
+        )  # fmt: skip
         return self
 
-    def _learn_input(self, X: Any, lengths: Any) -> Sequences:
-        """Check the options and X, and note what X is made of."""
+    def _begin(self) -> None:
+        """Check the options, and forget an earlier fit."""
         self._check()
+        self.__dict__.pop("history_", None)
+
+    def _learn_input(self, X: Any, lengths: Any) -> Sequences:
+        """Begin to fit: note what X is made of."""
+        self._begin()
         dtype = np.dtype(self.dtype)
         x, self.vocabulary_ = sequences.learn(self._owner, "X", X, lengths, dtype)
         known = self.vocabulary_
@@ -184,6 +191,30 @@ def one_direction(options: Options, because: str) -> None:
             f"{options._owner}: truncate = {options.truncate} with bidirectional=True: {because}; "
             "set one of them to None or False."
         )
+
+
+def numbers(owner: str, name: str, given: Any, shapes: Mapping[int, str]) -> NDArray:
+    """Return an array of float64.
+
+    Args:
+        owner: the model, for errors.
+        name: the argument.
+        given: the array, or what becomes one.
+        shapes: number of axes -> what that is called, of all that will do.
+
+    Raises:
+        ValueError: it is no array of numbers, has another shape, or a NaN or an infinity in it.
+    """
+    found = np.asarray(given)
+    if found.dtype.kind not in "fiub" or found.ndim not in shapes or not found.size:
+        raise ValueError(
+            f"{owner}: {name} is {found.dtype} of shape {found.shape}; expected numbers, "
+            f"{' or '.join(shapes.values())}."
+        )
+    if not np.isfinite(found).all():
+        where = np.argwhere(~np.isfinite(found))[0].tolist()
+        raise ValueError(f"{owner}: {name}{where} is not finite.")
+    return found.astype(np.float64)
 
 
 def labels(owner: str, y: Any) -> NDArray:

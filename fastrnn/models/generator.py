@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastrnn.linear import Linear
 from fastrnn.models import network, sampling, sequences, text, vocabulary
-from fastrnn.models.estimator import Estimator
+from fastrnn.models.estimator import Estimator, numbers
 from fastrnn.models.search import write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss, evaluate
@@ -72,7 +72,7 @@ class RNNGenerator(Estimator):
             TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
             FloatingPointError: training diverged.
         """
-        self._check()
+        self._begin()
         self.is_text_ = y is None and _is_text(X)
         if self.is_text_:
             return self._fit_text(X)
@@ -137,7 +137,9 @@ class RNNGenerator(Estimator):
             before = [boundary, *before]
         state = None
         if self.bridge_ is not None:
-            state = self._first_state(self.bridge_(self._vectors(np.asarray(vector)[None])))
+            state = self._first_state(
+                self.bridge_(self._vectors(np.asarray(vector)[None], self.n_features_in_))
+            )
         written = []
         for index in sampling.continued(
             self.rnn_, self.head_, before or [text.first_symbol(self._symbols)], state=state,
@@ -166,7 +168,7 @@ class RNNGenerator(Estimator):
         self._check_fitted()
         if self.bridge_ is None:
             raise ValueError(f"{self._owner}: fit had no vectors to predict for; use generate.")
-        state = self._first_state(self.bridge_(self._vectors(X)))
+        state = self._first_state(self.bridge_(self._vectors(X, self.n_features_in_)))
         return write(
             self._owner, self.rnn_, self.head_, state, len(X), self._symbols, self.longest_,
             beam=beam, max_length=max_length, length_penalty=length_penalty,
@@ -191,7 +193,7 @@ class RNNGenerator(Estimator):
             if len(read.values) < 2:
                 raise ValueError(f"{self._owner}: X has one symbol; expected at least two.")
             return -text.mean_loss(self.rnn_, self.head_, read.values)
-        vectors = None if self.bridge_ is None else self._vectors(X)
+        vectors = None if self.bridge_ is None else self._vectors(X, self.n_features_in_)
         if vectors is not None:
             self._check_count(len(vectors), len(read.lengths))
         whole = read.with_boundaries(len(self._symbols))
@@ -210,18 +212,15 @@ class RNNGenerator(Estimator):
                 f"{self._owner}: bidirectional=True: what is still to be written cannot be read."
             )
 
-    def _vectors(self, X: Any) -> NDArray:
-        found = np.asarray(X)
-        width = f", K = {self.n_features_in_}" if self.__sklearn_is_fitted__() else ""
-        if found.dtype.kind not in "fiub" or found.ndim != 2 or not found.size:
+    def _vectors(self, X: Any, size: int | None = None) -> NDArray:
+        """Return vectors (N, K), checked; `size` is what K has to be."""
+        found = numbers(self._owner, "X", X, {2: "(N, K)"}).astype(self.dtype)
+        if size is not None and found.shape[1] != size:
             raise ValueError(
-                f"{self._owner}: X is {found.dtype} of shape {found.shape}; expected vectors, "
-                f"(N, K) floats{width}."
+                f"{self._owner}: X has vectors of {found.shape[1]} numbers, and in fit they had "
+                f"{size}."
             )
-        if not np.isfinite(found).all():
-            where = np.argwhere(~np.isfinite(found))[0].tolist()
-            raise ValueError(f"{self._owner}: X{where} is not finite.")
-        return np.ascontiguousarray(found, np.dtype(self.dtype))
+        return found
 
     def _make(self, seeds: list[int]) -> None:
         symbols = len(self._symbols) + (not self.is_text_)

@@ -68,8 +68,11 @@ def read_out(
 
 def _init(owner: str, wanted: str) -> Callable:
     functions = vars(import_module("fastrnn.init"))
-    names = [name for name, value in functions.items()
-             if inspect.isfunction(value) and not name.startswith("_")]  # fmt: skip
+    names = [
+        name
+        for name, value in functions.items()
+        if getattr(value, "__module__", None) == "fastrnn.init" and not name.startswith("_")
+    ]
     if wanted not in names:
         raise ValueError(
             f"{owner}: init must be None, a callable or one of {', '.join(names)}; got {wanted!r}."

@@ -127,7 +127,7 @@ class Options:
         if self.seed is not None:
             checks.integer(name, "seed", self.seed, least=0)
         for option in ("bidirectional", "verbose"):
-            if not isinstance(getattr(self, option), bool):
+            if not isinstance(getattr(self, option), bool | np.bool_):
                 raise TypeError(
                     f"{name}: {option} has to be True or False, got {getattr(self, option)!r}."
                 )

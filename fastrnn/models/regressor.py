@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import losses
+from fastrnn.models.estimator import numbers
 from fastrnn.models.many_to_one import ManyToOne
 
 
@@ -86,16 +87,7 @@ class RNNRegressor(ManyToOne):
             return float(np.where(spread > 0, 1 - error / spread, constant).mean())
 
     def _targets(self, y: Any) -> NDArray:
-        found = np.asarray(y)
-        if found.dtype.kind not in "fiub" or found.ndim not in (1, 2) or not found.size:
-            raise ValueError(
-                f"{self._owner}: y is {found.dtype} of shape {found.shape}; expected numbers, (N,) "
-                "or (N, K)."
-            )
-        if not np.isfinite(found).all():
-            where = np.argwhere(~np.isfinite(found))[0].tolist()
-            raise ValueError(f"{self._owner}: y{where} is not finite.")
-        return found.astype(np.float64)
+        return numbers(self._owner, "y", y, {1: "(N,)", 2: "(N, K)"})
 
     def _outputs(self) -> int:
         return self.n_outputs_ or 1

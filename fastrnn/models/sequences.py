@@ -211,7 +211,7 @@ def _values(where: str, flat: NDArray, axes: int, dtype: np.dtype | None) -> NDA
     if flat.dtype.kind == "f":
         what = "expected symbols: integers or strings."
         if dtype is not None:
-            what = "a sequence of floats is (T, I): give x[:, None] where there is one feature."
+            what = "a sequence of floats is (T, I): for one feature give x[..., None]."
         raise ValueError(f"{where} has sequences of {flat.dtype} of one axis; {what}")
     return flat
 

@@ -39,7 +39,6 @@ class RNNTagger(Estimator):
 
     bidirectional: bool = True
 
-    _kind = "classifier"
     _learnt = (*Estimator._learnt, "classes_")
     _names = ("rnn", "head")
 

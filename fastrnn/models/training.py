@@ -81,8 +81,8 @@ class _Best:
         """Copy the parameters if this loss is the least."""
         self.stale += 1
         if loss < self.loss:
-            self.loss, self.stale = loss, 0
             self._kept = [part.state_dict() for part in self._parts]
+            self.loss, self.stale = loss, 0
 
     def put_back(self) -> None:
         """Load the copy, if there is one."""
@@ -103,7 +103,8 @@ def train(
     """Fit parameters in place.
 
     With Ctrl-C the parameters of the best epoch so far are put back, with a warning; the best is
-    the one with the least validation loss, or without one the least loss.
+    the one with the least validation loss, or without one the least loss. Before an epoch has
+    ended, they stay as the last update left them.
 
     Args:
         options: checked.
@@ -121,9 +122,6 @@ def train(
     params = [part.params for part in parts]
     rule, more = OPTIMIZERS[options.optimizer], dict(options.optimizer_options or {})
     optimizer = rule(params, lr=options.lr, **more)
-    history.update({name: [] for name in ("loss", "lr", "gradient_norm", "seconds")})
-    if validate is not None:
-        history["validation_loss"] = []
     best = _Best(parts)
     with _progress(options) as report:
         try:
@@ -131,20 +129,14 @@ def train(
                 begin = time.perf_counter()
                 optimizer.lr = options.lr * options.lr_decay**epoch
                 batch = batches.shuffled(lengths, learnt, options.batch_size, random)
-                loss, norm = _means(
-                    [
-                        _update(options, optimizer, loss, epoch)
-                        for rows in batch
-                        for loss in losses(rows, True)
-                    ]
-                )
-                history["loss"].append(loss)
-                history["gradient_norm"].append(norm)
-                history["lr"].append(optimizer.lr)
+                updates = (loss for rows in batch for loss in losses(rows, True))
+                loss, norm = _means([_update(options, optimizer, u, epoch) for u in updates])
+                entry = {"loss": loss, "lr": optimizer.lr, "gradient_norm": norm}
                 if validate is not None:
-                    loss = validate()
-                    history["validation_loss"].append(loss)
-                history["seconds"].append(time.perf_counter() - begin)
+                    entry["validation_loss"] = loss = validate()
+                entry["seconds"] = time.perf_counter() - begin
+                for name, value in entry.items():
+                    history.setdefault(name, []).append(value)
                 best.offer(loss)
                 report(history)
                 if options.patience is not None and best.stale >= options.patience:
