@@ -276,8 +276,7 @@ def known(
             or has a symbol that is unknown.
     """
     found, text = read(owner, name, given, lengths, dtype)
-    floats = found.values.ndim == 2
-    kind = "floats" if floats else "strings" if text else "symbols"
+    kind = "strings" if text else _kind(found.values)
     expected = "floats" if vocabulary is None else _kind(vocabulary)
     if kind != expected:
         raise ValueError(f"{owner}: {name} is {kind}, and in fit it was {expected}.")
@@ -300,5 +299,10 @@ def known(
     return found._replace(values=indices)
 
 
-def _kind(vocabulary: Vocabulary) -> str:
-    return "strings" if isinstance(vocabulary, str) else "symbols"
+def _kind(values: Vocabulary) -> str:
+    """Return what sequences of such values are called."""
+    if isinstance(values, str):
+        return "strings"
+    if values.ndim == 2:
+        return "floats"
+    return "integers" if values.dtype.kind in "iub" else "words"

@@ -1,0 +1,118 @@
+"""Hyper-parameters: scikit-learn's ways with them, and every range."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastrnn.models import RNNClassifier, RNNGenerator, RNNTagger, Seq2Seq
+from fastrnn.models.options import LAYERS, OPTIMIZERS
+
+DATA = ["ab", "b", "ba", "aa"], [0, 1, 0, 1]
+
+
+def test_get_and_set():
+    model = RNNClassifier(8, lr=0.5)
+    assert model.get_params() == model.get_params(deep=False)
+    assert next(iter(model.get_params())) == "hidden_size"
+    assert (model.get_params()["hidden_size"], model.get_params()["lr"]) == (8, 0.5)
+    assert model.set_params(lr=0.1, cell="gru") is model
+    assert (model.lr, model.cell) == (0.1, "gru")
+    with pytest.raises(ValueError, match=r"RNNClassifier has no parameter 'depth'; it has hidden_"):
+        model.set_params(lr=7, depth=2)
+    assert model.lr == 0.1
+
+
+def test_clone_is_not_fitted():
+    model = RNNTagger(4, epochs=1, optimizer_options={"eps": 1e-7}).fit(["ab"], ["xy"])
+    copy = model.clone()
+    assert type(copy) is RNNTagger
+    assert copy.get_params() == model.get_params()
+    assert not hasattr(copy, "rnn_")
+
+
+def test_defaults_that_differ():
+    assert RNNTagger().bidirectional
+    assert not Seq2Seq().bidirectional
+    assert RNNGenerator().truncate == 128
+    assert RNNClassifier().truncate is None
+
+
+def test_only_hidden_size_goes_without_a_name():
+    assert RNNTagger(3).hidden_size == 3
+    with pytest.raises(TypeError):
+        RNNTagger(3, "gru")
+
+
+def test_repr_shows_what_was_changed():
+    assert repr(RNNTagger()) == "RNNTagger()"
+    assert repr(RNNTagger(64, bidirectional=True)) == "RNNTagger()"
+    assert repr(RNNTagger(3, cell="gru")) == "RNNTagger(hidden_size=3, cell='gru')"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hidden_size": 0}, "hidden_size must be at least 1, got 0"),
+        ({"hidden_size": 1.5}, "hidden_size should be of type int, got 1.5"),
+        ({"num_layers": 0}, "num_layers must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"truncate": 0}, "truncate must be at least 1"),
+        ({"patience": 0, "validation_fraction": 0.5}, "patience must be at least 1"),
+        ({"patience": 3}, "validation_fraction = 0 leaves nothing"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": "a"}, "seed should be of type int"),
+        ({"bidirectional": 1}, "bidirectional has to be True or False, got 1"),
+        ({"verbose": None}, "verbose has to be True or False"),
+        ({"dropout": 1.5}, "dropout should be a number in .0, 1."),
+        ({"dtype": "float16"}, "dtype must be np.float32 or np.float64"),
+        ({"dtype": "int"}, "dtype must be np.float32 or np.float64"),
+        ({"cell": "mamba"}, "cell must be one of rnn, relu, lstm, gru; got 'mamba'"),
+        ({"optimizer": "lion"}, "optimizer must be one of adam, .*; got 'lion'"),
+        ({"optimizer_options": {"momentum": 0.9}}, "has 'momentum'; 'adam' takes betas, eps"),
+        ({"lr": 0.0}, "lr must be above 0 and finite, got 0.0"),
+        ({"lr": math.nan}, "lr must be above 0"),
+        ({"lr": math.inf}, "lr must be above 0"),
+        ({"lr": "1"}, "lr must be above 0"),
+        ({"lr_decay": 1.1}, "lr_decay must be above 0 and at most 1, got 1.1"),
+        ({"clip_norm": 0}, "clip_norm must be above 0"),
+        ({"clip_value": -1}, "clip_value must be above 0"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be above 0 and at most 0.9"),
+        ({"validation_fraction": -0.1}, "validation_fraction must be above 0"),
+        ({"init": "zeros"}, "init must be None, a callable or one of"),
+        ({"truncate": 2, "bidirectional": True}, "truncate = 2 with bidirectional=True: the rev"),
+    ],
+    ids=str,
+)
+def test_ranges_are_checked_in_fit(options, message):
+    if options.get("init"):
+        pytest.importorskip("fastrnn.init")
+    model = RNNClassifier(**options)
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.fit(*DATA)
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_choice_trains(cell, optimizer):
+    model = RNNClassifier(4, cell=cell, optimizer=optimizer, epochs=2).fit(*DATA)
+    assert type(model.rnn_) is LAYERS[cell]
+    assert getattr(model.rnn_, "nonlinearity", cell) == {"rnn": "tanh"}.get(cell, cell)
+
+
+def test_numbers_of_numpy_will_do():
+    options = {"lr": np.float32(0.01), "dropout": np.float64(0.5), "num_layers": np.int64(2)}
+    RNNClassifier(np.int32(4), epochs=1, bidirectional=np.True_, **options).fit(*DATA)
+
+
+def test_init_may_be_a_function():
+    model = RNNClassifier(4, epochs=1, lr=1e-9, init=lambda rnn: rnn.params["bias_ih_l0"].fill(7))
+    assert (model.fit(*DATA).rnn_.params["bias_ih_l0"].round(3) == 7).all()
+
+
+def test_init_by_name():
+    init = pytest.importorskip("fastrnn.init")
+    model = RNNClassifier(4, cell="relu", epochs=1, lr=1e-9, init="identity").fit(*DATA)
+    assert (model.rnn_.params["weight_hh_l0"].round(3) == np.eye(4)).all()
+    assert callable(init.identity)
