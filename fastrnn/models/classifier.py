@@ -76,7 +76,8 @@ class RNNClassifier(ManyToOne):
             NotFittedError: there is no network yet.
             TypeError, ValueError: X is not such as fit saw.
         """
-        return self.classes_[self._answers(X, lengths).argmax(axis=1)]
+        answers = self._answers(X, lengths)
+        return self.classes_[answers.argmax(axis=1)]
 
     def score(self, X: Any, y: Any, lengths: Any = None) -> float:
         """Return the accuracy: the share of sequences whose label is right.

@@ -176,7 +176,7 @@ def _saving():
     try:
         from fastrnn.models import saving
     except ModuleNotFoundError as error:
-        if error.name != "safetensors":
+        if (error.name or "").partition(".")[0] != "safetensors":
             raise
         raise ModuleNotFoundError(
             'model files need safetensors: pip install "fastrnn[cli]"', name=error.name

@@ -1,0 +1,134 @@
+"""Models in files: what comes back predicts the same bit for bit; and files that are none.
+
+That writing is atomic is test_charlm_file.py's: it is the same function.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+from fastrnn import models
+from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
+
+safetensors = pytest.importorskip("safetensors.numpy")
+WORDS = ["ab", "b", "ba", "aab", "bb", "a"]
+VECTORS = np.random.default_rng(0).random((6, 4, 3))
+SMALL = {"epochs": 2, "num_layers": 2}
+CASES = [
+    (RNNClassifier, {"cell": "relu"}, WORDS, ["x", "y", "x", "z", "x", "y"]),
+    (RNNClassifier, {"bidirectional": True}, VECTORS, [3, 1, 3, 2, 1, 1]),
+    (RNNClassifier, {"dtype": np.float64}, [[5, 7], [7], [5], [5], [7], [5]], [0.1, 2, 1, 2, 1, 2]),
+    (RNNClassifier, {"truncate": 2}, [["ein", "Wort"], ["Wort"]] * 3, [True, False] * 3),
+    (RNNClassifier, {}, WORDS, np.array(list("xyxyxy"), object)),
+    (RNNRegressor, {"optimizer": "sgd", "optimizer_options": {"momentum": np.float32(0.5)}},
+     VECTORS, VECTORS.sum(axis=1)),
+    (RNNRegressor, {"seed": None}, WORDS, np.arange(6.0)),
+    (RNNTagger, {}, WORDS, [word.upper() for word in WORDS]),
+    (RNNTagger, {"bidirectional": False}, VECTORS, np.arange(24).reshape(6, 4) % 5),
+    (RNNGenerator, {"cell": "gru"}, VECTORS[:, 0], ["a\0", "é😀", '"', "\\", "a", "b"]),
+    (Seq2Seq, {"bidirectional": True}, WORDS, [[1, 2], [3], [1], [2], [2], [1, 1]]),
+    (Seq2Seq, {}, VECTORS, [["le", "chat"], ["chat"]] * 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options", "x", "y"), CASES)
+def test_round_trip(kind, options, x, y, tmp_path):
+    model = kind(4, **SMALL | options).fit(x, y)
+    model.save(tmp_path / "m")
+    for loaded in (kind.load(tmp_path / "m"), models.load(str(tmp_path / "m"))):
+        assert type(loaded) is kind
+        assert loaded.get_params() == model.get_params() | {"dtype": np.dtype(model.dtype).name}
+        assert loaded.history_ == model.history_
+        assert loaded.n_features_in_ == model.n_features_in_
+        for name in ("vocabulary_", "classes_", "target_vocabulary_"):
+            one, other = getattr(model, name, None), getattr(loaded, name, None)
+            assert type(one) is type(other)
+            assert np.array_equal(one, other)
+            assert getattr(one, "dtype", None) == getattr(other, "dtype", None)
+        ask = "predict_proba" if hasattr(model, "predict_proba") else "predict"
+        expected, got = getattr(model, ask)(x), getattr(loaded, ask)(x)
+        assert all(np.array_equal(a, b) for a, b in zip(expected, got, strict=True))
+        assert loaded.score(x, y) == model.score(x, y)
+        loaded.fit(x, y)  # and it can be fitted again
+
+
+@pytest.mark.parametrize("x", ["a text, a text\n" * 20, WORDS])
+def test_generator_round_trip(x, tmp_path):
+    model = RNNGenerator(4, epochs=1, truncate=4, batch_size=4).fit(x)
+    model.save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.generate("a", seed=3) == model.generate("a", seed=3)
+    assert loaded.bridge_ is None
+
+
+def test_what_is_in_the_file(tmp_path):
+    model = RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3)
+    model.save(tmp_path / "m")
+    with safetensors.safe_open(tmp_path / "m", framework="numpy") as file:
+        assert set(file.keys()) == {
+            *(f"rnn.{name}" for name in model.rnn_.params), "head.weight", "head.bias",
+        }  # fmt: skip
+        metadata = file.metadata()
+    assert metadata["model"] == "RNNClassifier"
+    assert json.loads(metadata["options"])["hidden_size"] == 4
+    assert json.loads(metadata["learnt"])["classes_"] == {"dtype": "<i8", "values": [0, 1]}
+
+
+def test_a_function_is_not_kept(tmp_path):
+    model = RNNClassifier(4, epochs=1, init=lambda rnn: None).fit(WORDS, [0, 1] * 3)
+    model.save(tmp_path / "m")
+    assert models.load(tmp_path / "m").init is None
+
+
+def test_labels_that_json_has_not(tmp_path):
+    labels = np.array(["2024-01-01", "2024-01-02"] * 3, "datetime64[D]")
+    model = RNNClassifier(4, epochs=1).fit(WORDS, labels)
+    with pytest.raises(ValueError, match=r"RNNClassifier cannot be saved: .*date"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_class(tmp_path):
+    RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(tmp_path / "m")
+    with pytest.raises(ValueError, match="it holds a RNNClassifier; expected RNNRegressor"):
+        RNNRegressor.load(tmp_path / "m")
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*m; `save` of a model writes"):
+        models.load(tmp_path / "m")
+    (tmp_path / "m").write_bytes(b"what")
+    with pytest.raises(ValueError, match="m is no safetensors file"):
+        models.load(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "message"),
+    [
+        ({}, {"model": None}, "m is not from `save` of a model: it lacks 'model'"),
+        ({}, {"model": "Perceptron"}, "m cannot be loaded: it holds a Perceptron; expected RNN"),
+        ({}, {"options": "{"}, "m cannot be loaded: "),
+        ({}, {"options": '{"depth": 3}'}, "m cannot be loaded: .*depth"),
+        ({}, {"options": '{"lr": -1}'}, "m cannot be loaded: .*lr must be above 0"),
+        ({}, {"options": '{"hidden_size": 1000000000}'}, "its options are too large for its tens"),
+        ({}, {"options": '{"num_layers": 1000000000}'}, "its options are too large for its tens"),
+        ({}, {"learnt": "{}"}, "it lacks 'vocabulary_'"),
+        ({}, {"learnt": "[]"}, "m cannot be loaded: "),
+        ({"head.bias": None}, {}, r"m: head\.\* does not fit: .*bias"),
+        ({"head.bias": np.zeros(2)}, {}, r"m: head\.\* does not fit: .*bias"),
+        ({"rnn.extra": np.zeros(2)}, {}, r"m: rnn\.\* does not fit: .*extra"),
+    ],
+)
+def test_damaged(tensors, metadata, message, tmp_path):
+    path = tmp_path / "m"
+    RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(path)
+    with safetensors.safe_open(path, framework="numpy") as file:
+        parts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    for old, new in zip(parts, (tensors, metadata), strict=True):
+        old.update(new)
+        for name in [name for name, value in old.items() if value is None]:
+            del old[name]
+    path.write_bytes(safetensors.save(*parts))
+    with pytest.raises(ValueError, match=message):
+        models.load(path)
