@@ -26,7 +26,8 @@ try:
     from rich import progress
 
     from fastrnn import charlm
-    from fastrnn.checking import command, options, plot
+    from fastrnn.checking import command, options
+    from fastrnn.drawing import FORMATS
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("typer", "rich", "safetensors"):
@@ -172,7 +173,7 @@ def gradcheck(
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option("--plot", help=f"Draw the report: {', '.join(plot.FORMATS)}."),
+        typer.Option("--plot", help=f"Draw the report: {', '.join(FORMATS)}."),
     ] = None,
     self_test: Annotated[
         bool, _flag("self-test", "Check the checker itself, by errors planted on purpose.")

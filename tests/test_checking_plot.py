@@ -9,6 +9,7 @@ import pytest
 from processes import python
 
 import fastrnn
+from fastrnn import drawing
 from fastrnn.checking import GradcheckReport, gradcheck, plot
 from fastrnn.checking.location import Location
 from fastrnn.checking.report import Coordinate, VariableReport
@@ -86,6 +87,7 @@ REPORTS = {
 def drawn(monkeypatch, matplotlib):
     """Draw a report, and return its figure and the box of each text that came to be drawn."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
     from matplotlib.text import Text
 
     texts, write = [], Text.draw
@@ -96,8 +98,9 @@ def drawn(monkeypatch, matplotlib):
         return write(self, renderer, *args, **more)
 
     def draw(report):
-        with matplotlib.style.context(["default", plot._STYLE]):
-            figure = plot.figure_of(report)
+        with matplotlib.style.context(["default", drawing.STYLE]):
+            figure = Figure(layout="constrained")
+            plot.fill(figure, report)
             canvas = FigureCanvasAgg(figure)
             canvas.draw()  # the layout; texts are drawn elsewhere before it
             monkeypatch.setattr(Text, "draw", record)
@@ -117,7 +120,7 @@ def axes_of(figure, label):
 
 
 class TestFile:
-    @pytest.mark.parametrize("kind", plot.FORMATS)
+    @pytest.mark.parametrize("kind", drawing.FORMATS)
     def test_formats(self, kind, tmp_path):
         for path in (tmp_path / f"r.{kind}", str(tmp_path / f"R.{kind.upper()}")):
             REPORTS["wrong"].plot(path)

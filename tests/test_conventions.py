@@ -29,7 +29,7 @@ LAYERS = [
     {"kernels"},
     {"inputs", "unrolled", "recurrence", "bptt", "replay", "onestep"},
     {"cells"},
-    {"gradients", "checks", "workspace"},
+    {"gradients", "checks", "workspace", "drawing"},
     {"parameters", "weights", "checkpoints", "passes", "losses", "optim", "reference"},
     {"functional", "linear"},
     {"single"},
@@ -40,11 +40,12 @@ LAYERS = [
     {"models"},
     {"checking", "charlm", "torch"},
     {"_public"},
+    {"demos"},
     {"__init__", "__main__", "pytest_plugin"},
 ]
 # The oracle is nothing without independence, and what needs no kernel needs no numba.
 ALONE = {"reference": {"gradients"}, "losses": set(), "optim": {"optim"}, "checks": set(),
-         "gradients": set(), "_jit": set(), "pytest_plugin": set()}  # fmt: skip
+         "drawing": set(), "gradients": set(), "_jit": set(), "pytest_plugin": set()}  # fmt: skip
 
 
 def imports(module):
@@ -81,7 +82,8 @@ def test_imports_go_one_way(module):
 @every_module
 def test_what_the_public_names_need_asks_for_none_of_them(module):
     """`fastrnn.LSTM` there would load the list of names that is just being loaded."""
-    if module.partition(".")[0] in ("charlm", "torch", "__main__", "pytest_plugin"):
+    if module.partition(".")[0] in ("charlm", "demos", "torch", "__main__",
+                                    "pytest_plugin"):  # fmt: skip
         return
     for node in ast.walk(TREES[module]):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

@@ -24,7 +24,7 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
-from fastrnn import checks
+from fastrnn import checks, drawing
 from fastrnn.cells import CELLS
 from fastrnn.checking import plot
 from fastrnn.checking.check import gradcheck
@@ -247,7 +247,7 @@ def prepare(json: Path | None, picture: Path | None) -> None:
     """
     if picture is not None:
         try:
-            plot.format_of(picture)
+            drawing.format_of(picture, plot.WHO)
         except ModuleNotFoundError as error:
             raise ValueError(str(error)) from None
     for path in (json, picture):

@@ -1,29 +1,23 @@
 """A report as a picture: errors in tolerances, where in time they begin, and the V-curve.
 
-matplotlib draws, and is imported here only, when asked for; without its pyplot, so that no window
-opens and no state is left behind. What the numbers are is report.py's business.
+How any picture is written is drawing.py's business, and what the numbers are is report.py's.
 """
 
 import math
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastrnn import drawing
 from fastrnn.checking.location import Location
 
-FORMATS = ("png", "svg", "pdf", "jpg")
+WHO = "gradcheck: plot"  # in messages
 _MOST_ROWS, _MOST_MAPS = 60, 8  # of more than these, the worst and the first
-_RIGHT, _WRONG, _QUIET = "#0072b2", "#d55e00", "#888888"  # Okabe and Ito's: for every eye
+_RIGHT, _WRONG, _QUIET = drawing.BLUE, drawing.ORANGE, drawing.GREY
 # Bands of a map: blue up to one tolerance, orange above, darker the further off.
 _BOUNDS = (0.0, 0.01, 0.1, 1.0, 10.0, 1000.0, math.inf)
 _BANDS = ("#eef5fb", "#c3dcef", "#86b8de", "#fbc490", "#e8813a", "#8f2d04")
 _LEFT_WIDTH, _RIGHT_WIDTH, _ROW = 6.6, 6.0, 0.21  # inches
-_STYLE = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-    "axes.titlesize": 9, "axes.titlelocation": "left", "savefig.dpi": 130,
-    "text.parse_math": False,  # a name may have a dollar
-}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -60,50 +54,19 @@ def draw(report: Any, path: Any) -> None:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: the ending is none of FORMATS.
+        ValueError: the ending is none of drawing.FORMATS.
         OSError: the file cannot be written.
     """
-    kind = format_of(path)
-    from matplotlib import style
-
-    with style.context(["default", _STYLE]):  # whatever style the user has set
-        figure_of(report).savefig(path, format=kind)
+    drawing.save(path, WHO, lambda figure: fill(figure, report))
 
 
-def format_of(path: Any) -> str:
-    """Return the format of a picture; a way to learn early that `draw` would refuse.
+def fill(figure: Any, report: Any) -> None:
+    """Draw the picture.
 
     Args:
-        path: of the file.
-
-    Raises:
-        ModuleNotFoundError, ValueError: as `draw`.
-    """
-    kind = Path(path).suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise ValueError(
-            f"gradcheck: plot: the file is {str(path)!r}; expected a name that ends in "
-            f"{', '.join('.' + known for known in FORMATS)}."
-        )
-    try:
-        import matplotlib as _  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise ModuleNotFoundError(
-            'gradcheck: plot needs matplotlib: pip install "fastrnn[plot]"', name="matplotlib"
-        ) from None
-    return kind
-
-
-def figure_of(report: Any) -> Any:
-    """Return the picture as a matplotlib Figure.
-
-    Args:
+        figure: an empty matplotlib Figure with a constrained layout; its size is changed.
         report: a GradcheckReport.
     """
-    from matplotlib.figure import Figure
-
     rows = rows_of(report)
     left, right = [_errors(rows)], _maps(report.location)
     banded = bool(right) or any(row.gates for row in rows)
@@ -114,8 +77,8 @@ def figure_of(report: Any) -> Any:
     widths = [_LEFT_WIDTH, _RIGHT_WIDTH][: len(columns)]
     title = _title(report, sum(widths))
     height = tall + 0.2 * title.count("\n") + 0.4 + 0.3 * banded
-    figure = Figure(figsize=(sum(widths), height))
-    figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
+    figure.set_size_inches(sum(widths), height)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
     figure.suptitle(title, x=0.01, ha="left", size=10, weight="bold",
                     color="black" if report.ok else _WRONG)  # fmt: skip
     parts = figure.subfigures(1, len(columns), width_ratios=widths, squeeze=False)[0]
@@ -129,7 +92,6 @@ def figure_of(report: Any) -> Any:
             panel.draw(place)
     if banded:
         _legend(figure)
-    return figure
 
 
 def rows_of(report: Any) -> list[Row]:
