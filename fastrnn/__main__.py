@@ -1,32 +1,32 @@
-"""The command line, `python -m fastrnn` or `fastrnn`: parsing, printing and Ctrl-C, nothing else.
+"""The command line, `python -m fastrnn` or `fastrnn`: parsing and printing, nothing else.
 
-What the commands do is in `charlm` and `checking.command`. An error of the user's is one line on
-stderr and status 2; Ctrl-C is status 130.
+What the commands do is in the files named `command`, and Ctrl-C is answered in `interrupt`, with
+status 130. An error of the user's is one line on stderr and status 2.
 """
 
 import contextlib
 import io
 import os
 import platform
-import shlex
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn
 
 import fastrnn
 from fastrnn import _jit
+from fastrnn.interrupt import ended_by_ctrl_c, interruptible
 from fastrnn.kernels import tile
 
 try:
     import typer
-    from rich import progress
 
     from fastrnn import charlm
-    from fastrnn.checking import command, options
+    from fastrnn.charlm import command as train_command
+    from fastrnn.checking import command as check_command
+    from fastrnn.checking import options
+    from fastrnn.demos import command as demo_command
     from fastrnn.drawing import FORMATS
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
@@ -35,7 +35,6 @@ except ModuleNotFoundError as error:
     print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
     sys.exit(2)
 
-T = TypeVar("T")
 DEFAULTS = charlm.Config()
 app = typer.Typer(
     no_args_is_help=True,
@@ -102,11 +101,7 @@ def train(
         trainer = charlm.Trainer(charlm.Config(**options), charlm.read_text(text or ()))
     else:
         trainer = charlm.Trainer.resume(resume, charlm.read_text(text or ()), options)
-    _keep_earlier(path, resume)
-    try:
-        _train(trainer, path)
-    except KeyboardInterrupt:
-        _stop(trainer, path)
+    train_command.train(trainer, path, resume)
 
 
 @app.command()
@@ -120,12 +115,12 @@ def sample(
     """Write text with a trained model: the prompt and what follows."""
     network = charlm.load(model)
     characters = charlm.sample(network, prompt, length, temperature, seed)
-    with _ended_by_ctrl_c():
-        _interruptible(lambda: _write(prompt, characters))
+    with ended_by_ctrl_c():
+        interruptible(lambda: train_command.write(prompt, characters))
 
 
 def _size(name: str, help: str) -> Any:
-    return _option(name, help, command.Sizes)
+    return _option(name, help, check_command.Sizes)
 
 
 def _flag(name: str, help: str) -> Any:
@@ -137,7 +132,7 @@ def gradcheck(
     target: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of {', '.join(command.LAYERS)}; or your own, module:function, "
+            help=f"One of {', '.join(check_command.LAYERS)}; or your own, module:function, "
             "of which the inputs, a tuple of arrays or a function that returns it, are "
             "function_inputs in the module, or the attribute function.inputs.",
             show_default=False,
@@ -188,20 +183,43 @@ def gradcheck(
     asked = {name: value for name, value in sizes.items() if value is not None}
     if self_test:
         _self_test(target, asked, json or picture)
-    command.in_range({**asked, "samples": samples, "projections": projections, "seed": seed})
-    command.prepare(json, picture)
-    with _ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
-        found, inputs = command.found(target, asked, seed)
-        with command.progress_bar(mode) as progressed:
-            report = _interruptible(
-                lambda: command.check(
+    check_command.in_range({**asked, "samples": samples, "projections": projections, "seed": seed})
+    check_command.prepare(json, picture)
+    with ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+        found, inputs = check_command.found(target, asked, seed)
+        with check_command.progress_bar(mode) as progressed:
+            report = interruptible(
+                lambda: check_command.check(
                     str(target), found, inputs, method=method, mode=mode, n_samples=samples,
                     n_projections=projections, seed=seed, second_order=second_order,
                     progress=progressed,
                 )
             )  # fmt: skip
-    command.show(report, json, picture)
+    check_command.show(report, json, picture)
     raise typer.Exit(not report.ok)
+
+
+@app.command()
+def demo(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which; none: what there is.", show_default=False),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help=f"Draw what was found: {', '.join(FORMATS)}."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    quick: Annotated[bool, _flag("quick", "Seconds, with less data and poorer figures.")] = False,
+) -> None:
+    """Show recurrent networks on real data, beside simpler methods."""
+    if name is None:
+        demo_command.show_list()
+        return
+    run = demo_command.found(name, picture, seed)
+    with ended_by_ctrl_c(), demo_command.progress_bar() as report:
+        result, seconds = interruptible(lambda: demo_command.timed(run, quick, seed, report))
+    demo_command.show(result, seconds, picture)
 
 
 @app.command()
@@ -251,122 +269,10 @@ def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:
         raise ValueError("--self-test goes alone: leave out the target and its options")
     from fastrnn.checking.selftest import self_test
 
-    with _ended_by_ctrl_c(), command.progress_bar() as progressed:
-        result = _interruptible(lambda: self_test(progressed))
+    with ended_by_ctrl_c(), check_command.progress_bar() as progressed:
+        result = interruptible(lambda: self_test(progressed))
     print(result.table())
     raise typer.Exit(not result.ok)
-
-
-@contextlib.contextmanager
-def _ended_by_ctrl_c() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        os._exit(130)  # see _interruptible
-
-
-def _keep_earlier(path: Path, resume: Path | None) -> None:
-    """Rename a model that this run would overwrite, unless it is the one being resumed."""
-    if path.is_file() and not (resume and path.samefile(resume)):
-        kept = path.with_name(path.name + ".previous")
-        path.replace(kept)
-        print(f"{path} exists already; it is kept as {kept}")
-
-
-def _train(trainer: charlm.Trainer, path: Path) -> None:
-    config, held_out = trainer.config, len(trainer.held_out)
-    weights = [*trainer.model.rnn.params.values(), *trainer.model.head.params.values()]
-    print(
-        f"{config.cell}, {config.layers} x {config.hidden} hidden units, "
-        f"{sum(weight.size for weight in weights):,} weights; "
-        f"{len(trainer.model.vocabulary)} different characters; steps of "
-        f"{config.batch} x {config.seq_len} characters. The first one compiles.",
-        flush=True,
-    )
-    with _reporting(trainer) as report:
-        _interruptible(lambda: trainer.run(path, report))
-    bits = _interruptible(trainer.validate)
-    print(
-        f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n",
-        flush=True,
-    )
-    _interruptible(lambda: _write("", charlm.sample(trainer.model)))
-    print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
-
-
-def _stop(trainer: charlm.Trainer, path: Path) -> NoReturn:
-    """Save what the last completed step left, and end."""
-    try:
-        with trainer.lock:  # never given back: the other thread must not save a later step
-            trainer.save(path)
-            print(
-                f"\nstopped after step {trainer.step}, and saved; to go on, give the same text and "
-                f"--resume {shlex.quote(str(path))}",
-                file=sys.stderr,
-            )
-            os._exit(130)
-    except (OSError, ValueError) as error:
-        print(f"\nfastrnn: stopped, but not saved: {error}", file=sys.stderr)
-    finally:  # also at a second Ctrl-C
-        os._exit(130)
-
-
-def _interruptible(work: Callable[[], T]) -> T:
-    """Do `work` in a thread of its own, and wait for it here.
-
-    Python acts on Ctrl-C between two bytecodes of the main thread, and while a kernel is compiled
-    there may be seconds from one to the next. Here the main thread has nothing to do but to be
-    interrupted. It then has to end with `os._exit`: the compiler, or a write to a full pipe, cannot
-    be told to stop. So whatever is printed has to be flushed at once.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(timeout=0.1)  # without a timeout, Windows would not interrupt it
-    return future.result()
-
-
-@contextlib.contextmanager
-def _reporting(trainer: charlm.Trainer) -> Iterator[Callable[[charlm.Progress], None]]:
-    """Show progress: on a terminal as a bar, elsewhere (a log) as a line for each tenth of it."""
-    steps, first = trainer.config.steps, trainer.step
-    tenth = max(1, (steps - first) // 10)
-    bar = progress.Progress(
-        progress.TextColumn("step {task.completed} of {task.total}"),
-        progress.BarColumn(bar_width=None),
-        progress.TextColumn("{task.fields[measured]}"),
-        progress.TimeRemainingColumn(),
-    )
-    terminal = bar.console.is_interactive
-    task = bar.add_task("", total=steps, completed=first, measured="compiling")
-
-    def report(now: charlm.Progress) -> None:
-        measured = (
-            f"{now.bits_per_character:.3f} bits per character, "
-            f"{now.characters_per_second:,.0f} characters/s"
-        )
-        if terminal:
-            bar.update(task, completed=now.step, measured=measured)
-        elif (now.step - first) % tenth == 0 or now.step == steps:
-            print(f"step {now.step} of {steps}: {measured}", flush=True)
-
-    with bar if terminal else contextlib.nullcontext():
-        yield report
-
-
-def _write(prompt: str, characters: Iterator[str]) -> None:
-    print(prompt, end="", flush=True)
-    for character in characters:
-        print(character, end="", flush=True)
-    print(flush=True)
 
 
 def _processor() -> str:

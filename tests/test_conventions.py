@@ -25,7 +25,7 @@ every_module = pytest.mark.parametrize("module", TREES)
 
 # Imports go from a line to lines above it, or stay within a line.
 LAYERS = [
-    {"_jit"},
+    {"_jit", "interrupt"},
     {"kernels"},
     {"inputs", "unrolled", "recurrence", "bptt", "replay", "onestep"},
     {"cells"},
@@ -45,7 +45,8 @@ LAYERS = [
 ]
 # The oracle is nothing without independence, and what needs no kernel needs no numba.
 ALONE = {"reference": {"gradients"}, "losses": set(), "optim": {"optim"}, "checks": set(),
-         "drawing": set(), "gradients": set(), "_jit": set(), "pytest_plugin": set()}  # fmt: skip
+         "drawing": set(), "gradients": set(), "interrupt": set(),
+         "_jit": set(), "pytest_plugin": set()}  # fmt: skip
 
 
 def imports(module):

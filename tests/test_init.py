@@ -17,7 +17,7 @@ NAMES = [alias.asname
          for node in ast.parse((PACKAGE / "_public.py").read_text()).body
          if isinstance(node, ast.ImportFrom) for alias in node.names]  # fmt: skip
 # These need packages that may be missing, and are no attributes before they are imported.
-APART = ("charlm", "torch", "pytest_plugin", "__main__")
+APART = ("charlm", "demos", "torch", "pytest_plugin", "__main__")
 MODULES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
            for path in sorted(PACKAGE.rglob("*.py"))]  # fmt: skip
 MODULES = [module for module in MODULES if not module.startswith(("__init__", *APART))]

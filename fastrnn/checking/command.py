@@ -252,10 +252,7 @@ def prepare(json: Path | None, picture: Path | None) -> None:
             raise ValueError(str(error)) from None
     for path in (json, picture):
         if path is not None and str(path) != "-":
-            existed = path.exists()
-            path.open("ab").close()
-            if not existed:
-                path.unlink()
+            checks.writable(path)
 
 
 def show(report: GradcheckReport, json: Path | None, picture: Path | None) -> None:

@@ -1,0 +1,19 @@
+"""The list of the demos; none is imported before it is asked for.
+
+Each file here is one demo: recurrent networks on data that some package carries, beside a baseline.
+Its docstring says task, data, network and source. It has one function,
+`run(quick=False, seed=0, progress=silent) -> Result`: at most two minutes on two cores, and with
+`quick` seconds, for tests, with less to learn from. What they share is in measures.py and
+result.py; `fastrnn demo` itself is in command.py.
+"""
+
+# name -> who learns, what
+DEMOS = {
+    "digits": ("RNNClassifier", "handwritten digits, by rows and by pixels"),
+    "sentiment": ("RNNClassifier", "a word's characters to its polarity"),
+    "sunspots": ("RNNRegressor", "sunspots, one and twelve years ahead"),
+    "tag": ("RNNTagger", "characters of Python source to kinds of token"),
+    "caption": ("RNNGenerator", "a digit's image to its name, letter by letter"),
+    "generate": ("RNNGenerator", "a text, and how it could go on"),
+    "translate": ("Seq2Seq", "names of countries and languages to other languages"),
+}
