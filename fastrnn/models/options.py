@@ -51,7 +51,8 @@ class Options:
         dtype: "float32" or "float64".
         seed: of the initial parameters, the order of batches, the split and dropout; None: another
             at every fit.
-        verbose: show a progress bar (extra `cli`).
+        verbose: show a progress bar (extra `cli`); or a function to call after each epoch, with the
+            epochs done, and of how many.
     """
 
     hidden_size: int = 64
@@ -74,7 +75,7 @@ class Options:
     patience: int | None = None
     dtype: Any = "float32"
     seed: int | None = 0
-    verbose: bool = False
+    verbose: bool | Callable[[int, int], None] = False
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the hyper-parameters by name; `deep` is there for scikit-learn and does nothing.
@@ -126,11 +127,14 @@ class Options:
                 checks.integer(name, option, getattr(self, option))
         if self.seed is not None:
             checks.integer(name, "seed", self.seed, least=0)
-        for option in ("bidirectional", "verbose"):
-            if not isinstance(getattr(self, option), bool | np.bool_):
-                raise TypeError(
-                    f"{name}: {option} has to be True or False, got {getattr(self, option)!r}."
-                )
+        if not isinstance(self.bidirectional, bool | np.bool_):
+            raise TypeError(
+                f"{name}: bidirectional has to be True or False, got {self.bidirectional!r}."
+            )
+        if not isinstance(self.verbose, bool | np.bool_) and not callable(self.verbose):
+            raise TypeError(
+                f"{name}: verbose has to be True, False or a function, got {self.verbose!r}."
+            )
         checks.probability(name, "dropout", self.dropout)
         checks.float_dtype(name, self.dtype)
         for option, choices in (("cell", LAYERS), ("optimizer", OPTIMIZERS)):

@@ -182,6 +182,10 @@ def _means(updates: list[tuple[float, int, float]]) -> tuple[float, float]:
 
 @contextlib.contextmanager
 def _progress(options: Options) -> Iterator[Callable[[dict[str, list[float]]], None]]:
+    if callable(options.verbose):
+        tell = options.verbose
+        yield lambda history: tell(len(history["loss"]), options.epochs)
+        return
     if not options.verbose:
         yield lambda history: None
         return
