@@ -2,11 +2,12 @@
 
 Task: the class of an image, from its rows (T = 8 steps of I = 8 pixels) and from its pixels
 (T = 64, I = 1: what the first pixel says has to last for 63 steps).
-Data: scikit-learn's digits, 1,797 images of 8 x 8 pixels, a fifth held out, each class in proportion.
+Data: scikit-learn's digits, 1,797 images of 8 x 8 pixels; a fifth is held out, each class in
+proportion.
 Network: bidirectional LSTM(8 -> 2 x 128) for rows; GRU(1 -> 128) for pixels; Linear on the final h.
 Baseline: logistic regression on the same 64 numbers.
-Source: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of rectified linear
-units", section 4.2, for pixels as a sequence; the digits are Alpaydin and Kaynak's (1998).
+Source: Le, Jaitly, Hinton (2015), "A simple way to initialize recurrent networks of rectified
+linear units", for pixels as a sequence; the digits are Alpaydin and Kaynak's (1998).
 """
 
 from functools import partial
