@@ -4,6 +4,7 @@ Imports and nothing else. `fastrnn/__init__.py` loads this file when one of the 
 """
 
 from fastrnn import functional as functional
+from fastrnn import init as init
 from fastrnn import losses as losses
 from fastrnn import optim as optim
 from fastrnn.checking import GradcheckError as GradcheckError

@@ -36,7 +36,7 @@ LAYERS = [
     {"steps", "shortcut"},
     {"stack"},
     {"layers"},
-    {"truncation"},
+    {"truncation", "init", "tracing"},
     {"models"},
     {"checking", "charlm", "torch"},
     {"_public"},
