@@ -20,4 +20,5 @@ from fastrnn.linear import Linear as Linear
 from fastrnn.steps import GRUCell as GRUCell
 from fastrnn.steps import LSTMCell as LSTMCell
 from fastrnn.steps import RNNCell as RNNCell
+from fastrnn.tracing import trace as trace
 from fastrnn.truncation import truncated_bptt as truncated_bptt

@@ -4,6 +4,7 @@ The arguments have been checked (checks.py) and are arrays; what the loops do is
 what they need for it workspace.py's. Stacking, directions and layouts belong to layers.py.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -180,6 +181,7 @@ def backward(
     d_state: States,
     d_x: np.ndarray | None,
     d_initial: States,
+    watch: Callable[[int, workspace.BackPlan, np.ndarray], None] | None = None,
 ) -> Weights:
     """Return the gradients of the weights; `trace` is not changed.
 
@@ -193,6 +195,8 @@ def backward(
         d_x: (T, B, I), contiguous in that order or batch first, or None for integer x: the
             gradient at the input is written to it, where the steps are real.
         d_initial: the gradients at the initial states are written to it.
+        watch: is called after every step s with s, the plan and the work space, whose regions
+            bptt.py numbers: gradients as they are while this runs (tracing/ looks at them).
     """
     batch, x, dtype = trace.batch, trace.x, size.dtype
     no_rows = Rows(_NOTHING[dtype], 0, 0, 0)
@@ -218,7 +222,7 @@ def backward(
         for first, last in stretches:
             s1 = last
             while True:
-                s0 = max(first, s1 - plan.stride)
+                s0 = max(first, s1 - (1 if watch else plan.stride))
                 cell.backward(
                     threads.call(plan.threads), plan.threads, *sequences,
                     w_ih, w_hh, w_hr, trace.number, trace.h_0, saved, unprojected,
@@ -226,6 +230,8 @@ def backward(
                     d_rows.array, d_rows.time, d_rows.row, *arrays(d_weights, dtype),
                     cell.shared, plan.chunks, plan.cuts, plan.parts, plan.piece, plan.offsets,
                     place, work, batch.row_at(s1) - batch.row_at(first), s0, s1)
+                if watch and s0 < s1:
+                    watch(s0, plan, work)
                 s1 = s0
                 if s1 == first:
                     break

@@ -155,8 +155,14 @@ class StackCall:
             own += int(np.prod(below.output)) * size * (1 if stage.mask is None else 3)
         return own
 
-    def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
-        """Return the gradients of sum(output * d_output) + sum(state * d_state)."""
+    def __call__(
+        self, d_output, d_state=None, *, wrt_input: bool = True, watch=None
+    ) -> Gradients:
+        """Return the gradients of sum(output * d_output) + sum(state * d_state).
+
+        watch: takes the number of a pass and the gradients at its layer's output and final states,
+        and returns what passes.backward calls at each of its steps.
+        """
         checks.boolean(self.layer._owner, "wrt_input", wrt_input)
         layer, directions = self.layer, 1 + self.layer.bidirectional
         d_output = checks.cotangent(layer._owner, d_output, self.output_shape, layer.dtype)
@@ -176,7 +182,7 @@ class StackCall:
                 d_weights = passes.backward(
                     self.cell, layer._sizes[index], self.weights[index], trace,
                     rows and Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
-                    d_final, d_x_part, initial,
+                    d_final, d_x_part, initial, watch and watch(index, d_output, d_final),
                 )  # fmt: skip
                 suffix = layer._passes[index][2]
                 for name, d_weight in zip(TORCH_NAMES, d_weights, strict=True):

@@ -116,3 +116,10 @@ def test_extreme_states_follow_the_equations(cell, value):
     _, last = call.run(keep=False)
     for s, want in zip(members(last), expected, strict=True):
         assert_close(s[:, 1], want[:, 1], atol=1e-15, rtol=1e-15)
+
+
+@every_cell
+def test_what_is_kept_has_the_names_that_traces_ask_for(cell):
+    assert {*cell.saved} >= {*cell.gates, *cell.states[1:]}
+    assert len(cell.activations) == len(cell.gates)
+    assert {*cell.activations} <= {"sigmoid", "tanh", "relu"}

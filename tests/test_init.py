@@ -48,7 +48,7 @@ fastrnn.get_num_threads
 del fastrnn.__getattr__
 print(all(callable(getattr(fastrnn, name)) for name in sys.argv[1:]))
 """
-    modules = {"functional", "losses", "optim"}
+    modules = {"functional", "init", "losses", "optim"}
     assert {*NAMES} >= {"LSTM", "Linear", "gradcheck", "GradcheckError", *modules}
     assert python(code, *sorted({*NAMES} - modules)) == "True"
     for name in NAMES:

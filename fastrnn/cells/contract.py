@@ -15,8 +15,11 @@ class Cell(NamedTuple):
 
     name: str  # "lstm": test ids, names of the compiled kernels
     gates: tuple[str, ...]  # H-row blocks of weight_ih and weight_hh, in torch's order
+    activations: tuple[str, ...]  # what each gate applies: "sigmoid", "tanh" or "relu"
     states: tuple[str, ...]  # states[0] is emitted, and is what weight_hh multiplies
-    saved: tuple[str, ...]  # what each step keeps for backward, H wide each
+    # What each step keeps for backward, H wide each. All gates, by their names: activated. All
+    # states but the first, by theirs: as they were before the step.
+    saved: tuple[str, ...]
     shared: bool  # d_a_h is d_a_x: one buffer serves both
     width: int  # vectors in a panel of packed weights: whole groups of gates
     equations: Callable  # (a_x, a_h, *states) -> states: one step in NumPy, the specification
@@ -32,6 +35,7 @@ def bind(
     name: str,
     *,
     gates: tuple[str, ...],
+    activations: tuple[str, ...],
     states: tuple[str, ...],
     saved: tuple[str, ...],
     shared: bool,
@@ -44,6 +48,7 @@ def bind(
     Args:
         name: unique; the cache on disk knows the kernels by it.
         gates: see Cell.
+        activations: see Cell.
         states: see Cell.
         saved: see Cell.
         shared: see Cell.
@@ -60,7 +65,7 @@ def bind(
     step_row = bptt.bind_row(name, step_backward, len(states), len(saved))
     forward, stream, begin = recurrence.bind_forward(name, step_tile, *counts, width)
     return Cell(
-        name, gates, states, saved, shared, width, equations, forward, stream,
+        name, gates, activations, states, saved, shared, width, equations, forward, stream,
         bptt.bind_backward(name, step_row, *counts),
         replay.bind_replay(name, step_tile, begin, *counts, width),
         *onestep.bind_one_step(name, step_tile, step_row, *counts),

@@ -49,9 +49,9 @@ def step_relu_backward(saved, h, d_state):
     return d_a, d_a, (zero_like(saved[0]),)
 
 
-_SHAPE = {"gates": ("a",), "states": ("h",), "saved": ("h",), "shared": True}
+_SHAPE = {"gates": ("a",), "states": ("h",), "saved": ("a",), "shared": True}
 
-TANH = bind("rnn_tanh", **_SHAPE, equations=equations_tanh, step=step_tanh,
+TANH = bind("rnn_tanh", **_SHAPE, activations=("tanh",), equations=equations_tanh, step=step_tanh,
             step_backward=step_tanh_backward)  # fmt: skip
-RELU = bind("rnn_relu", **_SHAPE, equations=equations_relu, step=step_relu,
+RELU = bind("rnn_relu", **_SHAPE, activations=("relu",), equations=equations_relu, step=step_relu,
             step_backward=step_relu_backward)  # fmt: skip
