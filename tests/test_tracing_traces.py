@@ -95,7 +95,9 @@ def by_hand(configuration, layer, values):
                     states = [s.clone() for s in states]
                     [s.retain_grad() for s in states]
                     kept[t, b], output[t, b] = (a, gates, states), states[0]
-                loss = loss + sum((s * d[index, b]).sum() for s, d in zip(states, d_final))
+                loss = loss + sum(
+                    (s * d[index, b]).sum() for s, d in zip(states, d_final, strict=True)
+                )
             zero = torch.zeros(self.proj_size or self.H, dtype=x.dtype)
             outputs.append(
                 torch.stack([torch.stack([output.get((t, b), zero) for b in range(self.B)])
@@ -116,8 +118,9 @@ def by_hand(configuration, layer, values):
     result = {}
     for suffix, kept in found.items():
         arrays = {}
-        for which, names, gradient in ((0, cell.gates, True), (1, cell.gates, False),
-                                       (2, cell.states, False), (2, cell.states, True)):  # fmt: skip
+        parts = ((0, cell.gates, True), (1, cell.gates, False),
+                 (2, cell.states, False), (2, cell.states, True))  # fmt: skip
+        for which, names, gradient in parts:
             for i, name in enumerate(names):
                 wide = (self.proj_size or self.H) if which == 2 and i == 0 else self.H
                 array = np.zeros((self.T, self.B, wide))

@@ -78,8 +78,8 @@ def trace(
     """Run a layer, forward and back, and return what happened inside at every step.
 
     The gradients are those of sum(output * d_output) + sum(state * d_state), by the very kernels
-    that train, run step by step: a small layer takes some 50 microseconds a step. Dropout is off. The
-    arrays take 2 * (gates + states) times as much memory as the output.
+    that train, run step by step: a small layer takes some 50 microseconds a step. Dropout is off.
+    The arrays take 2 * (gates + states) times as much memory as the output.
 
     Args:
         layer: an RNN, LSTM or GRU.
