@@ -20,5 +20,7 @@ from fastrnn.linear import Linear as Linear
 from fastrnn.steps import GRUCell as GRUCell
 from fastrnn.steps import LSTMCell as LSTMCell
 from fastrnn.steps import RNNCell as RNNCell
+from fastrnn.tracing import GradientFlow as GradientFlow
+from fastrnn.tracing import gradient_flow as gradient_flow
 from fastrnn.tracing import trace as trace
 from fastrnn.truncation import truncated_bptt as truncated_bptt

@@ -6,6 +6,8 @@ numbers are those of the training pass itself, which is run one step at a time a
 (recorder.py): nothing of BPTT is written twice, and no cell is named.
 """
 
+from fastrnn.tracing.flow import Curve, GradientFlow, PassFlow, Saturation, gradient_flow
 from fastrnn.tracing.traces import PassTrace, Trace, trace
 
-__all__ = ["PassTrace", "Trace", "trace"]
+__all__ = ["Curve", "GradientFlow", "PassFlow", "PassTrace", "Saturation", "Trace",
+           "gradient_flow", "trace"]  # fmt: skip

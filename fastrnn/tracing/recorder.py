@@ -44,6 +44,7 @@ class Recorder:
         self._before = self._first[np.maximum(self.step - 1, 0)] + sequence
         self.d_gates: np.ndarray | None = None  # (rows, G*H), and of each state, once watched
         self.d_states: list[np.ndarray] = []
+        self.d_given: np.ndarray | None = None  # (rows, E) at the output of each step
 
     def spread(self, rows: np.ndarray) -> np.ndarray:
         """Return rows as (T, B, ...), 0 where there is no step."""
@@ -95,7 +96,10 @@ class Recorder:
         for rows_of, member in zip(self.d_states, _members(d_final, self.cell), strict=True):
             if member.size:
                 rows_of[last] = member[self.kept.number, self.b[last]]
-        self._d_output = d_output
+        self.d_given = None
+        if d_output is not None:
+            begin = self._direction * size.emitted
+            self.d_given = d_output[self.t, self.b, begin : begin + size.emitted]
         self._views: tuple = ()
         return self
 
@@ -132,10 +136,8 @@ class Recorder:
 
     def finish(self) -> None:
         """Add to the gradients of h what the output at each step gets."""
-        if self._d_output is not None:
-            begin = self._direction * self.size.emitted
-            d_output = self._d_output[self.t, self.b]
-            self.d_states[0] += d_output[:, begin : begin + self.size.emitted]
+        if self.d_given is not None:
+            self.d_states[0] += self.d_given
 
 
 def _members(states: Any, cell: Any) -> list[np.ndarray]:
