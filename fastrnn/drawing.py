@@ -68,3 +68,13 @@ def format_of(path: Any, who: str) -> str:
             f'{who} needs matplotlib: pip install "fastrnn[plot]"', name="matplotlib"
         ) from None
     return kind
+
+
+def plain_numbers(axis: Any) -> None:
+    """Label the powers of ten of a log axis as 0.01 and 1e-06: formulas are off.
+
+    Args:
+        axis: of a matplotlib Axes.
+    """
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(lambda value, _: "")

@@ -167,7 +167,7 @@ def _dots(ax, rows: list[Row]) -> None:
                         va="center", color=colour, backgroundcolor="white", fontsize=8)  # fmt: skip
     ax.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
     ax.tick_params(axis="y", length=0, pad=7)
-    _plain_numbers(ax.xaxis)
+    drawing.plain_numbers(ax.xaxis)
     ax.set_xlabel("worst error, in tolerances")
     for marker, colour, label in (("o", _RIGHT, "right"), ("X", _WRONG, "wrong")):
         if any(row.wrong == (label == "wrong") and row.excess is not None for row in rows):
@@ -267,7 +267,7 @@ def _sweep(report: Any) -> _Panel:
                 label="measured")  # fmt: skip
         ax.set_xlim(max(steps) * 2, min(steps) / 2)
         for axis in (ax.xaxis, ax.yaxis):
-            _plain_numbers(axis)
+            drawing.plain_numbers(axis)
         ax.set_xlabel("step h of central differences")
         ax.set_ylabel("|difference - gradient|")
         ax.legend(loc="best", fontsize=8)
@@ -280,12 +280,6 @@ def _sweep(report: Any) -> _Panel:
 def _drawable(sweep: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Return the points that have a logarithm."""
     return [(h, error) for h, error in sweep if 0 < error < math.inf]
-
-
-def _plain_numbers(axis) -> None:
-    """Label powers of ten as 0.01 and 1e-06: without formulas, as these are off."""
-    axis.set_major_formatter(lambda x, _: f"{x:g}")
-    axis.set_minor_formatter(lambda x, _: "")
 
 
 def _short(name: str, most: int = 46) -> str:

@@ -14,6 +14,8 @@ DEMOS = {
     "sunspots": ("RNNRegressor", "sunspots, one and twelve years ahead"),
     "tag": ("RNNTagger", "characters of Python source to kinds of token"),
     "caption": ("RNNGenerator", "a digit's image to its name, letter by letter"),
+    "adding": ("RNNRegressor", "the sum of two marked numbers among 150"),
+    "exploding": ("RNN", "the first of 50 bits, with and without clipping"),
     "generate": ("RNNGenerator", "a text, and how it could go on"),
     "translate": ("Seq2Seq", "names of countries and languages to other languages"),
 }

@@ -97,8 +97,7 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
         ax.plot([], [], _MARKS[mark], color=GREY, label=f"from here on {mark}")
     if not named or not ax.lines:
         return
-    ax.yaxis.set_major_formatter(lambda y, _: f"{y:.0e}" if not 0.01 <= y <= 1000 else f"{y:g}")
-    ax.yaxis.set_minor_formatter(lambda y, _: "")
+    drawing.plain_numbers(ax.yaxis)
     ax.legend(fontsize=8, loc="best")
 
 
