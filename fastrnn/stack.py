@@ -155,9 +155,7 @@ class StackCall:
             own += int(np.prod(below.output)) * size * (1 if stage.mask is None else 3)
         return own
 
-    def __call__(
-        self, d_output, d_state=None, *, wrt_input: bool = True, watch=None
-    ) -> Gradients:
+    def __call__(self, d_output, d_state=None, *, wrt_input: bool = True, watch=None) -> Gradients:
         """Return the gradients of sum(output * d_output) + sum(state * d_state).
 
         watch: takes the number of a pass and the gradients at its layer's output and final states,

@@ -5,12 +5,12 @@ No model and no loop is here. States are those of the layers, (num_layers * D, B
 
 import inspect
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn import init
 from fastrnn.gradients import Gradients
 from fastrnn.layers import _Recurrent
 from fastrnn.linear import Linear
@@ -20,6 +20,7 @@ from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
 from fastrnn.parameters import Parameters
 
+_INITS = (init.uniform, init.glorot, init.orthogonal, init.identity, init.forget_bias)
 State = Any  # an array, or a tuple of them for a cell with several states
 
 
@@ -67,17 +68,12 @@ def read_out(
 
 
 def _init(owner: str, wanted: str) -> Callable:
-    functions = vars(import_module("fastrnn.init"))
-    names = [
-        name
-        for name, value in functions.items()
-        if getattr(value, "__module__", None) == "fastrnn.init" and not name.startswith("_")
-    ]
-    if wanted not in names:
+    known = {begin.__name__: begin for begin in _INITS}
+    if wanted not in known:
         raise ValueError(
-            f"{owner}: init must be None, a callable or one of {', '.join(names)}; got {wanted!r}."
+            f"{owner}: init must be None, a callable or one of {', '.join(known)}; got {wanted!r}."
         )
-    return functions[wanted]
+    return known[wanted]
 
 
 def first(state: State) -> NDArray:
@@ -120,7 +116,7 @@ def final_state(rnn: _Recurrent, x: Sequences, steps: int | None, training: bool
     state, rest = before_last(rnn, x, steps)
     padded, lengths = rest.padded()
     (_, state), pullback = rnn.vjp(padded, state, lengths, training)
-    return state, lambda d_state: pullback(None, d_state).params
+    return state, lambda d_state: pullback(None, d_state, wrt_input=False).params
 
 
 def top(rnn: _Recurrent, state: State) -> NDArray:
@@ -192,10 +188,10 @@ def predict_steps(
         d_rows, _, d_head = pull_head(d_logits)
         assert d_rows is not None  # of floats
         if real is None:
-            return pull(d_rows.reshape(output.shape)), d_head
+            return pull(d_rows.reshape(output.shape), wrt_input=False), d_head
         d_output = np.zeros_like(rows)
         d_output[real] = d_rows
-        return pull(d_output.reshape(output.shape)), d_head
+        return pull(d_output.reshape(output.shape), wrt_input=False), d_head
 
     return Steps(loss, len(targets), state, gradients)
 
