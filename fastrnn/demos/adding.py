@@ -30,6 +30,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "LSTM": {"cell": "lstm", "init": "forget_bias", "lr": 1e-2, "epochs": 6},
     "GRU": {"cell": "gru", "lr": 5e-3, "epochs": 4},
 }  # fmt: skip
+_TOP = 1.0  # of the picture: an epoch in which a network blew up stands at its edge
 COLOURS = (drawing.GREY, drawing.ORANGE, drawing.BLUE, drawing.GREEN)
 
 
@@ -77,13 +78,23 @@ def _draw(figure: Any, errors: dict[str, float], losses: dict[str, list], count:
     """The loss of every network by the number of sequences it has learned from."""
     axes = figure.subplots()
     for colour, (who, loss) in zip(COLOURS, losses.items(), strict=True):
-        read = count * np.arange(1, len(loss) + 1) / 1000
-        axes.plot(read, np.minimum(loss, 1.0), "o-", color=colour, markersize=3.5,
+        read, shown = count * np.arange(1, len(loss) + 1) / 1000, np.minimum(loss, _TOP)
+        axes.plot(read, shown, "o-", color=colour, markersize=3.5,
                   label=f"{who}: {errors[who]:.4f} held out")  # fmt: skip
+        above = shown == _TOP
+        axes.plot(read[above], shown[above], "^", color=colour, markersize=9)
+        if above.any():
+            axes.annotate(f"up to {max(loss):.0e}", (read[above][-1], _TOP), (8, -3),
+                          textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
     axes.axhline(VARIANCE, color="black", linewidth=0.8, linestyle=":")
-    axes.annotate("always 1: 0.167", (1, VARIANCE), (-2, 4), ha="right", fontsize=8,
+    axes.annotate("always 1: 0.167", (1, VARIANCE), (-2, -11), ha="right", fontsize=8,
                   xycoords=axes.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
-    axes.set(yscale="log", xlabel="sequences read, in thousands", ylabel="mean squared error")
+    axes.set(
+        yscale="log",
+        xlabel="sequences read, in thousands",
+        ylabel="mean squared error",
+        ylim=(None, 1.5 * _TOP),
+    )
     drawing.plain_numbers(axes.yaxis)
     axes.set_title("The adding problem: the mean loss of each epoch")
-    axes.legend(loc="lower left")
+    axes.legend(loc="lower right")

@@ -98,7 +98,7 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
     if not named or not ax.lines:
         return
     drawing.plain_numbers(ax.yaxis)
-    ax.legend(fontsize=8, loc="best")
+    ax.legend(fontsize=8, loc="best", frameon=True, framealpha=0.8, edgecolor="none")
 
 
 def _line(ax: Any, steps: np.ndarray, curve: Any, colour: str) -> None:
