@@ -64,7 +64,7 @@ def test_repr_shows_what_was_changed():
         ({"seed": -1}, "seed must be at least 0"),
         ({"seed": "a"}, "seed should be of type int"),
         ({"bidirectional": 1}, "bidirectional has to be True or False, got 1"),
-        ({"verbose": None}, "verbose has to be True or False"),
+        ({"verbose": None}, "verbose has to be True, False or a function"),
         ({"dropout": 1.5}, "dropout should be a number in .0, 1."),
         ({"dtype": "float16"}, "dtype must be np.float32 or np.float64"),
         ({"dtype": "int"}, "dtype must be np.float32 or np.float64"),

@@ -43,7 +43,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         "logistic regression": NAMES[LogisticRegression(max_iter=1000).fit(x, y).predict(x_test)],
         "commonest name": NAMES[np.full(len(y_test), np.bincount(y).argmax())],
     }
-    right = NAMES[y_test]
+    right = NAMES[y_test].tolist()
     measures = [
         Measure("names exactly right", {who: exact(names, right) for who, names in found.items()}),
         Measure("character error rate",
@@ -58,7 +58,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 def _draw(x, found, right, figure) -> None:
     """Images with what was written for them: one of each digit, and mistakes."""
-        wrong = [i for i, name in enumerate(found) if name != right[i]]
+    wrong = [i for i, name in enumerate(found) if name != right[i]]
     first = {right[i]: i for i in reversed(range(len(found))) if i not in wrong}
     rows = -(-min(len(wrong), 20) // 10)
     figure.set_size_inches(9, 1.6 * (1 + rows) + 0.3)
@@ -74,5 +74,5 @@ def _draw(x, found, right, figure) -> None:
         if mistake:
             axes.text(0.5, -0.06, f"is {right[i]}", transform=axes.transAxes, ha="center", va="top")
     share = exact(found, right)
-    figure.suptitle(f"what is written for an image; of {len(right)} held out, {share:.1%} are right",
+    figure.suptitle(f"what is written for an image: {share:.1%} of {len(right)} are right",
                     x=0.01, ha="left", size=10)  # fmt: skip

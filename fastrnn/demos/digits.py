@@ -11,6 +11,7 @@ linear units", for pixels as a sequence; the digits are Alpaydin and Kaynak's (1
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -24,15 +25,16 @@ from fastrnn.models import RNNClassifier
 SHAPES = {"rows": (8, 8), "pixels": (64, 1)}  # (T, I)
 
 
-def images(seed: int):
+def images(seed: int) -> Any:
     """Return the images (N, 64) in [0, 1] and their classes: to learn from, and held out.
 
     Args:
         seed: of the split.
     """
     x, y = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32)
-    return train_test_split(x, y, test_size=0.2, stratify=y, random_state=seed)
+    return train_test_split(
+        (np.asarray(x) / 16).astype(np.float32), y, test_size=0.2, stratify=y, random_state=seed
+    )
 
 
 def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:

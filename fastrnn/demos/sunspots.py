@@ -14,6 +14,7 @@ autoregression, was made for these numbers. Size and epochs of the network were 
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -39,7 +40,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         seed: of everything random.
         progress: told how far it is.
     """
-    data = sunspots.load_pandas().data
+    data: Any = sunspots.load_pandas().data
     years, numbers = data["YEAR"].to_numpy(int), data["SUNACTIVITY"].to_numpy()
     split = int(np.searchsorted(years, FIRST_HELD_OUT))
     forecasters = {
