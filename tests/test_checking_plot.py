@@ -1,11 +1,12 @@
 """The picture of a report: what is in it, and that all of it can be read."""
 
-import itertools
 import math
 import sys
 
 import numpy as np
+import pictures
 import pytest
+from pictures import check_legible
 from processes import python
 
 import fastrnn
@@ -83,31 +84,8 @@ REPORTS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def drawn(monkeypatch, matplotlib):
-    """Draw a report, and return its figure and the box of each text that came to be drawn."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.text import Text
-
-    texts, write = [], Text.draw
-
-    def record(self, renderer, *args, **more):
-        if self.get_visible() and self.get_text().strip():
-            texts.append((self.get_text(), self.get_window_extent(renderer)))
-        return write(self, renderer, *args, **more)
-
-    def draw(report):
-        with matplotlib.style.context(["default", drawing.STYLE]):
-            figure = Figure(layout="constrained")
-            plot.fill(figure, report)
-            canvas = FigureCanvasAgg(figure)
-            canvas.draw()  # the layout; texts are drawn elsewhere before it
-            monkeypatch.setattr(Text, "draw", record)
-            canvas.draw()
-        return figure, texts
-
-    return draw
+def drawn(report):
+    return pictures.drawn(lambda figure: plot.fill(figure, report))
 
 
 def words(texts):
@@ -162,24 +140,16 @@ class TestFile:
 
 class TestLegible:
     @pytest.mark.parametrize("report", REPORTS.values(), ids=REPORTS)
-    def test_no_text_overlaps_is_cut_or_missing(self, report, drawn):
+    def test_no_text_overlaps_is_cut_or_missing(self, report):
         figure, texts = drawn(report)
-        page = figure.bbox
-        for text, box in texts:
-            assert box.x0 >= 0 <= box.y0, text
-            assert box.x1 <= page.width, text
-            assert box.y1 <= page.height, text
-        for (one, a), (other, b) in itertools.combinations(texts, 2):
-            wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-            high = min(a.y1, b.y1) - max(a.y0, b.y0)
-            assert wide <= 1 or high <= 1, (one, other)
+        check_legible(figure, texts)
         rows = plot.rows_of(report)
         names = {plot._short(row.name) for row in rows}
         assert len(names) == len(rows)
         assert names <= {"", *words(texts)}
         assert len(rows) == min(60, len(report.variables) + (report.mode == "project"))
 
-    def test_a_failure_and_where(self, drawn):
+    def test_a_failure_and_where(self):
         _, texts = drawn(REPORTS["forty"])
         shown = words(texts)
         assert any(text.startswith("gradcheck of target: FAILED") for text in shown)
@@ -189,14 +159,14 @@ class TestLegible:
 
 
 class TestErrors:
-    def test_right_alone(self, drawn):
+    def test_right_alone(self):
         figure, texts = drawn(REPORTS["three"])
         [ax] = axes_of(figure, "worst error")
         assert len(figure.findobj(type(ax))) == 1
         assert {"right", "the tolerance"} < {*words(texts)}
         assert "wrong" not in words(texts)
 
-    def test_places_and_colours(self, drawn):
+    def test_places_and_colours(self):
         figure, _ = drawn(REPORTS["wrong"])
         [ax] = axes_of(figure, "worst error")
         points = {
@@ -242,7 +212,7 @@ class TestErrors:
 
 
 class TestTime:
-    def test_map(self, drawn):
+    def test_map(self):
         location = located("layer 1", steps=3)
         location.steps = [2, 3, 90]  # as a bisection leaves them
         figure, texts = drawn(report_of([variable("x", 5.0)], location=location))
@@ -253,16 +223,16 @@ class TestTime:
         assert mesh.get_array().reshape(4, 3).tolist() == [[1] * 3, [5] * 3, [1] * 3, [1] * 3]
         assert "layer 1: first wrong at t = 3, gate f" in words(texts)
 
-    def test_of_more_than_eight(self, drawn):
+    def test_of_more_than_eight(self):
         figure, texts = drawn(REPORTS["hundred"])
         assert len(axes_of(figure, "step t")) == 8
         assert "and 2 more layers and directions" in words(texts)
 
-    def test_of_none_wrong(self, drawn):
+    def test_of_none_wrong(self):
         report = report_of([variable("x", 5.0)], location=located(first=None))
         assert not axes_of(drawn(report)[0], "step t")
 
-    def test_of_a_function(self, drawn):
+    def test_of_a_function(self):
         def running_sum(x):
             def pullback(d):
                 d_x = np.cumsum(d[::-1], axis=0)[::-1].copy()
@@ -279,7 +249,7 @@ class TestTime:
 
 
 class TestSweep:
-    def test_points_and_slopes(self, drawn):
+    def test_points_and_slopes(self):
         sweep = [(10.0**-k, 10.0 ** -min(2 * k, 14 - k)) for k in range(1, 12)]
         sweep += [(1e-12, 0.0), (1e-13, math.inf)]
         figure, _ = drawn(report_of([variable("x", 5.0)], sweep=sweep))
@@ -291,5 +261,5 @@ class TestSweep:
             assert math.log(y2 / y) / math.log(h2 / h) == pytest.approx(slope)
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
-    def test_of_nothing_finite(self, drawn):
+    def test_of_nothing_finite(self):
         assert not axes_of(drawn(REPORTS["infinite"])[0], "step h")

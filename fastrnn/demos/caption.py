@@ -53,10 +53,12 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     wrong = sorted({name for name in found["network"] if name not in NAMES})
     text = f"written, but no digit's name: {', '.join(wrong) or 'none'}"
     title = f"A digit's name from its image, letter by letter; {len(right)} held-out images"
-    return Result(title, measures, partial(_draw, x_test, found["network"], right), text)
+    return Result(
+        title, measures, partial(_draw, x=x_test, found=found["network"], right=right), text
+    )
 
 
-def _draw(x, found, right, figure) -> None:
+def _draw(figure, x, found, right) -> None:
     """Images with what was written for them: one of each digit, and mistakes."""
     wrong = [i for i, name in enumerate(found) if name != right[i]]
     first = {right[i]: i for i in reversed(range(len(found))) if i not in wrong}

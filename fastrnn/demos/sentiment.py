@@ -76,7 +76,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         measures.append(Measure(f"accuracy, new {name}", accuracy))
         shown.append((network, x_test, y_test, said))
     title = f"Polarity of a word from its characters; {len(held_out):,} held-out words"
-    return Result(title, measures, partial(_draw, shown[0]), _examples(*shown[0][1:]))
+    return Result(title, measures, partial(_draw, shown=shown[0]), _examples(*shown[0][1:]))
 
 
 def _examples(words, positive, said) -> str:
@@ -91,7 +91,7 @@ def _examples(words, positive, said) -> str:
     return "\n".join(f"{name}: {', '.join(words[some[:6]])}" for name, some in lines.items())
 
 
-def _draw(shown, figure) -> None:
+def _draw(figure, shown) -> None:
     """How sure the network is, and what it thinks of some words letter by letter."""
     network, words, positive, said = shown
     figure.set_size_inches(9.5, 4.6)

@@ -124,7 +124,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         measures.append(Measure(f"found of {KINDS[kind]}s", rates))
     title = (f"Kind of token of each character of Python source; {len(truth):,} held-out "
              f"characters of {fifth} files")  # fmt: skip
-    return Result(title, measures, partial(_draw, models, found, truth))
+    return Result(title, measures, partial(_draw, models=models, found=found, truth=truth))
 
 
 def found_of(kinds, truth, kind: str) -> float:
@@ -132,7 +132,7 @@ def found_of(kinds, truth, kind: str) -> float:
     return float((kinds == truth)[truth == kind].mean())
 
 
-def _draw(models, found, truth, figure) -> None:
+def _draw(figure, models, found, truth) -> None:
     """A line of source as the networks see it, and how much of each kind they find."""
     figure.set_size_inches(9.5, 5)
     above, below = figure.subplots(2, 1, height_ratios=(1, 1.9))
