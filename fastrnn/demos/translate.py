@@ -28,6 +28,7 @@ from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import Seq2Seq
 
 LANGUAGES = {"fr": "French", "de": "German"}
+FEW = 300  # names, of the short form
 
 
 def names(language: str) -> dict[Any, str]:
@@ -75,7 +76,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         seed: of everything random.
         progress: told how far it is.
     """
-    learnt, held_out = split(seed, 300 if quick else None)
+    learnt, held_out = split(seed, FEW if quick else None)
     network = Seq2Seq(
         96 if quick else 192, cell="gru", num_layers=1 if quick else 2, bidirectional=True,
         dropout=0.0 if quick else 0.3, lr=5e-3, lr_decay=0.9, epochs=12 if quick else 25,
