@@ -214,7 +214,7 @@ def demo(
 ) -> None:
     """Show recurrent networks on real data, beside simpler methods."""
     if name is None:
-        demo_command.show_list()
+        demo_command.show_list(picture)
         return
     run = demo_command.found(name, picture, seed)
     with ended_by_ctrl_c(), demo_command.progress_bar() as report:

@@ -24,8 +24,17 @@ _PLOT = "demo: --plot"  # in messages
 Run = Callable[..., Result]
 
 
-def show_list() -> None:
-    """Print the names of all demos, and what they are."""
+def show_list(picture: Path | None) -> None:
+    """Print the names of all demos, and what they are.
+
+    Args:
+        picture: asked for; of the list there is none.
+
+    Raises:
+        ValueError: it was.
+    """
+    if picture is not None:
+        raise ValueError(f"--plot needs the name of a demo: one of {', '.join(DEMOS)}")
     table = Table("fastrnn demo", "learns", "model", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, (model, line) in DEMOS.items():
         table.add_row(Text(name, "bold"), Text(line), Text(model))

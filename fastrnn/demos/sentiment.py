@@ -75,7 +75,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         }
         measures.append(Measure(f"accuracy, new {name}", accuracy))
         shown.append((network, x_test, y_test, said))
-    title = f"Polarity of a word from its characters; {len(held_out):,} held-out words"
+    title = f"Polarity of a word from its characters; a fifth of {len(words):,} is held out"
     return Result(title, measures, partial(_draw, shown=shown[0]), _examples(*shown[0][1:]))
 
 
