@@ -84,14 +84,17 @@ def _examples(words, positive, said) -> str:
     """Name some held-out words: those that the network is surest of, and its surest errors."""
     shown = np.array([bool(re.search(SHOWN, word)) for word in words])
     words, positive, said = words[shown], positive[shown], said[shown]
-    right, order = (said > 0.5) == positive, np.argsort(said)
-    lines = {
-        "surely positive": order[::-1][right[order[::-1]]],
-        "surely negative": order[right[order]],
-        "wrongly positive": order[::-1][~right[order[::-1]]],
-        "wrongly negative": order[~right[order]],
-    }
-    return "\n".join(f"{name}: {', '.join(words[some[:6]])}" for name, some in lines.items())
+    order, lines = np.argsort(-np.abs(said - 0.5)), []  # the surest first
+    for verdict, right in (("rightly", True), ("wrongly", False)):
+        for polarity in (True, False):
+            some = [
+                i
+                for i in order
+                if (said[i] > 0.5) == polarity and (positive[i] == polarity) == right
+            ]
+            lines.append(f"{verdict} {'positive' if polarity else 'negative'}: "
+                         f"{', '.join(words[some[:6]]) or 'none'}")  # fmt: skip
+    return "\n".join(lines)
 
 
 def _draw(figure, shown) -> None:
