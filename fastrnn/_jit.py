@@ -18,7 +18,8 @@ from numba import config, njit, types
 from numba.core import caching, codegen, compiler
 
 _PACKAGE = Path(__file__).parent
-_ENGINE = "_jit.py bptt.py inputs.py onestep.py recurrence.py replay.py unrolled.py".split()
+_ENGINE = ("_jit.py", "bptt.py", "inputs.py", "onestep.py", "recurrence.py", "replay.py",
+           "unrolled.py")  # fmt: skip
 _FLAGS = {
     "nogil": True,  # kernels touch no Python object: other threads go on meanwhile
     "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch
