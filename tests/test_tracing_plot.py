@@ -100,7 +100,7 @@ def test_what_has_no_place_on_the_axis_is_marked(name, mark):
 
 
 def test_of_many_passes_some_are_drawn():
-    flow = flow_of(*FLOWS["deep 2"])
+    flow = flow_of(*FLOWS["deep 60"])
     figure = Figure(layout="constrained")
     plot.fill(figure, flow)
     assert len(figure.axes) == 3 * 10
