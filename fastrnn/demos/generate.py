@@ -18,7 +18,7 @@ from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNGenerator
 
 MOST = 5  # characters before that are counted
-BEGIN = "If the "  # of what is written
+BEGIN = "A function "  # of what is written
 
 
 def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
@@ -42,7 +42,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     best = min(by_counts)
     values = {"network": min(learning), f"counts after {by_counts.index(best)} characters": best}
     measures = [Measure("bits per character", values, ".2f", higher=False)]
-    sample = f"{BEGIN}{network.generate(BEGIN, length=400, temperature=0.6, seed=seed)}"
+    sample = f"{BEGIN}{network.generate(BEGIN, length=400, temperature=0.5, seed=seed)}"
     title = f"Python's documentation: of {len(text):,} characters the last tenth is held out"
     draw = partial(_draw, learning=learning, by_counts=by_counts)
     return Result(title, measures, draw, f"It writes:\n\n{sample}")
