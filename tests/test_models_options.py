@@ -1,10 +1,12 @@
 """Hyper-parameters: scikit-learn's ways with them, and every range."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
+from fastrnn import init
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNTagger, Seq2Seq
 from fastrnn.models.options import LAYERS, OPTIMIZERS
 
@@ -86,8 +88,6 @@ def test_repr_shows_what_was_changed():
     ids=str,
 )
 def test_ranges_are_checked_in_fit(options, message):
-    if options.get("init"):
-        pytest.importorskip("fastrnn.init")
     model = RNNClassifier(**options)
     with pytest.raises((TypeError, ValueError), match=message):
         model.fit(*DATA)
@@ -112,7 +112,22 @@ def test_init_may_be_a_function():
 
 
 def test_init_by_name():
-    init = pytest.importorskip("fastrnn.init")
     model = RNNClassifier(4, cell="relu", epochs=1, lr=1e-9, init="identity").fit(*DATA)
-    assert (model.rnn_.params["weight_hh_l0"].round(3) == np.eye(4)).all()
-    assert callable(init.identity)
+    np.testing.assert_allclose(model.rnn_.params["weight_hh_l0"], np.eye(4), atol=1e-6)
+
+
+@pytest.mark.parametrize("begin", ["orthogonal", partial(init.orthogonal, gain=0.5)])
+def test_what_draws_is_given_the_seed(begin):
+    models = [RNNClassifier(4, epochs=1, init=begin, seed=s).fit(*DATA) for s in (0, 0, 1)]
+    first, again, other = (model.rnn_.params["weight_hh_l0"] for model in models)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_a_seed_of_its_own_stays():
+    models = [
+        RNNClassifier(4, epochs=1, lr=1e-9, init=partial(init.orthogonal, seed=3), seed=seed)
+        for seed in (0, 1)
+    ]
+    one, other = (model.fit(*DATA).rnn_.params["weight_hh_l0"] for model in models)
+    np.testing.assert_allclose(one, other, atol=1e-6)

@@ -41,12 +41,10 @@ def recurrent(
         input_size, hidden_size, options.num_layers, dropout=options.dropout,
         bidirectional=bidirectional, dtype=options.dtype, seed=seed, **relu,
     )  # fmt: skip
-    if callable(options.init):
-        options.init(layer)
-    elif options.init is not None:
-        begin = _init(options._owner, options.init)
-        seeded = "seed" in inspect.signature(begin).parameters
-        begin(layer, **({"seed": seed} if seeded else {}))
+    if options.init is not None:
+        begin = options.init if callable(options.init) else _init(options._owner, options.init)
+        wanted = inspect.signature(begin).parameters.get("seed")
+        begin(layer, **({"seed": seed} if wanted and wanted.default is None else {}))
     return layer
 
 

@@ -34,7 +34,8 @@ class Options:
         bidirectional: a second direction reads from the end.
         dropout: probability that an element between two layers becomes 0, in training.
         init: how the recurrent layers begin: None, as torch's do; the name of a function of
-            `fastrnn.init`; or a callable that takes a layer and changes it.
+            `fastrnn.init`; or a callable that takes a layer and changes it, such as
+            partial(init.orthogonal, gain=0.9). One that takes a `seed` is given one.
         optimizer: "adam", "adamw", "rmsprop" or "sgd".
         optimizer_options: what else it takes, as {"momentum": 0.9}.
         lr: learning rate.
