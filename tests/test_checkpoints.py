@@ -38,7 +38,7 @@ def assert_same(got, expected):
 
 @every_cell
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_checkpoints_change_no_bit(cell, dtype, data, limits, threads):
     drawn = data.draw(configurations(cell, dtype))

@@ -86,7 +86,7 @@ def assert_gradients(got, expected, tolerance=1e-12):
 
 
 @every_cell
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_it_is_the_definition(cell, data):
     drawn, k1, k2 = data.draw(cases(cell))
