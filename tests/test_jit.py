@@ -50,6 +50,7 @@ import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from configurations import Configuration, run
+from fastrnn import workspace
 from fastrnn.cells import CELLS
 results = {}
 for dtype in (np.float32, np.float64):
@@ -72,6 +73,22 @@ for dtype in (np.float32, np.float64):
             for name, array in arrays.items():
                 if array is not None:
                     results[f"{cell.name} {np.dtype(dtype)} {i} {name}"] = array.copy()
+# Checkpoints, in one type, for compiling takes long: even of short sequences.
+workspace._PIECE_ROWS, workspace.THIN_STEPS, workspace.THIN_ROWS = (6, 6), 0, 0
+workspace.plan_equal.cache_clear()
+workspace.back_plan_equal.cache_clear()
+for cell in CELLS:
+    for i, sizes in enumerate((
+        {"T": 7, "B": 3, "H": 33, "lengths": (4, 0, 7), "bidirectional": True},
+        {"T": 9, "B": 2, "I": 70, "H": 40, "one_hot": True,
+         "proj_size": 5 if "c" in cell.states else 0}, {"T": 30, "B": 1, "I": 200, "H": 300},
+    )):
+        configuration = Configuration(cell, **sizes)
+        layer, values = configuration.layer(np.float32), configuration.values(np.float32)
+        arrays = run(layer, values, configuration.array_lengths(), checkpoint=1)
+        for name, array in arrays.items():
+            if array is not None:
+                results[f"{cell.name} checkpoints {i} {name}"] = array.copy()
 np.savez(sys.argv[2], **results)
 """
 
