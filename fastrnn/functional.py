@@ -96,6 +96,11 @@ def bare(states: tuple):
     return states[0] if len(states) == 1 else states
 
 
+def members(state) -> tuple:
+    """Return a state of one or two members as a tuple; `bare` undoes it."""
+    return state if isinstance(state, tuple) else (state,)
+
+
 def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
     """Check the parameters against each other: w_ih decides the dtype and the hidden size."""
     w_ih = checks.array(owner, "w_ih", given[0])

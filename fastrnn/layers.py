@@ -145,10 +145,9 @@ class _Recurrent(Parameters):
         Raises:
             TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
         """
-        call, every = StackCall(self, x, state, lengths), 0
+        call = StackCall(self, x, state, lengths)
         checks.boolean(self._owner, "training", training)
-        if checkpoint is not None or memory is not None:
-            every = call.every(checkpoint, memory)
+        every = call.every(checkpoint, memory)
         return call.run(keep=True, training=training, every=every), call
 
     def stream(self, batch_size: int = 1) -> steps.Stream:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import checks
+from fastrnn.functional import members
 from fastrnn.gradients import Gradients
 from fastrnn.layers import _Recurrent
 
@@ -279,7 +280,7 @@ class _Window:
                 part = _cut(d_x, self._axis, piece.t, piece.end)
                 np.add(part, grads.input, out=part)
         if self._pieces[0].t > 0:  # else the first state is a constant
-            for d in _members(d_state):
+            for d in members(d_state):
                 d.fill(0)
         return Gradients(None, d_state, params)
 
@@ -289,15 +290,11 @@ def _cut(array: np.ndarray, axis: int, begin: int, end: int) -> np.ndarray:
     return array[:, begin:end] if axis else array[begin:end]
 
 
-def _members(state) -> tuple:
-    return state if isinstance(state, tuple) else (state,)
-
-
 def _added(total: Gradients, grads: Gradients) -> Gradients:
     """Add gradients to others, in place."""
     for name, d in grads.params.items():
         total.params[name] += d
-    for d, more in zip(_members(total.state), _members(grads.state), strict=True):
+    for d, more in zip(members(total.state), members(grads.state), strict=True):
         np.add(d, more, out=d)
     return total
 

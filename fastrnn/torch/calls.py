@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn.functional import bare
+from fastrnn.functional import bare, members
 from fastrnn.gradients import Gradients
 from fastrnn.stack import StackCall
 from fastrnn.torch.autograd import Call
@@ -20,11 +20,6 @@ from fastrnn.torch.autograd import Call
 _VF = torch._VF
 _NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm, "GRU": _VF.gru}
 _NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
-
-
-def members(state) -> tuple:
-    """Return a state of one or two members as a tuple; `bare` undoes it."""
-    return state if isinstance(state, tuple) else (state,)
 
 
 def in_order(grads: Gradients, given: int) -> tuple:

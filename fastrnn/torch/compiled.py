@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn.functional import bare
+from fastrnn.functional import bare, members
 from fastrnn.stack import StackCall
-from fastrnn.torch.calls import batch_of, dropout_factors, in_order, members, state_shapes
+from fastrnn.torch.calls import batch_of, dropout_factors, in_order, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
 
 _BUILDER = "torch._dynamo.variables.builder"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import bptt, workspace
+from fastrnn.functional import members
 from fastrnn.stack import StackCall
 
 
@@ -26,9 +27,8 @@ class Recorder:
         self.cell, self.size, self.weights = call.cell, layer._sizes[index], call.weights[index]
         depth, self._direction = divmod(index, directions)
         self.kept = call.stages[depth].traces[self._direction]
-        final = final if isinstance(final, tuple) else (final,)
         # Of the pass, (B, ...), as are those that it began with.
-        self._final = [s[index] if call.batched else s[index, None] for s in final]
+        self._final = [s[index] if call.batched else s[index, None] for s in members(final)]
         self._initial = [s[index] if s.size else None for s in _members(call.state, self.cell)]
         batch, self._shape = self.kept.batch, self.kept.x.shape[:2]
         steps = np.arange(batch.steps)
