@@ -163,7 +163,7 @@ class Replay:
                 self._cell.replay(
                     threads.call(n), n, *sequences, self._less, *weights, *initial,
                     self._checkpoints.others[index], *output, self.saved, self.unprojected,
-                    plan.gather, plan.parts, plan.chunk, plan.offsets, self._work,
+                    plan.gather, plan.chunk, plan.offsets, self._work,
                     not self._packed, batch.row_at(s0) - batch.row_at(first), s0,
                     min(last, s0 + plan.stride),
                 )  # fmt: skip

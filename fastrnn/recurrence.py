@@ -78,7 +78,7 @@ def region(work, offsets, number, part, parts):
 
 
 @jit
-def _pack_part(part, parts, w_ih, w_hh, w_hr, gates, width, packed_ih, packed_hh, packed_hr):
+def pack_part(part, parts, w_ih, w_hh, w_hr, gates, width, packed_ih, packed_hh, packed_hr):
     """Pack a share of each weight that has a place to go."""
     if packed_ih.size:
         pack_gates(w_ih, gates, width, packed_ih, part, parts)
@@ -310,7 +310,7 @@ def bind_forward(name, step_tile, gates, states_count, saved_count, width):
         if s0 == 0:
             to_ih, to_hh = region(work, offsets, W_IH, 0, 1), region(work, offsets, W_HH, 0, 1)
             parts = threads if to_ih.size + to_hh.size > 1 << 16 else 1
-            team.share(pool, owned, parts, outlined(_pack_part, (
+            team.share(pool, owned, parts, outlined(pack_part, (
                 parts, w_ih, w_hh, w_hr, gates, width, to_ih, to_hh, weights.w_hr)))
             block_bias(b_ih, gates, weights.b_ih)
             block_bias(b_hh, gates, weights.b_hh)

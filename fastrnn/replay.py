@@ -14,21 +14,24 @@ Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv
 from fastrnn._jit import jit, kernel
 from fastrnn.inputs import Sequences, Weights, input_part, time_of
 from fastrnn.kernels import team
-from fastrnn.kernels.gemm import block_bias, pack_gates, product
+from fastrnn.kernels.gemm import block_bias, product
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat, part_of
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS
-from fastrnn.recurrence import A_H, A_X, W_HH, W_IH, X_ROWS, Kept, Target, begin_states, region
-
-
-@jit
-def _pack_part(part, parts, w_ih, w_hh, gates, width, packed_ih, packed_hh):
-    """Pack a share of each weight; of W_ih only if it has a place to go."""
-    if packed_ih.size:
-        pack_gates(w_ih, gates, width, packed_ih, part, parts)
-    pack_gates(w_hh, gates, width, packed_hh, part, parts)
+from fastrnn.recurrence import (
+    A_H,
+    A_X,
+    W_HH,
+    W_IH,
+    X_ROWS,
+    Kept,
+    Target,
+    begin_states,
+    pack_part,
+    region,
+)
 
 
 @jit
@@ -100,7 +103,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
 
     @kernel(name=f"{name}_replay")
     def replay(
-        pool, threads,                                  # threads.call; 1: use no other
+        pool, threads,                                  # threads.call; as many parts of the units
         x, index, time, row, order, lengths, reverse,   # Sequences
         less,                                           # (B,) lengths - 1
         w_ih, w_hh, b_ih, b_hh,                         # the caller's; of size 0: not there
@@ -108,7 +111,7 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
         others,                                         # (states - 1, B, H) in order, before s0
         output, out_at, out_time, out_row,              # Target, read
         saved, unprojected,                             # Kept, written: of this stretch
-        gather, parts, chunk, offsets, work,            # workspace.ReplayPlan, and its memory
+        gather, chunk, offsets, work,                   # workspace.ReplayPlan, and its memory
         pack,                                           # the weights into `work`, first
         row0,                                           # row of `saved` for step s0; if it is not
         s0, s1,                                         # 0, `work` has the states before s0
@@ -126,9 +129,10 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
                                 flat(w_ih), flat(w_hh), work, offsets)
         target = Target(flat(output), out_at, out_time, out_row)
         if pack:
-            team.share(pool, owned, parts, outlined(_pack_part, (
-                parts, w_ih, w_hh, gates, width, region(work, offsets, W_IH, 0, 1),
-                region(work, offsets, W_HH, 0, 1))))
+            # There is no place for W_hr, which is not multiplied: any matrix stands for it.
+            team.share(pool, owned, threads, outlined(pack_part, (
+                threads, w_ih, w_hh, w_hh, gates, width, region(work, offsets, W_IH, 0, 1),
+                region(work, offsets, W_HH, 0, 1), weights.w_hr)))
             block_bias(b_ih, gates, weights.b_ih)
             block_bias(b_hh, gates, weights.b_hh)
             fill(weights.zeros, 0, weights.zeros.size, 0)
@@ -148,8 +152,8 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
                 for i in range(states_count - 1):
                     copy_row(states.buffers, to + (i + 1) * batch * states.row,
                              flat(others), (i * batch + j) * hidden_size, hidden_size)
-        team.share(pool, owned, parts, outlined(again, (
-            parts, s0, s1, row0, chunk, input_size, hidden_size, emitted_size,
+        team.share(pool, owned, threads, outlined(again, (
+            threads, s0, s1, row0, chunk, input_size, hidden_size, emitted_size,
             sequences, _earlier(sequences, target, flat(less)), weights, states,
             Kept(flat(saved), flat(unprojected)), work, offsets)))
         if owned:

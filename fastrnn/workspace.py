@@ -314,9 +314,8 @@ def piece_of(k: int, dtype: np.dtype, steps: int, count: int) -> int:
 class ReplayPlan(NamedTuple):
     """How a stretch of steps is computed again, like Plan."""
 
-    threads: int
+    threads: int  # each with a part of the hidden units
     gather: bool
-    parts: int  # of the hidden units
     chunk: int  # steps whose pre-activations are computed at once
     offsets: np.ndarray  # of the regions of the work space (those of recurrence.py)
     size: int
@@ -344,7 +343,7 @@ def plan_replay(sizes, cell, count: int, rows: int, one_hot: bool, threads: int)
         most * columns,
         most * columns,
     ])  # fmt: skip
-    return ReplayPlan(n, gather, n, chunk, offsets, size, _stride(per_row * count, count))
+    return ReplayPlan(n, gather, chunk, offsets, size, _stride(per_row * count, count))
 
 
 def _stride(operations: float, rows: int) -> int:
