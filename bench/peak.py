@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 import fastrnn
-from fastrnn import workspace
-from fastrnn._jit import jit, kernel
-from fastrnn.kernels import team, threads
+from fastrnn.engine import workspace
+from fastrnn.kernels import parallel, threads
+from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import outlined
 from fastrnn.kernels.memory import flat, load, store
 from fastrnn.kernels.simd import fma, lanes
@@ -55,10 +55,10 @@ def _chain(steps, memory):
 
 @kernel(name=f"burn_{_VERSION}")
 def _burn_all(pool, count, steps, memory):
-    owned = count > 1 and team.acquire(pool)
-    team.share(pool, owned, count, outlined(_burn, (steps, flat(memory))))
+    owned = count > 1 and parallel.acquire(pool)
+    parallel.share(pool, owned, count, outlined(_burn, (steps, flat(memory))))
     if owned:
-        team.release(pool)
+        parallel.release(pool)
 
 
 @jit
@@ -76,10 +76,10 @@ def _read(part, times, size, memory, sums):
 
 @kernel(name=f"read_{_VERSION}")
 def _read_all(pool, count, times, size, memory, sums):
-    owned = count > 1 and team.acquire(pool)
-    team.share(pool, owned, count, outlined(_read, (times, size, flat(memory), flat(sums))))
+    owned = count > 1 and parallel.acquire(pool)
+    parallel.share(pool, owned, count, outlined(_read, (times, size, flat(memory), flat(sums))))
     if owned:
-        team.release(pool)
+        parallel.release(pool)
 
 
 def multiply_adds(dtype=np.float32, count: int | None = None):

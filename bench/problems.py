@@ -7,8 +7,8 @@ import numpy as np
 
 import fastrnn
 from bench.shapes import Shape
-from fastrnn import layers
 from fastrnn.cells import CELLS
+from fastrnn.nn import layers
 
 
 class Mode(NamedTuple):

@@ -1,7 +1,7 @@
 """rnn, lstm and gru on plain arrays: one layer, one direction, each with its gradient.
 
 Functions of arrays alone: they hold nothing. Depth, two directions, batch-first and dropout are
-in layers.py; the loops are in recurrence.py. reference.py has the same functions, slow and
+in layers.py; the loops are in forward.py. reference.py has the same functions, slow and
 obvious.
 
 Shapes: x (T, B, I) of the dtype of the weights, or integers (T, B) in [0, I) that stand for
@@ -10,11 +10,12 @@ one-hot vectors; states (B, H) and h under a projection (B, P); lengths (B,) int
 
 import numpy as np
 
-from fastrnn import cells, checks, passes, workspace
+from fastrnn import cells, checks
 from fastrnn.cells import Cell
-from fastrnn.checkpoints import steps_between
-from fastrnn.gradients import Gradients
-from fastrnn.weights import Weights, sizes_of
+from fastrnn.engine import scan, workspace
+from fastrnn.engine.checkpoints import steps_between
+from fastrnn.engine.weights import Weights, sizes_of
+from fastrnn.nn.gradients import Gradients
 
 _RNN = {"tanh": cells.rnn.TANH, "relu": cells.rnn.RELU}
 _LSTM, _GRU = cells.lstm.CELL, cells.gru.CELL
@@ -48,19 +49,19 @@ class _Call:
 
     def _states(self, name, pattern, value):
         if value is None:
-            return passes.zero_states(self.size.dtype)
+            return scan.zero_states(self.size.dtype)
         names = [pattern.format(state) for state in self.cell.states]
         symbols = ["batch, hidden_size"] * len(names)
         given = checks.states(self.name, name, value, names, self.shapes, symbols, self.size.dtype)
         members = tuple(None if member is None else member[None] for member in given)
-        return passes.as_states(members, self.size.dtype)
+        return scan.as_states(members, self.size.dtype)
 
     def run(self, keep, checkpoint=None, memory=None):
         every = steps_between(self.name, checkpoint, memory, self.cell, [self.size], self.batch)
         shape = (*self.x.shape[:2], self.size.emitted)
         self.output = np.zeros(shape, self.size.dtype)
-        final = passes.new_states(self.cell, 1, shape[1], self.size)
-        self.trace = passes.forward(
+        final = scan.new_states(self.cell, 1, shape[1], self.size)
+        self.trace = scan.forward(
             self.cell, self.size, self.weights, self.x, self.state, self.batch, 0,
             reverse=self.reverse, output=workspace.rows_of(self.output), final=final, keep=keep,
             every=every,
@@ -83,8 +84,8 @@ class _Call:
         wanted = checks.boolean(self.name, "wrt_input", wrt_input) and self.x.ndim == 3
         d_x = np.zeros(self.x.shape, self.size.dtype) if wanted else None
         assert self.trace is not None
-        d_initial = passes.new_states(self.cell, 1, self.x.shape[1], self.size)
-        d_weights = passes.backward(
+        d_initial = scan.new_states(self.cell, 1, self.x.shape[1], self.size)
+        d_weights = scan.backward(
             self.cell, self.size, self.weights, self.trace, rows, d_final, d_x, d_initial
         )
         params = {name: d for name, d in d_weights._asdict().items() if d is not None}

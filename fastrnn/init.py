@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
-from fastrnn.parameters import Parameters
-from fastrnn.steps import _Cell
+from fastrnn.nn.cells import _Cell
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
+from fastrnn.nn.module import Parameters
 
 Target = TypeVar("Target", bound=Parameters)
 
@@ -92,7 +92,7 @@ def orthogonal(layer: Target, gain: float = 1.0, seed: Any = None) -> Target:
         ValueError: the gain is not finite.
 
     Example:
-        >>> from fastrnn.layers import RNN
+        >>> from fastrnn.nn.layers import RNN
         >>> w = orthogonal(RNN(2, 3, dtype=np.float64), seed=0).params["weight_hh_l0"]
         >>> bool(np.allclose(w @ w.T, np.eye(3)))
         True
@@ -163,7 +163,7 @@ def forget_bias(layer: Target, value: float = 1.0) -> Target:
         ValueError: it has no biases, or the value is not finite.
 
     Example:
-        >>> from fastrnn.layers import LSTM
+        >>> from fastrnn.nn.layers import LSTM
         >>> forget_bias(LSTM(1, 2)).params["bias_ih_l0"][2:4]
         array([1., 1.], dtype=float32)
     """

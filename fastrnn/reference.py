@@ -26,7 +26,7 @@ None: zero. It writes into none of its arguments and may be called again.
 
 import numpy as np
 
-from fastrnn.gradients import Gradients
+from fastrnn.nn.gradients import Gradients
 
 
 def rnn(

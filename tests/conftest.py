@@ -21,10 +21,11 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn import checkpoints, linear, passes, shortcut, single, stack, steps, workspace  # noqa: E402
+from fastrnn.engine import checkpoints, scan, workspace  # noqa: E402
+from fastrnn.nn import cells, linear, shortcut, single, stack, stream  # noqa: E402
 
 # Whatever takes memory for kernels to write (test_conventions.py looks for others).
-POISONED = (workspace, checkpoints, passes, shortcut, single, stack, steps, linear)
+POISONED = (workspace, checkpoints, scan, shortcut, single, stack, cells, stream, linear)
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)

@@ -5,7 +5,7 @@ No kernel may run for any of it. The layers' part is in test_checks.py.
 
 import numpy as np
 import pytest
-from test_checks import INDEX, LSTM, B, H, I, T, X, floats, index_with, no_kernel
+from tests.test_checks import INDEX, LSTM, B, H, I, T, X, floats, index_with, no_kernel
 
 import fastrnn
 from fastrnn import checks

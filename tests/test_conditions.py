@@ -12,14 +12,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from compare import assert_close
-from configurations import Configuration, every_cell, members
-from processes import python
 
 import fastrnn
-from fastrnn import reference, workspace
+from fastrnn import reference
+from fastrnn.engine import workspace
+from fastrnn.engine.weights import sizes_of, weights_of
 from fastrnn.kernels.tile import most_rows
-from fastrnn.weights import sizes_of, weights_of
+from tests.support.compare import assert_close
+from tests.support.configurations import Configuration, every_cell, members
+from tests.support.processes import python
 
 # A layer that marches, its results by one thread, and a way to see that they are still the same.
 LAYER = """

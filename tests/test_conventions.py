@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import POISONED
 
 import fastrnn
 from fastrnn.cells import CELLS
+from tests.conftest import POISONED
 
 PACKAGE = Path(fastrnn.__file__).parent
 FILES = sorted(PACKAGE.glob("**/*.py"))

@@ -5,14 +5,15 @@ That the oracle equals torch is test_reference.py's; wrong arguments are test_ch
 
 import numpy as np
 import pytest
-from compare import assert_close
-from configurations import around, bare, members, named
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import functional as F
-from fastrnn import reference, workspace
+from fastrnn import reference
+from fastrnn.engine import workspace
+from tests.support.compare import assert_close
+from tests.support.configurations import around, bare, members, named
 
 LANES = workspace.lanes(np.dtype(np.float64))
 # name: gates, members of the state, options

@@ -1,201 +1,205 @@
-"""`import fastrnn` loads nothing, and nobody notices: each in a fresh process, which has not yet.
+"""fastrnn/init.py: what is drawn is what the papers say, and nothing else is touched.
 
-That a first use costs little time is test_jit.py's.
+(test_init.py is about `fastrnn/__init__.py`.)
 """
 
-import ast
-import os
-import pickle
-
+import numpy as np
 import pytest
-from processes import PACKAGE, python
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastrnn
-from fastrnn import _public
+from fastrnn import init
+from fastrnn.cells import CELLS
+from tests.support.configurations import every_cell, layer_class
 
-NAMES = [alias.asname
-         for node in ast.parse((PACKAGE / "_public.py").read_text()).body
-         if isinstance(node, ast.ImportFrom) for alias in node.names]  # fmt: skip
-# These need packages that may be missing, and are no attributes before they are imported.
-APART = ("charlm", "demos", "torch", "pytest_plugin", "__main__")
-MODULES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-           for path in sorted(PACKAGE.rglob("*.py"))]  # fmt: skip
-MODULES = [module for module in MODULES if not module.startswith(("__init__", *APART))]
-
-LOADED = "sorted(m for m in sys.modules if m.startswith(('fastrnn', 'numba', 'numpy', 'llvmlite')))"
-
-
-def test_the_import_alone_loads_nothing():
-    """Nor does looking for what is not there, as many tools do with every module they meet."""
-    code = f"""
-import sys
-import fastrnn
-assert {fastrnn.__version__!r} == fastrnn.__version__
-for name in ("__wrapped__", "__pytest_wrapped__", "_nothing", "torch", "charlm", "pytest_plugin"):
-    assert not hasattr(fastrnn, name), name
-assert "T time, B batch" in fastrnn.__doc__
-print({LOADED})
-"""
-    assert python(code) == "['fastrnn']"
+FLOATS = (np.float32, np.float64)
+WITH_SEED = (init.uniform, init.glorot, init.orthogonal, init.identity)
+every_function = pytest.mark.parametrize(
+    "function", [*WITH_SEED, init.forget_bias], ids=lambda f: f.__name__
+)
+TARGETS = {
+    "layer": lambda cell, dtype, **o: layer_class(cell)[0](
+        7, 40, num_layers=2, bidirectional=True, **layer_class(cell)[1], dtype=dtype, **o),
+    "cell": lambda cell, dtype, **o: layer_class(cell, suffix="Cell")[0](
+        7, 40, **layer_class(cell)[1], dtype=dtype, **o),
+    "linear": lambda cell, dtype, **o: fastrnn.Linear(7, 40, dtype=dtype, **o),
+}  # fmt: skip
 
 
-def test_names_are_attributes_once_one_was_used():
-    code = f"""
-import sys
-import fastrnn
-assert {LOADED} == ["fastrnn"]
-fastrnn.get_num_threads
-del fastrnn.__getattr__
-print(all(callable(getattr(fastrnn, name)) for name in sys.argv[1:]))
-"""
-    modules = {"functional", "init", "losses", "optim"}
-    assert {*NAMES} >= {"LSTM", "Linear", "gradcheck", "GradcheckError", *modules}
-    assert python(code, *sorted({*NAMES} - modules)) == "True"
-    for name in NAMES:
-        assert getattr(fastrnn, name) is getattr(_public, name)
+def takes(function, target):
+    """Whether a function is for a target of that kind."""
+    gates = getattr(getattr(target, "cell", None), "gates", ())
+    return {"identity": len(gates) == 1, "forget_bias": "f" in gates}.get(function.__name__, True)
 
 
-def test_dir_and_the_star_know_all_names():
-    assert {*NAMES, "cells", "kernels", "workspace", "__version__", "__doc__"} <= {*dir(fastrnn)}
-    code = """
-import fastrnn
-from fastrnn import *
-print(fastrnn.LSTM is LSTM, *fastrnn.__all__)
-"""
-    assert python(code).split() == ["True", *NAMES]
+def blocks(target, name):
+    return np.split(target.params[name].astype(np.float64), len(target.cell.gates))
 
 
-@pytest.mark.parametrize("path", ["kernels.__name__", "cells.lstm.CELL", "workspace.np",
-                                  "optim.rules.Adam", "_jit.jit", "reference.lstm",
-                                  "functional.lstm"])  # fmt: skip
-def test_modules_are_attributes(path):
-    python(f"import fastrnn; fastrnn.{path}")
+@every_function
+@every_cell
+@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_in_place_and_by_the_seed(function, cell, kind, dtype):
+    target = TARGETS[kind](cell, dtype, seed=0)
+    if not takes(function, target):
+        with pytest.raises(
+            TypeError, match=f"init.{function.__name__}: layer is a {target._owner}"
+        ):
+            function(target)
+        return
+    arrays = dict(target.params)
+    assert function(target) is target
+    assert all(target.params[name] is array for name, array in arrays.items())
+    assert all(array.dtype == dtype and np.isfinite(array).all() for array in arrays.values())
+    if function in WITH_SEED:
+        first, second, other = (
+            function(TARGETS[kind](cell, dtype, seed=0), seed=seed).params for seed in (3, 3, 4)
+        )
+        assert all(np.array_equal(first[name], second[name]) for name in arrays)
+        assert any(not np.array_equal(first[name], other[name]) for name in arrays)
+        drawn = [v.ravel()[:20].tobytes() for v in first.values() if len(np.unique(v)) > 2]
+        assert len(set(drawn)) == len(drawn)  # no array repeats the stream of another
 
 
-def test_every_module_is_an_attribute():
-    """But those inside folders, which are not for every use."""
-    code = "import sys, operator, fastrnn; operator.attrgetter(*sys.argv[1:])(fastrnn)"
-    inside = ("checking.", "kernels.", "models.")
-    python(code, *[module for module in MODULES if not module.startswith(inside)])
+@every_cell
+def test_uniform_has_the_bounds_and_the_deviation_of_torch(cell):
+    for kind, n in (("layer", 40), ("cell", 40), ("linear", 7)):
+        target = init.uniform(TARGETS[kind](cell, np.float64), seed=0)
+        for value in target.params.values():
+            assert np.abs(value).max() <= n**-0.5
+        weights = np.concatenate([v.ravel() for v in target.params.values()])
+        assert np.isclose(weights.std(), n**-0.5 / 3**0.5, rtol=0.1)
+        assert abs(weights.mean()) < 4 * weights.std() / len(weights) ** 0.5
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_any_module_can_be_the_first():
-    """In processes forked where only what others made is loaded already."""
-    code = """
-import os, sys, importlib
-import numba.extending, numpy.random
-for module in sys.argv[1:]:
-    child = os.fork()
-    if not child:
-        importlib.import_module(f"fastrnn.{module}")
-        import fastrnn
-        fastrnn.LSTM
-        sys.stdout.flush()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, module
-"""
-    python(code, *MODULES)
+@every_cell
+@given(data=st.data())
+def test_glorot_has_a_bound_for_each_gate(cell, data):
+    I, H = data.draw(st.integers(1, 30), "I"), data.draw(st.integers(2, 30), "H")  # noqa: E741
+    kind, options = layer_class(cell)
+    P = data.draw(st.integers(1, H - 1), "P") if "c" in cell.states else 0
+    options |= {"proj_size": P} if P else {}
+    layer = init.glorot(kind(I, H, dtype=np.float64, **options), seed=0)
+    for name, fans in (("weight_ih_l0", H + I), ("weight_hh_l0", H + (P or H))):
+        bound = (6 / fans) ** 0.5
+        for block in blocks(layer, name):
+            assert np.abs(block).max() <= bound
+            if block.size > 200:
+                assert np.isclose(block.std(), bound / 3**0.5, rtol=0.2)
+    if P:
+        assert np.abs(layer.params["weight_hr_l0"]).max() <= (6 / (P + H)) ** 0.5
+    assert not any(np.any(v) for name, v in layer.params.items() if name.startswith("bias"))
 
 
-def test_ways_to_import():
-    code = """
-from fastrnn import LSTM
-from fastrnn import functional as F
-import fastrnn.optim as optim
-import fastrnn.kernels.threads
-import fastrnn
-assert LSTM is fastrnn.LSTM is fastrnn.layers.LSTM
-assert F is fastrnn.functional
-assert optim is fastrnn.optim
-assert fastrnn.kernels.threads.get_num_threads is fastrnn.get_num_threads
-"""
-    python(code)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-6)])
+@pytest.mark.parametrize("gain", [1.0, 0.3])
+@every_cell
+def test_orthogonal_blocks(cell, gain, dtype, tolerance):
+    for kind in ("layer", "cell"):
+        target = TARGETS[kind](cell, dtype, seed=1)
+        before = target.state_dict()
+        init.orthogonal(target, gain, seed=0)
+        for name, value in target.params.items():
+            if not name.startswith("weight_hh"):
+                assert np.array_equal(value, before[name])
+                continue
+            for block in blocks(target, name):
+                assert np.abs(block @ block.T / gain**2 - np.eye(40)).max() < tolerance
+                assert np.abs(block.T @ block / gain**2 - np.eye(40)).max() < tolerance
 
 
-def test_what_is_not_there():
-    code = "import fastrnn; fastrnn.LSTN"
-    result = python(code, check=False)
-    assert "AttributeError: module 'fastrnn' has no attribute 'LSTN'" in result.stderr
-    assert "Did you mean: 'LSTM'?" in result.stderr
-    result = python("from fastrnn import LSTN", check=False)
-    assert "ImportError: cannot import name 'LSTN' from 'fastrnn'" in result.stderr
+@pytest.mark.parametrize("P", [1, 3, 8])
+def test_orthogonal_under_a_projection_and_for_linear(P):
+    lstm = init.orthogonal(fastrnn.LSTM(4, 9, proj_size=P, dtype=np.float64), seed=0)
+    for block in blocks(lstm, "weight_hh_l0"):
+        assert block.shape == (9, P)
+        assert np.abs(block.T @ block - np.eye(P)).max() < 1e-12
+    for shape in ((P, 9), (9, P)):
+        linear = init.orthogonal(fastrnn.Linear(*shape, dtype=np.float64, seed=2), seed=0)
+        singular = np.linalg.svd(linear.params["weight"], compute_uv=False)
+        assert np.abs(singular - 1).max() < 1e-12
+        bias = fastrnn.Linear(*shape, dtype=np.float64, seed=2).params["bias"]
+        assert np.array_equal(linear.params["bias"], bias)
 
 
-def test_an_error_of_the_first_use_comes_again():
-    code = """
-import sys
-sys.modules["numba"] = None
-import fastrnn
-for _ in range(2):
-    try:
-        fastrnn.LSTM
-    except ModuleNotFoundError as error:
-        assert error.name == "numba"
-    else:
-        raise SystemExit("it went on without numba")
-del sys.modules["numba"]
-fastrnn.LSTM
-"""
-    python(code)
+def test_orthogonal_is_uniform():
+    """Of 2 x 2 matrices: every angle, and reflections as often as rotations."""
+    random = np.random.default_rng(0)
+    drawn = np.array([init._orthonormal(random, 2, 2) for _ in range(4000)])
+    assert abs(np.mean(np.linalg.det(drawn) > 0) - 0.5) < 0.03
+    angles = np.arctan2(drawn[:, 1, 0], drawn[:, 0, 0])
+    counts = np.histogram(angles, 8, (-np.pi, np.pi))[0]
+    assert np.all(np.abs(counts - 500) < 100)
 
 
-def test_what_a_user_puts_there_stays():
-    code = """
-import importlib, unittest.mock
-import fastrnn
-fastrnn.GRU = "mine"
-with unittest.mock.patch("fastrnn.LSTM", "for now"):
-    assert fastrnn.LSTM == "for now"
-assert fastrnn.LSTM is fastrnn.layers.LSTM
-assert fastrnn.GRU == "mine"
-before = fastrnn.RNN
-assert importlib.reload(fastrnn) is fastrnn
-assert fastrnn.RNN is before
-assert fastrnn.GRU == "mine"
-"""
-    python(code)
+def test_identity_keeps_the_state():
+    rnn = init.identity(fastrnn.RNN(300, 50, num_layers=2, nonlinearity="relu"), seed=0)
+    assert np.array_equal(rnn.params["weight_hh_l0"], np.eye(50, dtype=np.float32))
+    assert np.isclose(rnn.params["weight_ih_l0"].std(), 0.001, rtol=0.05)
+    assert not rnn.params["bias_ih_l1"].any()
+    assert not rnn.params["bias_hh_l0"].any()
+    h_0 = np.random.default_rng(0).uniform(0, 1, (2, 1, 50)).astype(np.float32)
+    one = init.identity(fastrnn.RNN(3, 50, nonlinearity="relu"), std=0.0)
+    _, h_n = one(np.ones((100, 1, 3), np.float32), h_0[:1])
+    assert np.array_equal(h_n, h_0[:1])
+    assert np.array_equal(init.identity(one, 0.25).params["weight_hh_l0"], np.eye(50) / 4)
 
 
-def test_pickles_come_to_a_process_that_has_loaded_nothing(tmp_path):
-    path = tmp_path / "layer"
-    path.write_bytes(pickle.dumps((fastrnn.LSTM(2, 3, seed=0), fastrnn.gradcheck)))
-    code = """
-import copy, pickle, sys
-layer, gradcheck = pickle.load(open(sys.argv[1], "rb"))
-import fastrnn
-assert type(copy.deepcopy(layer)) is fastrnn.LSTM
-assert gradcheck is fastrnn.gradcheck
-"""
-    python(code, path)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_forget_bias_is_the_sum(dtype):
+    for make in (TARGETS["layer"], TARGETS["cell"]):
+        lstm = make(fastrnn.LSTM.cell, dtype, seed=0)
+        before = lstm.state_dict()
+        init.forget_bias(lstm, 2.0)
+        names = [name for name in lstm.params if name.startswith("bias_ih")]
+        assert len(names) in (1, 4)
+        for name in names:
+            other = name.replace("_ih", "_hh")
+            total = lstm.params[name] + lstm.params[other]
+            assert np.array_equal(total[40:80], np.full(40, 2.0, dtype))
+            for bias in (name, other):
+                changed = lstm.params[bias] != before[bias]
+                assert changed[40:80].all()
+                assert not np.delete(changed, np.s_[40:80]).any()
+        assert all(np.array_equal(lstm.params[n], before[n]) for n in before if "bias" not in n)
 
 
-def test_many_threads_use_it_first_at_once():
-    code = """
-import importlib, operator, sys, threading
-import fastrnn
-sys.setswitchinterval(1e-6)
-paths = ["LSTM", "gradcheck", "GRU", "functional.lstm", "layers.LSTM", "cells.lstm", "LSTM",
-         "steps.LSTMCell"]
-barrier, found = threading.Barrier(len(paths) + 2), []
+@every_function
+@pytest.mark.parametrize("wrong", [None, 3, "lstm", np.zeros(3), fastrnn.LSTM, {"weight": 1}])
+def test_what_is_no_layer_is_refused(function, wrong):
+    with pytest.raises(TypeError, match=rf"init\.{function.__name__}: layer is a"):
+        function(wrong)
 
-def attribute(path):
-    barrier.wait()
-    found.append(operator.attrgetter(path)(fastrnn))
 
-def module(name):
-    barrier.wait()
-    found.append(importlib.import_module(name))
+def test_numbers_are_checked():
+    rnn, lstm = fastrnn.RNN(2, 3), fastrnn.LSTM(2, 3)
+    for wrong, error in (("1", TypeError), (True, TypeError), (np.nan, ValueError),
+                         (-np.inf, ValueError)):  # fmt: skip
+        with pytest.raises(error, match="gain should be"):
+            init.orthogonal(rnn, wrong)
+        with pytest.raises(error, match="std should be"):
+            init.identity(rnn, std=wrong)
+        with pytest.raises(error, match="value should be"):
+            init.forget_bias(lstm, wrong)
+    with pytest.raises(ValueError, match="std must be at least 0"):
+        init.identity(rnn, std=-1.0)
+    with pytest.raises(ValueError, match="bias=False"):
+        init.forget_bias(fastrnn.LSTM(2, 3, bias=False))
+    with pytest.raises(TypeError, match="A GRU remembers where z is near 1"):
+        init.forget_bias(fastrnn.GRU(2, 3))
 
-threads = [threading.Thread(target=attribute, args=(path,)) for path in paths]
-threads += [threading.Thread(target=module, args=(name,))
-            for name in ("fastrnn.stack", "fastrnn.passes")]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-assert len(found) == len(threads)
-assert found.count(fastrnn.LSTM) == 3
-"""
-    for _ in range(3):
-        python(code, timeout=60)
+
+def test_nothing_is_changed_by_a_refusal():
+    rnn = fastrnn.RNN(2, 3, seed=0)
+    before = rnn.state_dict()
+    for call in (lambda: init.identity(rnn, std=-1.0), lambda: init.orthogonal(rnn, np.nan),
+                 lambda: init.forget_bias(rnn)):  # fmt: skip
+        with pytest.raises((TypeError, ValueError)):
+            call()
+    assert all(np.array_equal(rnn.params[name], before[name]) for name in before)
+
+
+def test_every_cell_is_covered():
+    assert {len(cell.gates) for cell in CELLS} == {1, 3, 4}

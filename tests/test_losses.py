@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
-from compare import assert_close
 
 from fastrnn.losses import mse, softmax_cross_entropy
+from tests.support.compare import assert_close
 
 float_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -8,9 +8,9 @@ import shutil
 import tomllib
 
 import pytest
-from processes import PACKAGE, python
 
 from fastrnn import pytest_plugin
+from tests.support.processes import PACKAGE, python
 
 PYPROJECT = PACKAGE.parent / "pyproject.toml"
 ENTRY_POINT = "[pytest11]\nfastrnn = fastrnn.pytest_plugin\n"

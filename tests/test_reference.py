@@ -6,12 +6,12 @@ to rounding in float64, the rest of the tests may trust the reference alone.
 
 import numpy as np
 import pytest
-from compare import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn import reference
 from fastrnn.losses import softmax_cross_entropy
+from tests.support.compare import assert_close
 
 # name: gates, forward, vjp, options, projected
 CELLS = {

@@ -11,7 +11,7 @@ To add a cell, say `mgu`:
 """
 
 from fastrnn.cells import gru, lstm, rnn
-from fastrnn.cells.contract import Cell
+from fastrnn.engine.cell import Cell
 
 CELLS: tuple[Cell, ...] = (rnn.TANH, rnn.RELU, lstm.CELL, gru.CELL)
 

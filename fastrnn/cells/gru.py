@@ -9,9 +9,9 @@ have this form, its last version resets before the product.
 
 import numpy as np
 
-from fastrnn._jit import jit
-from fastrnn.cells.contract import bind
+from fastrnn.engine.cell import bind
 from fastrnn.kernels.activation import sigmoid, tanh
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import fma
 
 

@@ -10,9 +10,9 @@ Gate order i, f, g, o and both biases are those of torch.nn.LSTM. A projection o
 
 import numpy as np
 
-from fastrnn._jit import jit
-from fastrnn.cells.contract import bind
+from fastrnn.engine.cell import bind
 from fastrnn.kernels.activation import sigmoid, tanh
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import fma, zero_like
 
 

@@ -7,9 +7,9 @@ The function is that of torch.nn.RNN.
 
 import numpy as np
 
-from fastrnn._jit import jit
-from fastrnn.cells.contract import bind
+from fastrnn.engine.cell import bind
 from fastrnn.kernels.activation import tanh
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import where_not_positive, zero_like
 
 

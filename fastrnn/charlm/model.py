@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from fastrnn.charlm.config import Config
 from fastrnn.charlm.file import read
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.models import file as files
 from fastrnn.models import network, sampling, text
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
 
 
 class Model(NamedTuple):

@@ -19,12 +19,12 @@ from fastrnn.checking import (
 )
 from fastrnn.checking.coordinates import Judged, Progress
 from fastrnn.checking.evaluation import Evaluation
-from fastrnn.checking.functions import problem_of_function, problem_of_pair
 from fastrnn.checking.options import Options
-from fastrnn.checking.own import problem_of_own
 from fastrnn.checking.problem import Problem, flat, restricted
 from fastrnn.checking.report import GradcheckError, GradcheckReport, VariableReport
-from fastrnn.parameters import Parameters
+from fastrnn.checking.targets.fastrnn import problem_of_own
+from fastrnn.checking.targets.numpy import problem_of_function, problem_of_pair
+from fastrnn.nn.module import Parameters
 
 _TOP = 5
 
@@ -127,7 +127,7 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
     if isinstance(target, Parameters):
         problem = problem_of_own(target, inputs, seed)
     elif torch and (isinstance(target, torch.nn.Module) or _holds(inputs, torch.Tensor)):
-        from fastrnn.torch.checked import problem_of_torch
+        from fastrnn.checking.targets.torch_module import problem_of_torch
 
         problem = problem_of_torch(target, inputs, seed)
     elif isinstance(target, tuple) and len(target) == 2 and all(map(callable, target)):

@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.checking import derivatives
-from fastrnn.checking.evaluation import (
-    ANALYTIC_SAFETY,
-    NUMERIC_SAFETY,
-    ULPS,
-    Evaluation,
-)
+from fastrnn.checking.evaluation import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, Evaluation
 from fastrnn.checking.problem import Variable, flat
 
 COTANGENTS = 2

@@ -1,7 +1,7 @@
 """Where in time a recurrent gradient goes wrong: the first wrong step from the end, and its gate.
 
 A weight's gradient is a sum over all steps and does not point at any. The gradient at the
-pre-activations of one step and gate does (widening.py makes them variables). Where a function
+pre-activations of one step and gate does (preactivations.py makes them variables). Where a function
 cannot be widened so, the input's own gradient at each step is compared.
 """
 
@@ -10,16 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrnn.checking.evaluation import (
-    ANALYTIC_SAFETY,
-    NUMERIC_SAFETY,
-    ULPS,
-    Evaluation,
-)
-from fastrnn.checking.functions import gates_of
-from fastrnn.checking.own import OwnLayer
+from fastrnn.checking.evaluation import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, Evaluation
 from fastrnn.checking.problem import Problem, Variable, flat
-from fastrnn.checking.widening import widened_function, widened_layers
+from fastrnn.checking.targets.fastrnn import OwnLayer
+from fastrnn.checking.targets.numpy import gates_of
+from fastrnn.checking.targets.preactivations import widened_function, widened_layers
 
 _MOST = 64  # steps looked at one by one; of longer sequences, those a bisection asks for
 _UNITS = 32  # of each gate, whose gradients at the first wrong step are looked at

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrnn import layers, losses, reference, stack
+from fastrnn import losses, reference
+from fastrnn.nn import layers, stack
 
 Target = tuple[Callable, tuple]
 

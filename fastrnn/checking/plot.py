@@ -1,6 +1,6 @@
 """A report as a picture: errors in tolerances, where in time they begin, and the V-curve.
 
-How any picture is written is drawing.py's business, and what the numbers are is report.py's.
+How any picture is written is plotting.py's business, and what the numbers are is report.py's.
 """
 
 import math
@@ -8,12 +8,12 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.checking.location import Location
 
 WHO = "gradcheck: plot"  # in messages
 _MOST_ROWS, _MOST_MAPS = 60, 8  # of more than these, the worst and the first
-_RIGHT, _WRONG, _QUIET = drawing.BLUE, drawing.ORANGE, drawing.GREY
+_RIGHT, _WRONG, _QUIET = plotting.BLUE, plotting.ORANGE, plotting.GREY
 # Bands of a map: blue up to one tolerance, orange above, darker the further off.
 _BOUNDS = (0.0, 0.01, 0.1, 1.0, 10.0, 1000.0, math.inf)
 _BANDS = ("#eef5fb", "#c3dcef", "#86b8de", "#fbc490", "#e8813a", "#8f2d04")
@@ -54,10 +54,10 @@ def draw(report: Any, path: Any) -> None:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: the ending is none of drawing.FORMATS.
+        ValueError: the ending is none of plotting.FORMATS.
         OSError: the file cannot be written.
     """
-    drawing.save(path, WHO, lambda figure: fill(figure, report))
+    plotting.save(path, WHO, lambda figure: fill(figure, report))
 
 
 def fill(figure: Any, report: Any) -> None:
@@ -167,7 +167,7 @@ def _dots(ax, rows: list[Row]) -> None:
                         va="center", color=colour, backgroundcolor="white", fontsize=8)  # fmt: skip
     ax.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
     ax.tick_params(axis="y", length=0, pad=7)
-    drawing.plain_numbers(ax.xaxis)
+    plotting.plain_numbers(ax.xaxis)
     ax.set_xlabel("worst error, in tolerances")
     for marker, colour, label in (("o", _RIGHT, "right"), ("X", _WRONG, "wrong")):
         if any(row.wrong == (label == "wrong") and row.excess is not None for row in rows):
@@ -267,7 +267,7 @@ def _sweep(report: Any) -> _Panel:
                 label="measured")  # fmt: skip
         ax.set_xlim(max(steps) * 2, min(steps) / 2)
         for axis in (ax.xaxis, ax.yaxis):
-            drawing.plain_numbers(axis)
+            plotting.plain_numbers(axis)
         ax.set_xlabel("step h of central differences")
         ax.set_ylabel("|difference - gradient|")
         ax.legend(loc="best", fontsize=8)

@@ -1,6 +1,6 @@
 """What is checked: a function of named arrays, and the gradient somebody wrote for it.
 
-Whatever a user hands in (functions.py, own.py, fastrnn/torch/checked.py make one of these) is a
+Whatever a user hands in (numpy.py, fastrnn.py, fastrnn/torch/checked.py make one of these) is a
 `Problem` from here on. Nothing is differentiated or judged here.
 """
 
@@ -59,7 +59,7 @@ class Steps:
     """What is known of a function that reads a sequence.
 
     Attributes:
-        function: the layer behind it (own.py), for the checks that need to call it otherwise.
+        function: the layer behind it (fastrnn.py), for the checks that need to call it otherwise.
         x: the place of the sequence among the variables, or None where it is integers.
         time: the axis of the sequence, and of the first output, that is time.
         batch: the one that is the batch, or None.

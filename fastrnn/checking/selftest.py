@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import layers, linear, steps
 from fastrnn.checking import mutants
 from fastrnn.checking.check import gradcheck
 from fastrnn.checking.mutants import MUTANTS, Target
 from fastrnn.checking.options import MODES
 from fastrnn.checking.report import laid_out
+from fastrnn.nn import cells, layers, linear
 
 REQUIRED = {"full": 1.0, "sample": 0.99, "project": 0.99}  # of the planted errors
 _HOW = {
@@ -138,7 +138,7 @@ def correct(seed: int) -> Target:
         # Without a bias, a ReLU whose inputs dropout has all cut is at its kink, and that is said.
         options["bias"] |= options["nonlinearity"] == "relu"
     if kind == "cell":
-        cell = getattr(steps, f"{name}Cell")(I, H, **options)
+        cell = getattr(cells, f"{name}Cell")(I, H, **options)
         return cell, (normal(B, I),)
     options |= {name: bool(random.random() < 0.3) for name in ("batch_first", "bidirectional")}
     options["num_layers"] = int(random.integers(1, 4))

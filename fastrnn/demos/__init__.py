@@ -4,7 +4,7 @@ Each file here is one demo: recurrent networks on data that some package carries
 Its docstring says task, data, network and source. It has one function,
 `run(quick=False, seed=0, progress=silent) -> Result`: at most two minutes on two cores, and with
 `quick` seconds, for tests, with less to learn from. What they share is in measures.py and
-result.py; `fastrnn demo` itself is in command.py.
+result.py; `fastrnn demo` itself is in check.py.
 """
 
 # name -> who learns, what

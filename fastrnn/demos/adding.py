@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import drawing, init
+from fastrnn import init, plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNRegressor
 
@@ -31,7 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "GRU": {"cell": "gru", "lr": 5e-3, "epochs": 4},
 }  # fmt: skip
 _TOP = 1.0  # of the picture: an epoch in which a network blew up stands at its edge
-COLOURS = (drawing.GREY, drawing.ORANGE, drawing.BLUE, drawing.GREEN)
+COLOURS = (plotting.GREY, plotting.ORANGE, plotting.BLUE, plotting.GREEN)
 
 
 def sequences(count: int, steps: int, random: np.random.Generator):
@@ -95,6 +95,6 @@ def _draw(figure: Any, errors: dict[str, float], losses: dict[str, list], count:
         ylabel="mean squared error",
         ylim=(None, 1.5 * _TOP),
     )
-    drawing.plain_numbers(axes.yaxis)
+    plotting.plain_numbers(axes.yaxis)
     axes.set_title("The adding problem: the mean loss of each epoch")
     axes.legend(loc="lower right")

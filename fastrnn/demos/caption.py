@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.digits import images
 from fastrnn.demos.measures import character_error_rate, exact
 from fastrnn.demos.result import Measure, Report, Result, silent
@@ -72,7 +72,7 @@ def _draw(figure, x, found, right) -> None:
         axes.imshow(x[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         mistake = found[i] != right[i]
         axes.set_title(found[i] or "(nothing)", loc="center", weight="bold",
-                       color=drawing.ORANGE if mistake else drawing.BLUE)  # fmt: skip
+                       color=plotting.ORANGE if mistake else plotting.BLUE)  # fmt: skip
         if mistake:
             axes.text(0.5, -0.06, f"is {right[i]}", transform=axes.transAxes, ha="center", va="top")
     share = exact(found, right)

@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNClassifier
 
@@ -80,7 +80,7 @@ def _draw(figure, x, y, predicted) -> None:
         axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(4, 2 * wrong.max()))
         for i, j in np.argwhere(counts):
             axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=8,
-                      color=drawing.GREY if i == j else "black")  # fmt: skip
+                      color=plotting.GREY if i == j else "black")  # fmt: skip
         axes.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="digit")
         axes.set_title(f"by {name}: {(y == classes).mean():.1%} right")
     panels = below.subplots(2, 12)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrnn import drawing, init
+from fastrnn import init, plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
-from fastrnn.layers import RNN
-from fastrnn.linear import Linear
 from fastrnn.losses import mse
+from fastrnn.nn.layers import RNN
+from fastrnn.nn.linear import Linear
 from fastrnn.optim import SGD, clip_grad_norm
 from fastrnn.tracing import GradientFlow, gradient_flow
 from fastrnn.tracing.plot import curves
@@ -31,7 +31,7 @@ RUNS = {
     "not clipped": (math.inf, LR),
     "not clipped, lr / 10": (math.inf, LR / 10),
 }
-COLOURS = dict(zip(RUNS, (drawing.BLUE, drawing.ORANGE, drawing.GREY), strict=True))
+COLOURS = dict(zip(RUNS, (plotting.BLUE, plotting.ORANGE, plotting.GREY), strict=True))
 SOLVED = 0.1  # an error below which every bit is right, or nearly
 
 
@@ -144,7 +144,7 @@ def _draw(figure: Any, found: dict[str, list[Training]]) -> None:
     norm.set_title("The gradient, before clipping")
     norm.legend(loc="upper right")
     for axis in (loss.yaxis, norm.yaxis):
-        drawing.plain_numbers(axis)
+        plotting.plain_numbers(axis)
     flow, errors = lower.subplots(1, 2)
     first = found["clipped"][0].start["l0"]
     curves(flow, {"dL/dh": first.d_states["h"]})
@@ -183,7 +183,7 @@ def _finals(axes: Any, found: dict[str, list[Training]]) -> None:
                           color=COLOURS[who])  # fmt: skip
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlim=(3e-5, 30), xlabel="mean squared error, last 50 updates")
-    drawing.plain_numbers(axes.xaxis)
+    plotting.plain_numbers(axes.xaxis)
     axes.set_yticks(range(len(found)), list(found))
     axes.set_ylim(len(found) - 0.5, -0.5)
     axes.set_title("What every start ends with")

@@ -13,7 +13,7 @@ import math
 from collections import Counter, defaultdict
 from functools import partial
 
-from fastrnn import charlm, drawing
+from fastrnn import charlm, plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNGenerator
 
@@ -83,16 +83,16 @@ def _draw(figure, learning, by_counts) -> None:
     """How the network gets better, and how good counting is, by the characters that it looks at."""
     figure.set_size_inches(8, 3.8)
     left, right = figure.subplots(1, 2, sharey=True)
-    left.plot(range(1, len(learning) + 1), learning, "o-", color=drawing.BLUE)
+    left.plot(range(1, len(learning) + 1), learning, "o-", color=plotting.BLUE)
     left.set(xlabel="times that the text has been read", ylabel="bits per character, held out")
     left.set_xticks(range(1, len(learning) + 1))
     left.set_title("network")
-    right.plot(by_counts, "o-", color=drawing.ORANGE)
+    right.plot(by_counts, "o-", color=plotting.ORANGE)
     right.set(xlabel="characters before that are looked at")
     right.set_title("counting")
     for axes, mine, other, colour, name in (
-        (left, learning, by_counts, drawing.ORANGE, "best by counting"),
-        (right, by_counts, learning, drawing.BLUE, "network"),
+        (left, learning, by_counts, plotting.ORANGE, "best by counting"),
+        (right, by_counts, learning, plotting.BLUE, "network"),
     ):
         axes.axhline(min(other), color=colour, linewidth=1, linestyle=":")
         at = axes.lines[0].get_xdata()[mine.index(min(mine))]

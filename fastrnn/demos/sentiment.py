@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNClassifier
 
@@ -103,13 +103,13 @@ def _draw(figure, shown) -> None:
     figure.set_size_inches(9.5, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
     bins = np.linspace(0, 1, 21)
-    for polarity, colour in (("positive", drawing.BLUE), ("negative", drawing.ORANGE)):
+    for polarity, colour in (("positive", plotting.BLUE), ("negative", plotting.ORANGE)):
         some = said[positive == (polarity == "positive")]
         left.hist(some, bins, histtype="step", color=colour, linewidth=1.6)
         at = 0.97 if polarity == "positive" else 0.03
         left.text(at, 0.97, f"{polarity}\nwords", color=colour, va="top", weight="bold",
                   ha="right" if at > 0.5 else "left", transform=left.transAxes)  # fmt: skip
-    left.axvline(0.5, color=drawing.GREY, linewidth=1, linestyle=":")
+    left.axvline(0.5, color=plotting.GREY, linewidth=1, linestyle=":")
     left.set(xlabel="probability of positive", ylabel="held-out words", xlim=(0, 1))
     left.set_ylim(top=1.25 * left.get_ylim()[1])
     left.set_title("words that are new, relatives of which are known")
@@ -129,7 +129,7 @@ def _letters(axes, network, words) -> None:
         table[row, : len(word)] = read[word]
         for at, letter in enumerate(word):
             axes.text(at, row, letter, ha="center", va="center")
-    colours = LinearSegmentedColormap.from_list("", [drawing.ORANGE, "#f7f7f7", drawing.BLUE])
+    colours = LinearSegmentedColormap.from_list("", [plotting.ORANGE, "#f7f7f7", plotting.BLUE])
     image = axes.imshow(table, cmap=colours, vmin=-0.2, vmax=1.2, aspect="auto")
     axes.figure.colorbar(image, ax=axes, label="probability of positive", ticks=[0, 0.5, 1],
                          boundaries=np.linspace(0, 1, 51))  # fmt: skip

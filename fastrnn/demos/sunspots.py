@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from statsmodels.datasets import sunspots
 from statsmodels.tsa.ar_model import AutoReg
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNRegressor
 
@@ -100,8 +100,8 @@ def _draw(figure, years, numbers, measures, forecasts) -> None:
     """The forecasts over the observed numbers, one and twelve years ahead."""
     figure.set_size_inches(9, 5.6)
     looks = {
-        "network": (drawing.BLUE, "-"),
-        "autoregression": (drawing.ORANGE, "--"),
+        "network": (plotting.BLUE, "-"),
+        "autoregression": (plotting.ORANGE, "--"),
         "persistence": ("none", ""),  # the grey area, moved: its error says enough
     }
     panels = figure.subplots(len(AHEAD), 1, sharex=True)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNTagger
 
@@ -144,14 +144,14 @@ def _draw(figure, models, found, truth) -> None:
             above.barh(y, 1, 1, x, color=COLOURS[kind], edgecolor="white", linewidth=0.5)
             above.text(x + 0.5, y, character, ha="center", va="center", family="monospace",
                        weight="bold" if wrong else "normal",
-                       color=drawing.ORANGE if wrong else "black")  # fmt: skip
+                       color=plotting.ORANGE if wrong else "black")  # fmt: skip
     above.set(xlim=(0, len(EXAMPLE) - 1), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     above.set_yticks(range(len(rows)), rows)
     above.tick_params(length=0)
     above.spines[:].set_visible(False)
     above.set_title("colours: kinds, as named below; an orange letter: taken for another kind")
-    markers = {"bidirectional": ("o", drawing.BLUE), "one direction": ("s", drawing.ORANGE),
-               "commonest kind": ("|", drawing.GREY)}  # fmt: skip
+    markers = {"bidirectional": ("o", plotting.BLUE), "one direction": ("s", plotting.ORANGE),
+               "commonest kind": ("|", plotting.GREY)}  # fmt: skip
     for who, (marker, colour) in markers.items():
         shares = [found_of(found[who], truth, kind) for kind in KINDS]
         below.plot(shares, range(len(KINDS)), marker, color=colour, markersize=8, label=who,

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from babel import Locale
 
-from fastrnn import drawing
+from fastrnn import plotting
 from fastrnn.demos.measures import character_error_rate, edit_distance, exact
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import Seq2Seq
@@ -131,8 +131,8 @@ def _draw(figure, held_out, written) -> None:
                                     strict=True):  # fmt: skip
         right = [row[to] for row in held_out]
         for who, found, colour in (
-            ("network", written[to], drawing.BLUE),
-            ("copying English", [row["en"] for row in held_out], drawing.ORANGE),
+            ("network", written[to], plotting.BLUE),
+            ("copying English", [row["en"] for row in held_out], plotting.ORANGE),
         ):
             rates = sorted(edit_distance(a, b) / len(b) for a, b in zip(found, right, strict=True))
             shares = np.arange(1, len(rates) + 1) / len(rates)

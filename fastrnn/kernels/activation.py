@@ -4,7 +4,7 @@ Both come from one exponential: y = m ln 2 + r with whole m and |r| <= ln(2)/2, 
 e^r - 1, long enough for the type. NaN stays NaN; nothing overflows. Softmax is in losses.py.
 """
 
-from fastrnn._jit import jit
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import at_most, copysign, fma, is_double, power_of_two, reciprocal
 
 

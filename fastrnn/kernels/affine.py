@@ -4,9 +4,9 @@ Rows are shared among threads, and for the weight's gradient its own rows: every
 whole, in one order.
 """
 
-from fastrnn._jit import jit, kernel
-from fastrnn.kernels import team
+from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import add_columns, add_outer, pack_gates, pack_rows, product
+from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import copy_row, fill
@@ -36,7 +36,7 @@ def affine_forward(
 ):
     """Write y = x weightᵀ + bias."""
     mode = flush_denormals()
-    owned = threads > 1 and team.acquire(pool)
+    owned = threads > 1 and parallel.acquire(pool)
     rows, k = x.shape
     columns, packed, start = weight.shape[0], flat(packed), flat(start)
     pack_gates(weight, 1, WIDEST, packed, 0, 1)
@@ -44,10 +44,10 @@ def affine_forward(
         copy_row(start, 0, flat(bias), 0, columns)
     else:
         fill(start, 0, columns, 0)
-    team.share(pool, owned, threads, outlined(_product_part, (
+    parallel.share(pool, owned, threads, outlined(_product_part, (
         threads, rows, k, columns, flat(x), packed, start, flat(y))))
     if owned:
-        team.release(pool)
+        parallel.release(pool)
     restore_mode(mode)
 
 
@@ -72,20 +72,20 @@ def affine_backward(
 ):
     """Write the gradients of sum(y * d_y)."""
     mode = flush_denormals()
-    owned = threads > 1 and team.acquire(pool)
+    owned = threads > 1 and parallel.acquire(pool)
     rows, k = x.shape
     columns, packed, zeros, x_rows = weight.shape[0], flat(packed), flat(zeros), flat(x_rows)
     pack_rows(weight, packed, 0, 1)
     fill(zeros, 0, k, 0)
-    team.share(pool, owned, threads, outlined(_product_part, (
+    parallel.share(pool, owned, threads, outlined(_product_part, (
         threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x))))
     for r0 in range(0, rows, PIECE):
         count = min(PIECE, rows - r0)
         for row in range(count):
             copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
-        team.share(pool, owned, threads, outlined(_weight_backward, (
+        parallel.share(pool, owned, threads, outlined(_weight_backward, (
             threads, r0, count, k, columns, flat(d_y), x_rows, pitch, flat(d_weight),
             flat(d_bias), zeros)))
     if owned:
-        team.release(pool)
+        parallel.release(pool)
     restore_mode(mode)

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastrnn._jit import jit
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.linked import call_linked, linked
 from fastrnn.kernels.memory import address, first_lanes, read, read_masked, write
 from fastrnn.kernels.simd import INT, Vec, call, lanes, scalar_type

@@ -12,7 +12,7 @@ panels           The columns cut into strips of `width` vectors, each strip stor
 Threads and time are elsewhere: every function works on the part of the result it is told.
 """
 
-from fastrnn._jit import jit
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat, load_part, store_part, transpose_square
 from fastrnn.kernels.rows import add_column, fill, pad_row
 from fastrnn.kernels.simd import lanes

@@ -1,7 +1,7 @@
 """What kernels need of the machine besides vectors: atomic words, outlined calls, denormals.
 
 With simd.py, memory.py, tile.py and dots.py all that speaks LLVM. The protocol of threads that is
-made of these is in team.py.
+made of these is in parallel.py.
 """
 
 import platform

@@ -3,7 +3,7 @@
 Memory is named as in simd.py; nothing overlaps.
 """
 
-from fastrnn._jit import jit
+from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import load, load_part, store, store_part
 from fastrnn.kernels.simd import lanes, zero_like
 

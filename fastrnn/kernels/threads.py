@@ -1,10 +1,10 @@
 """The pool of threads that help with kernels: how many, when they wake and when they sleep.
 
-Workers are Python threads inside a compiled loop that holds no GIL (team.serve): after a job they
+Workers are Python threads inside a compiled loop that holds no GIL (parallel.serve): after a job they
 look for the next one for less than a tenth of a millisecond, then sleep in Python until they are
 called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked child
 makes threads of its own, and any number of Python threads may call at once: one has the workers,
-the others work alone. How a job is shared is team.py's business, what is shared the kernels'.
+the others work alone. How a job is shared is parallel.py's business, what is shared the kernels'.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from fastrnn.kernels import team
+from fastrnn.kernels import parallel
 
 _SERVES = 85e-6  # seconds a worker looks for another job before it sleeps
 
@@ -51,9 +51,9 @@ class _Pool:
 
     def forget_workers(self):
         """Begin anew: a forked child has none of its parent's threads."""
-        self.words = np.zeros(team.WORDS + 8, np.int64)
-        self.words = self.words[-self.words.ctypes.data // 8 % 8 :][: team.WORDS]  # on a line
-        self.words[team.YIELD] = _yield_address()
+        self.words = np.zeros(parallel.WORDS + 8, np.int64)
+        self.words = self.words[-self.words.ctypes.data // 8 % 8 :][: parallel.WORDS]  # on a line
+        self.words[parallel.YIELD] = _yield_address()
         self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._growing = threading.Lock()
@@ -61,7 +61,7 @@ class _Pool:
     def _work(self, words, calls):
         while True:
             calls.get()
-            team.serve(words, self._patience)
+            parallel.serve(words, self._patience)
 
     def _grow(self, workers: int):
         with self._growing:
@@ -91,10 +91,10 @@ class _Pool:
 
     def call(self, threads: int) -> np.ndarray:
         words = self.words
-        words[team.CALLED] += 1  # who serves does not leave now
+        words[parallel.CALLED] += 1  # who serves does not leave now
         # Who has been called but has not woken yet counts: else calls that nobody hears would
         # pile up, and each would have a worker look for jobs that are long done.
-        asleep = threads - 1 - words[team.SERVING] - self._calls.qsize()
+        asleep = threads - 1 - words[parallel.SERVING] - self._calls.qsize()
         if asleep > 0:
             if len(self._workers) < threads - 1:
                 self._grow(threads - 1)
@@ -107,10 +107,10 @@ class _Pool:
 def _pauses_in(seconds: float, words: np.ndarray) -> int:
     """Return how many times a waiting worker looks for a job in so many seconds."""
     count, best = 1000, float("inf")
-    team.serve(words, 1)
+    parallel.serve(words, 1)
     for _ in range(10):
         begin = time.perf_counter()
-        team.serve(words, count)
+        parallel.serve(words, count)
         best = min(best, time.perf_counter() - begin)
     return max(1, int(count * seconds / best))
 

@@ -16,7 +16,7 @@ from fastrnn.models import batches, sequences, training
 from fastrnn.models.options import Options
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
-from fastrnn.parameters import Parameters
+from fastrnn.nn.module import Parameters
 
 
 class NotFittedError(ValueError, AttributeError):

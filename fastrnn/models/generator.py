@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.linear import Linear
 from fastrnn.models import network, sampling, sequences, text, vocabulary
 from fastrnn.models.estimator import Estimator, numbers
 from fastrnn.models.search import write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss, evaluate
+from fastrnn.nn.linear import Linear
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

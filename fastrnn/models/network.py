@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import init
-from fastrnn.gradients import Gradients
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.options import LAYERS, Options
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
-from fastrnn.parameters import Parameters
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
+from fastrnn.nn.module import Parameters
 
 _INITS = (init.uniform, init.glorot, init.orthogonal, init.identity, init.forget_bias)
 State = Any  # an array, or a tuple of them for a cell with several states

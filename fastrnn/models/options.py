@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import checks, optim
-from fastrnn.layers import GRU, LSTM, RNN
+from fastrnn.nn.layers import GRU, LSTM, RNN
 
 LAYERS = {"rnn": RNN, "relu": RNN, "lstm": LSTM, "gru": GRU}
 OPTIMIZERS = {

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.models import vocabulary as symbols
 from fastrnn.models.vocabulary import Vocabulary
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
 
 
 def softmax(logits: NDArray) -> NDArray:

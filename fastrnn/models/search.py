@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import checks
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.models.network import next_logits
 from fastrnn.models.sampling import log_softmax
 from fastrnn.models.vocabulary import Vocabulary, decode
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
 
 
 def write(

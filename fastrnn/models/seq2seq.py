@@ -8,12 +8,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.layers import _Recurrent
 from fastrnn.models import batches, network, sequences
 from fastrnn.models.estimator import Estimator, one_direction
 from fastrnn.models.search import write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
+from fastrnn.nn.layers import _Recurrent
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

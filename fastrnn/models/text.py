@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.layers import _Recurrent
-from fastrnn.linear import Linear
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
 
 _SECTIONS = 32  # of a text that is being evaluated, read side by side
 _CONTEXT = 512  # symbols before each of them, to arrive in its first state

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastrnn import optim
 from fastrnn.models import batches
 from fastrnn.models.options import OPTIMIZERS, Options
-from fastrnn.parameters import Parameters
+from fastrnn.nn.module import Parameters
 
 Grads = list[dict[str, NDArray]]
 

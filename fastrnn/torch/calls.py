@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fastrnn.functional import bare, members
-from fastrnn.gradients import Gradients
-from fastrnn.stack import StackCall
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.stack import StackCall
 from fastrnn.torch.autograd import Call
 
 _VF = torch._VF

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from fastrnn.functional import bare, members
-from fastrnn.stack import StackCall
+from fastrnn.nn.stack import StackCall
 from fastrnn.torch.calls import batch_of, dropout_factors, in_order, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
 

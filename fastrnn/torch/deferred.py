@@ -3,7 +3,7 @@
 Backpropagation through N calls of one step would make N outer products as large as the weights and
 add them up, which takes longer than all else. Here each step only leaves its factors, a few rows,
 and a node of autograd between the weights and the steps multiplies them once: what BPTT does with
-a sequence (bptt.py), though torch sees N calls. A step does without while no other waits for its
+a sequence (backward.py), though torch sees N calls. A step does without while no other waits for its
 gradient: there may be no second.
 """
 

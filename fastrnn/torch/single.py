@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn import workspace
+from fastrnn.engine import workspace
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.shortcut import MOST
-from fastrnn.single import OneStep
+from fastrnn.nn.shortcut import MOST
+from fastrnn.nn.single import OneStep
 from fastrnn.torch import autograd, calls
 from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn import layers, steps
 from fastrnn.kernels import threads
+from fastrnn.nn import cells, layers
 
 RecurrentModule = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
@@ -32,7 +32,7 @@ def _undrawn(kind):
 
 
 _LAYERS = {kind.__name__: _undrawn(kind) for kind in (
-    layers.RNN, layers.LSTM, layers.GRU, steps.RNNCell, steps.LSTMCell, steps.GRUCell
+    layers.RNN, layers.LSTM, layers.GRU, cells.RNNCell, cells.LSTMCell, cells.GRUCell
 )}  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.stack import StackCall
+from fastrnn.nn.stack import StackCall
 from fastrnn.tracing import plot
 from fastrnn.tracing.jacobian import radii
 from fastrnn.tracing.recorder import Recorder
@@ -153,7 +153,7 @@ def gradient_flow(
             given; the threshold is out of range.
 
     Example:
-        >>> from fastrnn.layers import RNN
+        >>> from fastrnn.nn.layers import RNN
         >>> rnn, x = RNN(4, 3, seed=0), np.ones((50, 2, 4), np.float32)
         >>> flow = gradient_flow(rnn, x, d_state=np.ones((1, 2, 3), np.float32))
         >>> flow["l0"].d_states["h"].norm.shape, flow["l0"].d_states["h"].factor < 1

@@ -2,7 +2,7 @@
 
 Left, the gradient at each state, middle, at each gate's pre-activation: norms on a log axis, by
 steps back from the last, where an exponential is a straight line. Right, saturated gates. What the
-numbers are is flow.py's business, how a picture is written drawing.py's.
+numbers are is flow.py's business, how a picture is written plotting.py's.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import drawing
-from fastrnn.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
+from fastrnn import plotting
+from fastrnn.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
 _MARKS = {"0": "v", "infinite": "^"}
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
@@ -26,9 +26,9 @@ def draw(flow: Any, path: Any) -> None:
         path: of the file; its ending says the format.
 
     Raises:
-        ModuleNotFoundError, ValueError, OSError: as drawing.save.
+        ModuleNotFoundError, ValueError, OSError: as plotting.save.
     """
-    drawing.save(path, "gradient_flow: plot", lambda figure: fill(figure, flow))
+    plotting.save(path, "gradient_flow: plot", lambda figure: fill(figure, flow))
 
 
 def fill(figure: Any, flow: Any) -> None:
@@ -97,7 +97,7 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
         ax.plot([], [], _MARKS[mark], color=GREY, label=f"from here on {mark}")
     if not named or not ax.lines:
         return
-    drawing.plain_numbers(ax.yaxis)
+    plotting.plain_numbers(ax.yaxis)
     ax.legend(fontsize=8, loc="best", frameon=True, framealpha=0.8, edgecolor="none")
 
 

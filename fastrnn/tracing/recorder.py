@@ -1,6 +1,6 @@
 """One pass under observation: what forward kept of every step, and what backward leaves behind.
 
-Everything is in rows: the real steps of all sequences, numbered as the kernels do (recurrence.py).
+Everything is in rows: the real steps of all sequences, numbered as the kernels do (forward.py).
 `spread` gives them the axes (T, B, ...). What the numbers mean to a user is in traces.py.
 """
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn import bptt, workspace
+from fastrnn.engine import backward, workspace
 from fastrnn.functional import members
-from fastrnn.stack import StackCall
+from fastrnn.nn.stack import StackCall
 
 
 class Recorder:
@@ -126,13 +126,13 @@ class Recorder:
             pitch = (end - begin) // rows
             return work[begin : begin + rows * pitch].reshape(rows, pitch)[:, :width]
 
-        gates = bptt.D_A_H if self.cell.shared else bptt.D_A_X
-        begin = plan.offsets[bptt.D_STATES]
+        gates = backward.D_A_H if self.cell.shared else backward.D_A_X
+        begin = plan.offsets[backward.D_STATES]
         others = work[begin : begin + states * count * size.hidden_p]
         others = others.reshape(states, count, size.hidden_p)[1:, :, : size.hidden]
         width = len(self.cell.gates) * size.hidden
         return (region(gates, plan.most, width),
-                [region(bptt.D_EMITTED, count, size.emitted), *others])  # fmt: skip
+                [region(backward.D_EMITTED, count, size.emitted), *others])  # fmt: skip
 
     def finish(self) -> None:
         """Add to the gradients of h what the output at each step gets."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.gradients import Gradients
-from fastrnn.layers import _Recurrent
-from fastrnn.stack import StackCall
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.stack import StackCall
 from fastrnn.tracing.recorder import Recorder
 
 
@@ -97,7 +97,7 @@ def trace(
         TypeError, ValueError, IndexError: as a call of the layer, or it is no layer.
 
     Example:
-        >>> from fastrnn.layers import LSTM
+        >>> from fastrnn.nn.layers import LSTM
         >>> lstm, x = LSTM(4, 3, seed=0), np.ones((5, 2, 4), np.float32)
         >>> t = trace(lstm, x, d_output=np.ones((5, 2, 3), np.float32))
         >>> t["l0"].activations["f"].shape, t["l0"].d_states["c"].shape

@@ -1,0 +1,257 @@
+"""This package's layers, cells and Linear as targets.
+
+The user's object is never touched: copies of it run, one for each dtype, on arrays that take the
+place of their parameters. In complex numbers there are no kernels, and the equations of the cell
+stand in (equations.py); that they are the same function is a check of its own.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.checking.problem import Arrays, Problem, Steps, Variable
+from fastrnn.checking.targets import equations
+from fastrnn.engine.weights import sizes_of, weights_of
+from fastrnn.functional import bare
+from fastrnn.nn.cells import _Cell
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.linear import Linear
+from fastrnn.nn.module import Parameters
+from fastrnn.nn.shortcut import Shortcuts
+
+Run = tuple[Arrays, Callable[[list], Gradients]]
+
+
+def problem_of_own(target: Parameters, inputs: tuple, seed: int) -> Problem:
+    """Return the problem of a layer `(x, state, lengths)`, a cell `(x, state)` or Linear `(x,)`."""
+    kinds = {_Recurrent: OwnLayer, _Cell: OwnCell, Linear: OwnLinear}
+    own = next(own for kind, own in kinds.items() if isinstance(target, kind))(target, inputs, seed)
+    return Problem(
+        repr(target), "layer", own.variables, own.forward, own.vjp,
+        required=tuple(v.name for v in own.variables), steps=own.steps(), none_is_zero=True,
+    )  # fmt: skip
+
+
+class Own:
+    """What the three kinds share: a target as a function of its input, state and parameters.
+
+    Attributes:
+        target: the user's object.
+        x: its input, an array.
+        one_hot: x is integers, and no variable.
+        states: names of its states.
+        variables: see problem.Problem.
+        lengths: of a layer's rows, or None.
+    """
+
+    takes: tuple[str, ...]
+
+    def __init__(self, target: Any, inputs: tuple, seed: int):
+        self.target, self.seed, most = target, seed, len(self.takes)
+        if not 1 <= len(inputs) <= most:
+            raise TypeError(
+                f"gradcheck: {type(target).__name__} got {len(inputs)} inputs; expected a tuple "
+                f"of at most {most}: ({', '.join(self.takes)}{',' * (most == 1)})."
+            )
+        x, state, self.lengths = (*inputs, None, None)[:3]
+        self.copies: dict[np.dtype, Any] = {target.dtype: copied(target, target.dtype)}
+        outputs, _ = self.run(self.copies[target.dtype], x, state)  # which refuses what is wrong
+        self.x = checks.array("gradcheck", "input", x)
+        self.one_hot = self.x.dtype.kind in "iu"
+        self.states: tuple[str, ...] = target.cell.states if "state" in self.takes else ()
+        # Where no state was given it is zero, and its gradient is checked all the same.
+        given = checks.members("gradcheck", "state", state, self.states) if self.states else ()
+        final = outputs[len(outputs) - len(self.states) :]
+        start = [np.zeros_like(f) if s is None else checks.array("gradcheck", "state", s)
+                 for s, f in zip(given, final, strict=True)]  # fmt: skip
+        self.variables = (
+            *[Variable("input", self.x, self.axes(), time=self.time())] * (not self.one_hot),
+            *(self.state_variable(*pair) for pair in zip(self.states, start, strict=True)),
+            *map(self._parameter, target.params),
+        )
+
+    def run(self, layer: Any, x: Any, state: Any) -> Run:
+        """Return the outputs of the vjp, and the pullback of a list of cotangents."""
+        raise NotImplementedError
+
+    def call(self, layer: Any, x: Any, state: Any) -> Arrays:
+        """Return the outputs of a plain call."""
+        raise NotImplementedError
+
+    def axes(self) -> tuple[str, ...]:
+        """Return a word for each axis of x."""
+        raise NotImplementedError
+
+    def time(self) -> int | None:
+        """Return the axis of x that is time."""
+        return None
+
+    def steps(self) -> Steps | None:
+        """Return what is known of the sequence that is read."""
+        return None
+
+    def state_variable(self, name: str, value: np.ndarray) -> Variable:
+        """Return the variable of a state."""
+        return Variable(name, value, (*["row"] * (value.ndim - 1), "unit"))
+
+    def _parameter(self, name: str) -> Variable:
+        kind, gates = name.partition("_l")[0], ()
+        if self.states and kind != "weight_hr":
+            gates = self.target.cell.gates
+        axes = ("unit" if gates else "output", "from input" if kind == "weight_ih" else "from")
+        return Variable(name, self.target._param(name), axes, gates)
+
+    def split(self, values: Arrays) -> tuple[Any, Any, dict[str, np.ndarray]]:
+        """Return x, the state and the parameters from values of the variables."""
+        rest = list(values)
+        x = self.x if self.one_hot else rest.pop(0)
+        members = tuple(rest.pop(0) for _ in self.states)
+        state = bare(members) if members else None
+        return x, state, dict(zip(self.target.params, rest, strict=True))
+
+    def _arguments(self, values: Arrays) -> tuple[Any, Any, Any]:
+        """Return a copy of the target, in the dtype of the values and with them in it, x, state."""
+        x, state, params = self.split(values)
+        dtype = values[-1].dtype
+        if dtype not in self.copies:
+            self.copies[dtype] = copied(self.target, dtype)
+        self.copies[dtype].params.update(params)
+        return self.copies[dtype], x, state
+
+    def forward(self, values: Arrays) -> Arrays:
+        """Return the outputs: the emitted sequence, if there is one, and the final states."""
+        if any(value.dtype.kind == "c" for value in values):
+            return equations.run(self.target, *self.split(values), self.lengths)
+        return self.call(*self._arguments(values))
+
+    def vjp(self, values: Arrays):
+        """Return the outputs and the pullback, as Problem wants them."""
+        outputs, pull = self.run(*self._arguments(values))
+
+        def gradients(cotangents):
+            grads = pull(cotangents)
+            first = [] if self.one_hot else [grads.input]
+            params = [grads.params.get(name) for name in self.target.params]
+            return [*first, *members_of(grads.state), *params]
+
+        return outputs, gradients
+
+
+class OwnLinear(Own):
+    """A Linear."""
+
+    takes = ("x",)
+
+    def run(self, layer, x, state):
+        """See Own."""
+        y, pullback = layer.vjp(x)
+        return [y], lambda cotangents: pullback(cotangents[0])
+
+    def call(self, layer, x, state):
+        """See Own."""
+        return [layer(x)]
+
+    def axes(self):
+        """See Own."""
+        return (*[""] * (self.x.ndim - 1), "feature")
+
+
+class OwnCell(Own):
+    """A cell: one step."""
+
+    takes = ("x", "state")
+
+    def run(self, layer, x, state):
+        """See Own."""
+        new, pullback = layer.vjp(x, state)
+        count = len(layer.cell.states)
+        return list(members_of(new)), lambda cotangents: pullback(bare(tuple(cotangents[:count])))
+
+    def call(self, layer, x, state):
+        """See Own."""
+        return list(members_of(layer(x, state)))
+
+    def axes(self):
+        """See Own."""
+        return (*["row"] * (self.x.ndim - 1), "feature")
+
+
+class OwnLayer(Own):
+    """A layer that reads sequences."""
+
+    takes = ("x", "state", "lengths")
+
+    def run(self, layer, x, state):
+        """See Own."""
+        layer._random = np.random.default_rng(self.seed)  # the same masks of dropout every time
+        (output, final), pullback = layer.vjp(x, state, self.lengths)
+        return [output, *members_of(final)], lambda cotangents: pullback(
+            cotangents[0], bare(tuple(cotangents[1:]))
+        )
+
+    def call(self, layer, x, state):
+        """See Own."""
+        if layer.dropout and layer.num_layers > 1:  # which only vjp applies
+            return self.run(layer, x, state)[0]
+        output, final = layer(x, state, self.lengths)
+        return [output, *members_of(final)]
+
+    @property
+    def batched(self) -> bool:
+        """Whether x has an axis of rows."""
+        return self.x.ndim + self.one_hot == 3
+
+    def axes(self):
+        """See Own."""
+        if not self.batched:
+            return ("t", "feature")
+        return ("row", "t", "feature") if self.time() else ("t", "row", "feature")
+
+    def time(self):
+        """See Own."""
+        return int(self.batched and self.target.batch_first)
+
+    def steps(self):
+        """See Own."""
+        time = self.time()
+        return Steps(self, None if self.one_hot else 0, time, 1 - time if self.batched else None,
+                     not self.target.bidirectional)  # fmt: skip
+
+    def state_variable(self, name, value):
+        """See Own."""
+        return Variable(f"{name}_0", value, ("layer", *["row"] * (value.ndim - 2), "unit"))
+
+    @contextlib.contextmanager
+    def with_lengths(self, lengths: np.ndarray) -> Iterator[None]:
+        """Run with other lengths for a while."""
+        before, self.lengths = self.lengths, lengths
+        try:
+            yield
+        finally:
+            self.lengths = before
+
+
+def members_of(state: Any) -> tuple:
+    """Return the arrays of a state as a tuple."""
+    return () if state is None else state if isinstance(state, tuple) else (state,)
+
+
+def copied(target: Any, dtype: Any) -> Any:
+    """Return a copy of a layer that computes in another dtype, with parameters of its own."""
+    twin = copy.copy(target)
+    twin.dtype = np.dtype(dtype)
+    twin.params = {name: target._param(name).astype(dtype) for name in target._shapes}
+    if not isinstance(target, Linear):
+        resized(twin)
+    return twin
+
+
+def resized(twin: Any) -> None:
+    """Have a copy forget what follows from the sizes and dtype of the original."""
+    twin._sizes = [sizes_of(twin.cell, weights_of(twin, suffix)) for *_, suffix in twin._passes]
+    twin._shortcuts = Shortcuts()

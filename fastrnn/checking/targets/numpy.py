@@ -1,0 +1,230 @@
+"""Plain functions as targets: one that returns its pullback, or a pair of forward and vjp.
+
+Arrays in, arrays out. Inputs and outputs may be nested in tuples, as the state of an LSTM is;
+gradients may come as the `Gradients` of this package. Layers are fastrnn.py's, torch's are
+fastrnn/torch/checked.py's.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.checking.problem import Problem, Variable
+from fastrnn.nn.gradients import Gradients
+
+GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's, of a GRU and an LSTM
+# Names, without underscores, by which arguments are known.
+_INPUT = ("wih", "weightih", "wxh", "win", "kernel")
+_RECURRENT = ("whh", "weighthh")
+BLOCKED = (*_INPUT[:2], *_RECURRENT, "bih", "bhh", "biasih", "biashh")
+
+
+def problem_of_function(function: Callable, inputs: tuple) -> Problem:
+    """Return the problem of `function(*inputs) -> output, pullback`."""
+    spread = _Inputs(function, inputs)
+
+    def call(values):
+        result = function(*spread.nested(values))
+        if not isinstance(result, tuple) or len(result) != 2 or not callable(result[1]):
+            raise TypeError(
+                f"gradcheck: {name_of(function)} returned a {_described(result)}; expected "
+                "(output, pullback), where pullback(d_output) returns the gradients. For a "
+                "function without one, pass the pair (forward, vjp)."
+            )
+        return result
+
+    def vjp(values):
+        output, pullback = call(values)
+        return leaves(output), lambda cotangents: spread.gradients(
+            _pull(pullback, output, cotangents)
+        )
+
+    return Problem(
+        name_of(function), "function", spread.variables, lambda v: leaves(call(v)[0]), vjp
+    )
+
+
+def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
+    """Return the problem of `forward(*inputs) -> output`, `vjp(*inputs, d_output) -> gradients`."""
+    spread = _Inputs(forward, inputs)
+
+    def with_gradient(values):
+        nested = spread.nested(values)
+        output = forward(*nested)
+
+        def pullback(cotangents):
+            return spread.gradients(vjp(*nested, rebuilt(output, cotangents)))
+
+        return leaves(output), pullback
+
+    return Problem(
+        name_of(forward), "pair", spread.variables,
+        lambda v: leaves(forward(*spread.nested(v))), with_gradient,
+    )  # fmt: skip
+
+
+def _pull(pullback, output, cotangents):
+    """Call a pullback: of this package as it wants to be called, d_output and d_state apart."""
+    nested = rebuilt(output, cotangents)
+    own = str(getattr(pullback, "__module__", "")).startswith("fastrnn.")
+    return pullback(*nested) if own and isinstance(nested, tuple) else pullback(nested)
+
+
+class _Inputs:
+    """The arguments of a function, and which arrays in them are variables."""
+
+    def __init__(self, function, inputs):
+        self.inputs, self.function = inputs, name_of(function)
+        self.names = argument_names(function, len(inputs))
+        found = []
+        self.where = []  # of each variable: the way to it through nested tuples
+        for position, (name, value) in enumerate(zip(self.names, inputs, strict=True)):
+            self._find(name, value, (position,), found)
+        gates = gates_of([Variable(name, value) for name, value, _ in found])
+        self.variables = tuple(
+            Variable(name, value, gates=gates if plain_name(name) in BLOCKED else ())
+            for name, value, _ in found
+        )
+        self.where = [path for *_, path in found]
+
+    def _find(self, name, value, path, found):
+        if value is None or isinstance(value, bool | int | str):
+            return  # passed on as it is
+        if isinstance(value, tuple):
+            for i, member in enumerate(value):
+                self._find(f"{name}[{i}]", member, (*path, i), found)
+            return
+        array = checks.array("gradcheck: inputs", name, value, usual="float64")
+        if array.dtype.kind in "iub":
+            return
+        if array.dtype not in checks.FLOATS:
+            raise TypeError(
+                f"gradcheck: inputs: {name} is {array.dtype}; expected float32 or float64 (or "
+                f"integers, which are not differentiated), e.g. {name}.astype(np.float64)."
+            )
+        found.append((name, np.array(array, order="C"), path))
+
+    def nested(self, values):
+        """Return the arguments with these values in the places of the variables."""
+
+        def build(value, path):
+            if path in known:
+                return known[path]
+            if isinstance(value, tuple):
+                return tuple(build(member, (*path, i)) for i, member in enumerate(value))
+            return value
+
+        known = dict(zip(self.where, values, strict=True))
+        return [build(value, (i,)) for i, value in enumerate(self.inputs)]
+
+    def gradients(self, given):
+        """Return one gradient for each variable from what a pullback returned."""
+        if isinstance(given, Gradients):
+            given = self._by_name(given)
+        elif len(self.inputs) == 1 and not isinstance(given, tuple | list):
+            given = (given,)
+        if not isinstance(given, tuple | list) or len(given) != len(self.inputs):
+            raise TypeError(
+                f"gradcheck: the pullback of {self.function} returned a {_described(given)}; "
+                f"expected a tuple of {len(self.inputs)}, a gradient for each of "
+                f"{', '.join(self.names)}, None for one that has none."
+            )
+        result = []
+        for path in self.where:
+            value = given
+            for depth, i in enumerate(path):
+                if (
+                    value is not None
+                    and depth
+                    and not (isinstance(value, tuple | list) and len(value) > i)
+                ):
+                    raise TypeError(
+                        f"gradcheck: the pullback of {self.function} returned a "
+                        f"{_described(value)} for {self.names[path[0]]}; expected the gradients "
+                        "nested as the input is, or None."
+                    )
+                value = None if value is None else value[i]
+            result.append(value)
+        return result
+
+    def _by_name(self, given: Gradients):
+        rest = [given.input, given.state]
+        return tuple(
+            given.params.get(name, rest[i] if i < 2 else None) for i, name in enumerate(self.names)
+        )
+
+
+def gates_of(variables: Sequence[Variable]) -> tuple[str, ...]:
+    """Return the names of gates, if one of the arrays is a recurrent weight of several."""
+    shapes = {plain_name(v.name): v.value.shape for v in variables if v.value.ndim == 2}
+    for name in _RECURRENT:
+        if name in shapes:
+            rows, hidden = shapes[name][0], shapes.get("whr", shapes[name])[1]
+            if hidden and rows % hidden == 0:
+                return GATES.get(rows // hidden, ())
+    return ()
+
+
+def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] | None:
+    """Return the place of the weight that multiplies the input, and whether from the right.
+
+    By its name, and a shape (n, I), or (I, n) where it is read as x @ w.
+    """
+    features = variables[x].value.shape[-1]
+    for i, variable in enumerate(variables):
+        if plain_name(variable.name) in _INPUT and variable.value.ndim == 2:
+            if variable.value.shape[1] == features:
+                return i, False
+            if variable.value.shape[0] == features:
+                return i, True
+    return None
+
+
+def plain_name(name: str) -> str:
+    """Return a name as BLOCKED has it."""
+    return name.lower().replace("_", "").removesuffix("l0")
+
+
+def argument_names(function, count: int) -> list[str]:
+    """Return the names of its first positional parameters, as far as they are known."""
+    try:
+        parameters = inspect.signature(getattr(function, "py_func", function)).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names[:count] + [f"inputs[{i}]" for i in range(len(names[:count]), count)]
+
+
+def name_of(function) -> str:
+    """Return what a function is called."""
+    inner = getattr(function, "func", function)  # of a functools.partial
+    return getattr(function, "__name__", getattr(inner, "__name__", type(function).__name__))
+
+
+def _described(value):
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {len(value)}"
+    return type(value).__name__
+
+
+def leaves(output) -> list:
+    """Return the arrays of an output, which may be one, or nested in tuples."""
+    if isinstance(output, tuple | list):
+        return [leaf for member in output for leaf in leaves(member)]
+    if output is None:
+        return []
+    return [output if type(output) is np.ndarray else np.asarray(output)]
+
+
+def rebuilt(output, cotangents):
+    """Return the cotangents nested as the output is."""
+    rest = iter(cotangents)
+
+    def build(value):
+        if isinstance(value, tuple | list):
+            return tuple(build(member) for member in value)
+        return None if value is None else next(rest)
+
+    return build(output)

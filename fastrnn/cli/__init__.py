@@ -1,0 +1,1 @@
+"""What the commands of `fastrnn` do and print; see app.py."""

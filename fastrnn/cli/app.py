@@ -1,0 +1,286 @@
+"""The command line, `python -m fastrnn` or `fastrnn`: parsing and printing, nothing else.
+
+What the commands do is in the files named `command`, and Ctrl-C is answered in `interrupt`, with
+status 130. An error of the user's is one line on stderr and status 2.
+"""
+
+import contextlib
+import io
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import fastrnn
+from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
+from fastrnn.kernels import jit, tile
+
+try:
+    import typer
+
+    from fastrnn import charlm
+    from fastrnn.checking import options
+    from fastrnn.cli import check as check_command
+    from fastrnn.cli import demo as demo_command
+    from fastrnn.cli import train as train_command
+    from fastrnn.plotting import FORMATS
+except ModuleNotFoundError as error:
+    package = (error.name or "").partition(".")[0]
+    if package not in ("typer", "rich", "safetensors"):
+        raise
+    print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
+    sys.exit(2)
+
+DEFAULTS = charlm.Config()
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Fast recurrent networks on the CPU.",
+)
+
+
+def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
+    """An option whose default is the configuration's; None says that it was not given."""
+    return typer.Option(
+        f"--{name.replace('_', '-')}", help=f"{help} [default: {getattr(of, name)}]"
+    )
+
+
+@app.command()
+def train(
+    text: Annotated[
+        list[Path] | None,
+        typer.Argument(help="UTF-8 files; none: Python's own documentation.", show_default=False),
+    ] = None,
+    cell: Annotated[str | None, _option("cell", f"One of {', '.join(charlm.LAYERS)}.")] = None,
+    hidden: Annotated[int | None, _option("hidden", "Hidden units per layer.")] = None,
+    layers: Annotated[int | None, _option("layers", "Layers on top of each other.")] = None,
+    seq_len: Annotated[int | None, _option("seq_len", "Characters that a gradient spans.")] = None,
+    batch: Annotated[int | None, _option("batch", "Places of the text read side by side.")] = None,
+    lr: Annotated[float | None, _option("lr", "Learning rate.")] = None,
+    steps: Annotated[int | None, _option("steps", "Updates, in total.")] = None,
+    optimizer: Annotated[
+        str | None, _option("optimizer", f"One of {', '.join(charlm.OPTIMIZERS)}.")
+    ] = None,
+    clip: Annotated[float | None, _option("clip", "Longest gradient; 0: any.")] = None,
+    seed: Annotated[int | None, _option("seed", "Of the initial weights.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The model file; one that exists is kept as NAME.previous. [default: the resumed "
+            "file, or model.safetensors]",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with this model file; its options stay, but for --steps."),
+    ] = None,
+) -> None:
+    """Train a character language model; Ctrl-C saves it and stops."""
+    asked = {
+        "cell": cell,
+        "hidden": hidden,
+        "layers": layers,
+        "seq_len": seq_len,
+        "batch": batch,
+        "lr": lr,
+        "steps": steps,
+        "optimizer": optimizer,
+        "clip": clip,
+        "seed": seed,
+    }
+    options = {name: value for name, value in asked.items() if value is not None}
+    path = out or resume or Path("model.safetensors")
+    if resume is None:
+        trainer = charlm.Trainer(charlm.Config(**options), charlm.read_text(text or ()))
+    else:
+        trainer = charlm.Trainer.resume(resume, charlm.read_text(text or ()), options)
+    train_command.train(trainer, path, resume)
+
+
+@app.command()
+def sample(
+    model: Annotated[Path, typer.Argument(help="A file of `fastrnn train`.")],
+    prompt: Annotated[str, typer.Option(help="The text to continue.")] = "",
+    length: Annotated[int, typer.Option(help="Characters to write.")] = 500,
+    temperature: Annotated[float, typer.Option(help="0: always the likeliest character.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
+) -> None:
+    """Write text with a trained model: the prompt and what follows."""
+    network = charlm.load(model)
+    characters = charlm.sample(network, prompt, length, temperature, seed)
+    with ended_by_ctrl_c():
+        interruptible(lambda: train_command.write(prompt, characters))
+
+
+def _size(name: str, help: str) -> Any:
+    return _option(name, help, check_command.Sizes)
+
+
+def _flag(name: str, help: str) -> Any:
+    return typer.Option(f"--{name}", help=help, show_default=False)
+
+
+@app.command()
+def gradcheck(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"One of {', '.join(check_command.LAYERS)}; or your own, module:function, "
+            "of which the inputs, a tuple of arrays or a function that returns it, are "
+            "function_inputs in the module, or the attribute function.inputs.",
+            show_default=False,
+        ),
+    ] = None,
+    input_size: Annotated[int | None, _size("input", "Features that a layer reads.")] = None,
+    hidden: Annotated[int | None, _size("hidden", "Hidden units per layer.")] = None,
+    seq: Annotated[int | None, _size("seq", "Time steps.")] = None,
+    batch: Annotated[int | None, _size("batch", "Sequences side by side.")] = None,
+    layers: Annotated[int | None, _size("layers", "Layers on top of each other.")] = None,
+    bidirectional: Annotated[bool, _flag("bidirectional", "Both directions.")] = False,
+    proj: Annotated[int | None, _size("proj", "Projection of an LSTM; 0: none.")] = None,
+    dropout: Annotated[float | None, _size("dropout", "Between layers.")] = None,
+    lengths: Annotated[bool, _flag("lengths", "Sequences of different lengths.")] = False,
+    one_hot: Annotated[bool, _flag("one-hot", "Integers as input.")] = False,
+    dtype: Annotated[str | None, _size("dtype", "float32 or float64.")] = None,
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(options.METHODS)}.")] = "auto",
+    mode: Annotated[
+        str,
+        typer.Option(
+            help="full: every coordinate; sample: some of every parameter, gate and time; "
+            "project: random directions, for any size."
+        ),
+    ] = "full",
+    samples: Annotated[int, typer.Option(help="Coordinates of each part, in mode sample.")] = 12,
+    projections: Annotated[int, typer.Option(help="Directions, in mode project.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    second_order: Annotated[
+        bool, _flag("second-order", "Also: the gradient's own derivative is symmetric.")
+    ] = False,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the report as JSON; -: to stdout, and no table.")
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help=f"Draw the report: {', '.join(FORMATS)}."),
+    ] = None,
+    self_test: Annotated[
+        bool, _flag("self-test", "Check the checker itself, by errors planted on purpose.")
+    ] = False,
+) -> None:
+    """Check a gradient against the function itself; status 0: right, 1: wrong, 2: misuse."""
+    sizes = {
+        "input": input_size, "hidden": hidden, "seq": seq, "batch": batch, "layers": layers,
+        "bidirectional": bidirectional or None, "proj": proj, "dropout": dropout,
+        "lengths": lengths or None, "one_hot": one_hot or None, "dtype": dtype,
+    }  # fmt: skip
+    asked = {name: value for name, value in sizes.items() if value is not None}
+    if self_test:
+        _self_test(target, asked, json or picture)
+    check_command.in_range({**asked, "samples": samples, "projections": projections, "seed": seed})
+    check_command.prepare(json, picture)
+    with ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+        found, inputs = check_command.found(target, asked, seed)
+        with check_command.progress_bar(mode) as progressed:
+            report = interruptible(
+                lambda: check_command.check(
+                    str(target), found, inputs, method=method, mode=mode, n_samples=samples,
+                    n_projections=projections, seed=seed, second_order=second_order,
+                    progress=progressed,
+                )
+            )  # fmt: skip
+    check_command.show(report, json, picture)
+    raise typer.Exit(not report.ok)
+
+
+@app.command()
+def demo(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which; none: what there is.", show_default=False),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--plot", help=f"Draw what was found: {', '.join(FORMATS)}."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    quick: Annotated[bool, _flag("quick", "Seconds, with less data and poorer figures.")] = False,
+) -> None:
+    """Show recurrent networks on real data, beside simpler methods."""
+    if name is None:
+        demo_command.show_list(picture)
+        return
+    run = demo_command.found(name, picture, seed)
+    with ended_by_ctrl_c(), demo_command.progress_bar() as report:
+        result, seconds = interruptible(lambda: demo_command.timed(run, quick, seed, report))
+    demo_command.show(result, seconds, picture)
+
+
+@app.command()
+def info() -> None:
+    """Show what this installation computes with."""
+    versions = {}
+    for package in ("numba", "llvmlite", "numpy", "torch"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    rows = {
+        "fastrnn": fastrnn.__version__,
+        "python": platform.python_version(),
+        "torch": "not installed",
+        **versions,
+        "processor": _processor(),
+        **tile.describe(),
+        "threads": f"{fastrnn.get_num_threads()}, of {os.cpu_count()} processors",
+        "FASTRNN_NUM_THREADS": os.environ.get("FASTRNN_NUM_THREADS", "not set"),
+        "threading layer": "own pool, no Numba threading layer",
+        "cache folder": jit.cache_folder(),
+    }
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line.
+
+    Args:
+        arguments: what to parse; None for those of the process.
+
+    Raises:
+        SystemExit: always; its code is the exit status.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character that a model has
+    try:
+        app(arguments)
+    except (ArithmeticError, MemoryError, OSError, ValueError) as error:
+        print(f"fastrnn: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:
+    if target or sizes or file:
+        raise ValueError("--self-test goes alone: leave out the target and its options")
+    from fastrnn.checking.selftest import self_test
+
+    with ended_by_ctrl_c(), check_command.progress_bar() as progressed:
+        result = interruptible(lambda: self_test(progressed))
+    print(result.table())
+    raise typer.Exit(not result.ok)
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What `fastrnn train` and `fastrnn sample` print while they work, and how Ctrl-C saves a model.
+
+The arguments are parsed in `__main__`; nothing here computes.
+"""
+
+import contextlib
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from rich import progress
+
+from fastrnn.charlm.model import sample
+from fastrnn.charlm.training import Progress, Trainer
+from fastrnn.cli.interrupt import interruptible
+
+
+def train(trainer: Trainer, path: Path, resume: Path | None) -> None:
+    """Train and save a model, and show what it writes; at Ctrl-C save it, and end the process.
+
+    Args:
+        trainer: what is trained.
+        path: of the model; a file that this would overwrite is kept.
+        resume: the file that is being resumed, which `path` may overwrite.
+
+    Raises:
+        FloatingPointError: training diverged.
+        OSError: the file cannot be written.
+    """
+    _keep_earlier(path, resume)
+    try:
+        _train(trainer, path)
+    except KeyboardInterrupt:
+        _stop(trainer, path)
+
+
+def write(prompt: str, characters: Iterator[str]) -> None:
+    """Print a prompt and what follows, each character at once.
+
+    Args:
+        prompt: the start.
+        characters: what follows.
+    """
+    print(prompt, end="", flush=True)
+    for character in characters:
+        print(character, end="", flush=True)
+    print(flush=True)
+
+
+def _keep_earlier(path: Path, resume: Path | None) -> None:
+    """Rename a model that this run would overwrite, unless it is the one being resumed."""
+    if path.is_file() and not (resume and path.samefile(resume)):
+        kept = path.with_name(path.name + ".previous")
+        path.replace(kept)
+        print(f"{path} exists already; it is kept as {kept}")
+
+
+def _train(trainer: Trainer, path: Path) -> None:
+    config, held_out = trainer.config, len(trainer.held_out)
+    weights = [*trainer.model.rnn.params.values(), *trainer.model.head.params.values()]
+    print(
+        f"{config.cell}, {config.layers} x {config.hidden} hidden units, "
+        f"{sum(weight.size for weight in weights):,} weights; "
+        f"{len(trainer.model.vocabulary)} different characters; steps of "
+        f"{config.batch} x {config.seq_len} characters. The first one compiles.",
+        flush=True,
+    )
+    with _reporting(trainer) as report:
+        interruptible(lambda: trainer.run(path, report))
+    bits = interruptible(trainer.validate)
+    print(
+        f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n",
+        flush=True,
+    )
+    interruptible(lambda: write("", sample(trainer.model)))
+    print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
+
+
+def _stop(trainer: Trainer, path: Path) -> NoReturn:
+    """Save what the last completed step left, and end."""
+    try:
+        with trainer.lock:  # never given back: the other thread must not save a later step
+            trainer.save(path)
+            print(
+                f"\nstopped after step {trainer.step}, and saved; to go on, give the same text and "
+                f"--resume {shlex.quote(str(path))}",
+                file=sys.stderr,
+            )
+            os._exit(130)
+    except (OSError, ValueError) as error:
+        print(f"\nfastrnn: stopped, but not saved: {error}", file=sys.stderr)
+    finally:  # also at a second Ctrl-C
+        os._exit(130)
+
+
+@contextlib.contextmanager
+def _reporting(trainer: Trainer) -> Iterator[Callable[[Progress], None]]:
+    """Show progress: on a terminal as a bar, elsewhere (a log) as a line for each tenth of it."""
+    steps, first = trainer.config.steps, trainer.step
+    tenth = max(1, (steps - first) // 10)
+    bar = progress.Progress(
+        progress.TextColumn("step {task.completed} of {task.total}"),
+        progress.BarColumn(bar_width=None),
+        progress.TextColumn("{task.fields[measured]}"),
+        progress.TimeRemainingColumn(),
+    )
+    terminal = bar.console.is_interactive
+    task = bar.add_task("", total=steps, completed=first, measured="compiling")
+
+    def report(now: Progress) -> None:
+        measured = (
+            f"{now.bits_per_character:.3f} bits per character, "
+            f"{now.characters_per_second:,.0f} characters/s"
+        )
+        if terminal:
+            bar.update(task, completed=now.step, measured=measured)
+        elif (now.step - first) % tenth == 0 or now.step == steps:
+            print(f"step {now.step} of {steps}: {measured}", flush=True)
+
+    with bar if terminal else contextlib.nullcontext():
+        yield report

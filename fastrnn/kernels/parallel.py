@@ -1,0 +1,170 @@
+"""How threads share a kernel: jobs of numbered parts, claimed by whoever comes first.
+
+The words of a pool (below) are all that threads have in common. A kernel that owns the pool
+publishes a job; workers that are awake (threads.py) and the caller itself claim its parts, one by
+one. Nothing waits for a thread that has not begun: without workers the caller does all parts, so
+nothing can deadlock, whatever is scheduled when. Results must not depend on who runs a part.
+"""
+
+from fastrnn.kernels.jit import jit, kernel
+from fastrnn.kernels.machine import (
+    atomic_add,
+    atomic_read,
+    atomic_replace,
+    atomic_write,
+    call_if_any,
+    flush_denormals,
+    invoke,
+    pause,
+    restore_mode,
+)
+
+# The words of a pool, each on a cache line of its own where threads write them.
+OWNED = 0  # a kernel has the pool
+CLAIM = 8  # the job: its number << 32 | its parts << 16 | the next part to claim
+CODE, DATA = 16, 17  # of the job, for `invoke`
+DONE = 24  # parts that are done
+FAILED = 32  # a part raised (only with NUMBA_BOUNDSCHECK)
+YIELD = 33  # address of the system's function that lets other threads run, or 0
+CALLED = 34  # how often workers were called (threads.py)
+SERVING = 40  # workers that look for jobs
+MARCHED = 48  # of a march: chunks done, of all steps together
+CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
+WORDS = CHUNKS + 8 * 64
+
+_GRACE = 300  # vain claims before a chunk of another thread is taken: some microseconds
+_PATIENCE = 2000  # pauses before a waiting thread lets others run: tens of microseconds
+
+
+@jit
+def acquire(pool):
+    """Return whether the pool is this caller's now; who cannot have it works alone."""
+    return atomic_replace(pool, OWNED, 0, 1)
+
+
+@jit
+def release(pool):
+    """Give the pool back."""
+    atomic_write(pool, OWNED, 0)
+
+
+@jit
+def _raise_if(failed, pool, owned):
+    """Raise what a part raised: only an access outside an array, with NUMBA_BOUNDSCHECK."""
+    if failed:
+        if owned:
+            pool[FAILED] = 0
+            release(pool)
+        raise IndexError("a kernel left its array: please report this")
+
+
+@jit
+def wait_a_little(pool, waited):
+    """Pause; after a while let other threads have the core. `waited` counts the calls."""
+    if waited % _PATIENCE == _PATIENCE - 1:
+        call_if_any(pool[YIELD])
+    else:
+        pause()
+
+
+@jit
+def _help(pool):
+    """Claim and run parts until none is left; return whether there was any."""
+    any_part = False
+    while True:
+        word = atomic_read(pool, CLAIM)
+        part = word & 0xFFFF
+        if part >= (word >> 16) & 0xFFFF:
+            return any_part
+        if atomic_replace(pool, CLAIM, word, word + 1):
+            # Now the job cannot end before this part does: its code and data are valid.
+            any_part = True
+            if invoke(pool[CODE], pool[DATA], part):
+                pool[FAILED] = 1
+                atomic_add(pool, MARCHED, 1 << 60)  # behind the end: nobody waits for its chunk
+            atomic_add(pool, DONE, 1)
+
+
+@jit
+def share(pool, owned, parts, outline):
+    """Run `parts` parts (at most 65,535) of what `machine.outlined` returned.
+
+    If the caller owns the pool, whoever serves helps; else it runs them one after the other.
+    """
+    code, data = outline
+    if not owned or parts == 1:
+        failed = 0
+        for part in range(parts):
+            failed += invoke(code, data, part)
+        _raise_if(failed, pool, owned)
+        return
+    pool[CODE] = code
+    pool[DATA] = data
+    pool[DONE] = 0
+    number = (atomic_read(pool, CLAIM) >> 32) + 1 & 0x3FFFFFFF
+    atomic_write(pool, CLAIM, number << 32 | parts << 16)
+    _help(pool)
+    waited = 0
+    while atomic_read(pool, DONE) < parts:
+        wait_a_little(pool, waited)
+        waited += 1
+    _raise_if(pool[FAILED], pool, owned)
+
+
+@kernel
+def serve(pool, patience):
+    """Help with jobs until no kernel had the pool and nobody called for `patience` pauses."""
+    mode = flush_denormals()
+    called = -1
+    # Who calls looks at SERVING: one that leaves and one that calls must not miss each other.
+    while called != atomic_read(pool, CALLED):
+        atomic_add(pool, SERVING, 1)
+        waited = 0
+        while waited < patience:
+            if _help(pool):
+                waited = 0
+            wait_a_little(pool, waited)
+            now = atomic_read(pool, CALLED)
+            waited = 1 if atomic_read(pool, OWNED) or called != now else waited + 1
+            called = now
+        atomic_add(pool, SERVING, -1)
+    restore_mode(mode)
+
+
+# A march: steps that need all of the step before. Each step has the same chunks; a thread does
+# those it owns, and one that nobody has begun for a while becomes the property of who waits for
+# it. So a thread that is late, or never comes, costs a moment, and each keeps its own weights in
+# its own cache.
+
+
+@jit
+def begin_march(pool, first, chunks, members):
+    """Prepare a march of `chunks` (at most 64) whose first step is `first`."""
+    pool[MARCHED] = first * chunks
+    for chunk in range(chunks):
+        pool[CHUNKS + 8 * chunk] = first
+        pool[CHUNKS + 8 * chunk + 1] = chunk * members // chunks
+
+
+@jit
+def step_of_march(pool, chunks):
+    """Return the step that the march has come to."""
+    return atomic_read(pool, MARCHED) // chunks
+
+
+@jit
+def claim_chunk(pool, step, me, chunks, waited):
+    """Return a chunk of this step for thread `me` to do, or -1. `waited` counts vain calls."""
+    for chunk in range(chunks):
+        word = CHUNKS + 8 * chunk
+        if pool[word + 1] == me or waited > _GRACE:
+            if atomic_replace(pool, word, step, step + 1):
+                pool[word + 1] = me
+                return chunk
+    return -1
+
+
+@jit
+def chunk_done(pool):
+    """Say that a claimed chunk is computed."""
+    atomic_add(pool, MARCHED, 1)

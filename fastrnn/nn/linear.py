@@ -1,0 +1,113 @@
+"""Linear, the read-out of a network, on the products of the recurrence (kernels/affine.py).
+
+Not on NumPy's: the threads of its BLAS go on spinning after a product, for longer than a pass of
+a small recurrent layer takes, and hold the cores that the layer would use.
+"""
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.engine import workspace
+from fastrnn.engine.weights import plain
+from fastrnn.kernels import threads
+from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.module import Parameters
+
+
+class Linear(Parameters):
+    """y = x Wᵀ + b over the last axis; the function of torch.nn.Linear.
+
+    Args:
+        in_features: size of the last axis of x.
+        out_features: size of the last axis of y.
+        bias: have a bias.
+        dtype: np.float32 or np.float64.
+        seed: of the parameters, U(-1/sqrt(in), 1/sqrt(in)).
+
+    Example:
+        >>> linear = Linear(3, 2, seed=0)
+        >>> y, pullback = linear.vjp(np.ones((5, 4, 3), np.float32))
+        >>> pullback(np.ones_like(y)).params["weight"].shape
+        (2, 3)
+    """
+
+    def __init__(self, in_features, out_features, bias=True, *, dtype=np.float32, seed=None):
+        super().__init__(checks.float_dtype("Linear", dtype))
+        self.in_features = checks.integer("Linear", "in_features", in_features)
+        self.out_features = checks.integer("Linear", "out_features", out_features)
+        shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
+        if checks.boolean("Linear", "bias", bias):
+            shapes["bias"] = (self.out_features,)
+        self._make(shapes, self.in_features**-0.5, seed)
+
+    def __repr__(self) -> str:
+        return self._described(self.in_features, self.out_features, dtype=np.float32)
+
+    def __call__(self, x) -> np.ndarray:
+        """Return y, (..., out_features), for x, (..., in_features).
+
+        Raises:
+            TypeError, ValueError: x of another type, dtype or shape.
+        """
+        return self.vjp(x)[0]
+
+    def vjp(self, x):
+        """Return `y, pullback`; `pullback(d_y)` returns the Gradients of sum(y * d_y).
+
+        Raises:
+            TypeError, ValueError: x, or d_y, of another type, dtype or shape.
+        """
+        x = checks.floats("Linear", "input", x, self.dtype)
+        if x.ndim < 1 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"Linear: input has shape {x.shape}; its last axis must be in_features = "
+                f"{self.in_features}."
+            )
+        weight, bias = plain(self._param("weight")), self._optional("bias")
+        rows = plain(x.reshape(-1, self.in_features))
+        y = _forward(rows, weight, bias).reshape(*x.shape[:-1], self.out_features)
+
+        def pullback(d_y) -> Gradients:
+            d_y = checks.cotangent("Linear", d_y, y.shape, self.dtype)
+            d_y = np.zeros(y.shape, self.dtype) if d_y is None else d_y
+            d_rows = plain(d_y.reshape(-1, self.out_features))
+            d_x, params = _backward(rows, weight, bias, d_rows)
+            return Gradients(d_x.reshape(x.shape), None, params)
+
+        return y, pullback
+
+
+def _threads_for(rows: int, weight: np.ndarray) -> int:
+    return workspace.parts(2 * rows * weight.size, threads.get_num_threads())
+
+
+def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """Return x weightᵀ + bias."""
+    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    y = np.empty((rows, columns), dtype)
+    packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
+    nothing = np.empty(0, dtype)
+    n = _threads_for(rows, weight)
+    affine_forward(threads.call(n), n, x, weight, nothing if bias is None else plain(bias), y,
+                   packed, start)  # fmt: skip
+    return y
+
+
+def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the gradients at x and at the parameters."""
+    (rows, k), columns, dtype = x.shape, len(weight), x.dtype
+    pitch = workspace.pitch(k, dtype)
+    packed, zeros, x_rows = workspace.empty(
+        dtype, (columns * workspace.padded(k, dtype),), (k,), (min(rows, PIECE) * pitch,)
+    )
+    d_x = np.empty((rows, k), dtype)
+    new = np.empty if rows else np.zeros
+    params: dict[str, np.ndarray] = {"weight": new((columns, k), dtype)}
+    if bias is not None:
+        params["bias"] = new(columns, dtype)
+    n = _threads_for(rows, weight)
+    affine_backward(threads.call(n), n, x, weight, d_y, d_x, params["weight"],
+                    params.get("bias", np.empty(0, dtype)), packed, zeros, x_rows,
+                    pitch)  # fmt: skip
+    return d_x, params

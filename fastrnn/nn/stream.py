@@ -1,0 +1,69 @@
+"""A layer as a function of one time step that keeps its state."""
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.cells import Cell
+from fastrnn.engine import scan
+from fastrnn.engine.weights import Weights
+
+
+class Stream:
+    """A layer, or a stack of them, called step by step; made by `layer.stream`.
+
+    The weights are those of the moment it was made. `stream(x_t)` takes (B, I) or integers (B,),
+    for B = 1 also (I,) or an integer array (), and returns the top layer's output, (B, E) or
+    (E,): its own buffer, overwritten by the next call. Nothing is allocated inside.
+    """
+
+    def __init__(self, name: str, cell: Cell, weights: list[Weights], batch_size: int):
+        self._name, self._batch_size = name, batch_size
+        self._dtype = weights[0].w_ih.dtype
+        self._input = np.zeros((batch_size, weights[0].w_ih.shape[1]), self._dtype)
+        rows = np.zeros((3, batch_size), np.int64)
+        self._index = rows[0]
+        self._passes, x = [], self._input
+        for layer in weights:
+            self._passes.append(scan.StreamPass(cell, layer, x, rows))
+            x = self._passes[-1].output
+        self._output = x
+
+    def __call__(self, x_t) -> np.ndarray:
+        """Read one step.
+
+        Args:
+            x_t: see the class.
+
+        Raises:
+            TypeError, ValueError, IndexError: x_t of another type, dtype, shape or range.
+        """
+        if type(x_t) is not np.ndarray:
+            x_t = checks.array(self._name, "x_t", x_t)
+        one_hot = x_t.dtype.kind in "iu"
+        mine = self._index if one_hot else self._input
+        single = self._batch_size == 1 and x_t.shape == mine.shape[1:]
+        if x_t.shape != mine.shape and not single:
+            wanted = "integers (batch_size,)" if one_hot else "floats (batch_size, input_size)"
+            also = f" or {mine.shape[1:]}" if self._batch_size == 1 else ""
+            raise ValueError(
+                f"{self._name}.stream: x_t has shape {x_t.shape}; expected {wanted} = "
+                f"{mine.shape}{also}."
+            )
+        if one_hot:
+            if x_t.min() < 0 or x_t.max() >= self._input.shape[1]:
+                raise IndexError(
+                    f"{self._name}.stream: x_t is {x_t}; integer input means one-hot, with "
+                    f"indices in [0, input_size) = [0, {self._input.shape[1]})."
+                )
+        elif x_t.dtype != self._dtype:
+            checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
+        mine[...] = x_t
+        for one_pass in self._passes:
+            one_pass.step(one_hot)
+            one_hot = False
+        return self._output[0] if single else self._output
+
+    def reset(self) -> None:
+        """Set the state to zero, as at the beginning."""
+        for one_pass in self._passes:
+            one_pass.reset()

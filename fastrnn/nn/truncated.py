@@ -1,0 +1,315 @@
+"""Truncated backpropagation through time: gradients that go back a bounded number of steps.
+
+For sequences of any length, also such that are never in memory at once: x may be a memory-mapped
+array, or an iterator of chunks. What is bounded is how far an error is carried back; for the exact
+gradient of a long sequence use `vjp` with checkpoints (checkpoints.py).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.functional import members
+from fastrnn.nn.gradients import Gradients
+from fastrnn.nn.layers import _Recurrent
+
+_NAME = "truncated_bptt"
+
+
+def truncated_bptt(
+    layer: _Recurrent,
+    x,
+    d_output,
+    k1: int,
+    k2: int,
+    state=None,
+    lengths=None,
+    *,
+    update: Callable[[Gradients], Any] | None = None,
+    training: bool = True,
+    wrt_input: bool = False,
+):
+    """Return the truncated gradient of a layer: every k1 steps, k2 steps back.
+
+    At times k1, 2 k1, .. and T, the errors at the outputs since the last such time are sent back
+    through k2 steps; the state before these is taken as a constant. So every error goes back at
+    least k2 - k1 + 1 and at most k2 steps. With k2 >= T nothing is cut off: it is the gradient that
+    `vjp` gives. The cost is that of one forward pass and of k2 / k1 backward passes; memory is
+    kept for k2 steps.
+
+    Args:
+        layer: RNN, LSTM or GRU of this package, in one direction.
+        x: as in a call of the layer, a `numpy.memmap` too; or an iterable of such arrays, which
+            are read one after the other in time, each of any number of steps.
+        d_output: the gradient at the output: an array like the output; or a function
+            `d_output(output, t)` that is given the output of steps t, t + 1, .. up to the next
+            such time, once and in order, and returns the gradient at it. The loss, and what else
+            is wanted of the output, is its business.
+        k1: steps between two times, at least 1.
+        k2: steps back, at least k1.
+        state: as in a call: at the begin.
+        lengths: (B,) integers, as in a call: of whole sequences.
+        update: a function that is given the Gradients of each time, and may change the parameters:
+            what is computed later, the k2 - k1 earlier steps included, is computed with them.
+        training: as in `vjp`.
+        wrt_input: also return the gradient at x, which has to be an array of floats.
+
+    Returns:
+        `state, grads`: the state at the end; and the sum over all times of the Gradients of
+        sum(output * d_output), of which `input` is None without wrt_input, and `state` is that at
+        the initial state. With `update`, grads is None.
+
+    Raises:
+        TypeError, ValueError: an argument of another type, shape or range.
+
+    Example:
+        >>> from fastrnn import GRU
+        >>> gru, x = GRU(4, 3, seed=0), np.ones((10, 2, 4), np.float32)
+        >>> h_n, grads = truncated_bptt(gru, x, lambda output, t: output, k1=2, k2=4)
+        >>> h_n.shape, grads.params["weight_hh_l0"].shape
+        ((1, 2, 3), (9, 3))
+
+    Source: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
+    recurrent network trajectories", BPTT(h; h') with h = k2, h' = k1.
+    """
+    if not isinstance(layer, _Recurrent):
+        raise TypeError(
+            f"{_NAME}: layer is a {type(layer).__name__}; expected a fastrnn.RNN, LSTM or GRU."
+        )
+    if layer.bidirectional:
+        raise ValueError(
+            f"{_NAME}: the {layer._owner} is bidirectional, and its reverse direction begins at "
+            "the end; use bidirectional=False, or vjp with checkpoint='auto'."
+        )
+    k1, k2 = checks.integer(_NAME, "k1", k1), checks.integer(_NAME, "k2", k2)
+    if k2 < k1:
+        raise ValueError(
+            f"{_NAME}: k2 is {k2}; expected at least k1 = {k1}, or the errors of some steps would "
+            "not be sent back at all."
+        )
+    if update is not None and not callable(update):
+        raise TypeError(f"{_NAME}: update is a {type(update).__name__}; expected a function.")
+    source = _Source(layer, x)
+    if not callable(d_output):
+        d_output = _slices(d_output, source)
+    if checks.boolean(_NAME, "wrt_input", wrt_input) and not source.has_gradient():
+        raise ValueError(f"{_NAME}: wrt_input=True; expected x to be one array of floats.")
+    d_x = np.zeros(x.shape, layer.dtype) if wrt_input else None
+    window = _Window(layer, k2, state, source.lengths(lengths), training)
+    # Where windows begin: k2 % k1 steps before a time.
+    parts = [k1 - k2 % k1, k2 % k1]
+    if source.is_at_end():
+        (_, after), pullback = layer.vjp(source.take(0), state)
+        return after, pullback(None)._replace(input=d_x)
+    total = None
+    while not source.is_at_end():
+        output = window.read(source, parts)
+        d_new = checks.cotangent(_NAME, d_output(output, window.begin), output.shape, layer.dtype)
+        grads = window.gradients(d_new, d_x)
+        if update is not None:
+            update(grads)
+            window.forget()
+        else:
+            total = grads if total is None else _added(total, grads)
+    return window.state, None if total is None else total._replace(input=d_x)
+
+
+class _Source:
+    """The input, read some steps at a time."""
+
+    def __init__(self, layer: _Recurrent, x):
+        self._layer = layer
+        whole = isinstance(x, np.ndarray) or hasattr(x, "__array__")
+        if not whole and not isinstance(x, Iterable):
+            raise TypeError(
+                f"{_NAME}: x is a {type(x).__name__}; expected an array, or an iterable of chunks."
+            )
+        self._chunks: Iterator = iter([x] if whole else x)
+        self._at = 0  # in the chunk
+        self._batch: Any = None
+        self._chunk: Any = next(self._chunks, None)
+        if self._chunk is None:
+            raise ValueError(f"{_NAME}: x has no chunks; expected at least one.")
+        self._check()
+        # The whole sequence is as long as this, if that is known.
+        self.steps = self._chunk.shape[self.axis] if whole else None
+
+    def _check(self) -> None:
+        """Check a new chunk."""
+        layer = self._layer
+        x, self._batched = checks.sequence(
+            _NAME, self._chunk, layer.input_size, layer.dtype, batch_first=layer.batch_first,
+            unbatched=True,
+        )  # fmt: skip
+        if self._batch not in (None, x.shape[1]):
+            raise ValueError(
+                f"{_NAME}: a chunk of x has {x.shape[1]} sequences, the one before "
+                f"{self._batch}; expected chunks that differ in time only."
+            )
+        self._batch = x.shape[1]
+        self.axis = 1 if layer.batch_first and self._batched else 0
+        self._chunk = checks.array(_NAME, "x", self._chunk)
+
+    def has_gradient(self) -> bool:
+        """Return whether there is one gradient at the input."""
+        return self.steps is not None and self._chunk.dtype.kind == "f"
+
+    def lengths(self, value):
+        """Check lengths, as far as the length of the whole is known."""
+        time = 1 << 62 if self.steps is None else self.steps
+        return checks.lengths(_NAME, value, time, self._batch, self._batched)
+
+    def is_at_end(self) -> bool:
+        """Return whether nothing is left; loads the next chunk if need be."""
+        while self._at == self._chunk.shape[self.axis]:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return True
+            self._chunk, self._at = chunk, 0
+            self._check()
+        return False
+
+    def take(self, steps: int) -> np.ndarray:
+        """Return the next steps, or all there are."""
+        found = [_cut(self._chunk, self.axis, self._at, self._at + steps)]
+        self._at += found[0].shape[self.axis]
+        while sum(part.shape[self.axis] for part in found) < steps and not self.is_at_end():
+            rest = steps - sum(part.shape[self.axis] for part in found)
+            found.append(_cut(self._chunk, self.axis, 0, rest))
+            self._at += found[-1].shape[self.axis]
+        return found[0] if len(found) == 1 else np.concatenate(found, self.axis)
+
+
+class _Piece(NamedTuple):
+    """Some steps, the state before them, and their gradient."""
+
+    t: int  # the first of them
+    end: int
+    x: np.ndarray
+    state: Any
+    pullback: Callable
+
+
+class _Window:
+    """The last k2 steps, as pieces that end where a later window may begin.
+
+    Attributes:
+        begin: the first step whose errors have not been sent back.
+        state: behind the last step.
+    """
+
+    def __init__(self, layer: _Recurrent, k2: int, state, lengths, training: bool):
+        self._layer, self._k2, self._lengths, self._training = layer, k2, lengths, training
+        self._pieces: deque[_Piece] = deque()
+        self.begin, self.state = 0, state
+        self._now, self._axis, self._stale = 0, 0, False
+
+    def _lengths_from(self, t: int, steps: int):
+        return None if self._lengths is None else np.clip(self._lengths - t, 0, steps)
+
+    def _append(self, t: int, x: np.ndarray) -> np.ndarray:
+        """Compute a piece from the state that is known, and return its output."""
+        steps, before = x.shape[self._axis], self.state
+        (output, self.state), pullback = self._layer.vjp(
+            x, before, self._lengths_from(t, steps), self._training
+        )
+        self._pieces.append(_Piece(t, t + steps, x, before, pullback))
+        return output
+
+    def read(self, source: _Source, parts) -> np.ndarray:
+        """Compute the steps up to the next time, as pieces of these sizes; return the output."""
+        self._axis, inputs, outputs = source.axis, [], []
+        for steps in parts:
+            if steps and not source.is_at_end():
+                inputs += [source.take(steps)]
+        self.begin = self._now
+        self._now += sum(x.shape[self._axis] for x in inputs)
+        self._drop(max(0, self._now - self._k2))
+        t = self.begin
+        for x in inputs:
+            outputs.append(self._append(t, x))
+            t += x.shape[self._axis]
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs, self._axis)
+
+    def _drop(self, first: int) -> None:
+        """Forget what is before step `first`, and compute again what has become wrong.
+
+        That is everything, if parameters have changed. And if the sequence ends less than k1
+        steps after the last time, a piece has to be cut in two.
+        """
+        while self._pieces and self._pieces[0].end <= first:
+            self._pieces.popleft()
+        if not self._pieces or not (self._stale or self._pieces[0].t < first):
+            return
+        oldest, *later = self._pieces
+        after, cut = self.state, max(0, first - oldest.t)
+        self._pieces.clear()
+        self.state = oldest.state
+        if cut:
+            before = _cut(oldest.x, self._axis, 0, cut)
+            _, self.state = self._layer(before, self.state, self._lengths_from(oldest.t, cut))
+        self._append(oldest.t + cut, _cut(oldest.x, self._axis, cut, oldest.end - oldest.t))
+        if self._stale:
+            for piece in later:
+                self._append(piece.t, piece.x)
+        else:
+            self._pieces.extend(later)
+            self.state = after
+        self._stale = False
+
+    def forget(self) -> None:
+        """Parameters have changed: what is known of earlier steps is stale."""
+        self._stale = True
+
+    def gradients(self, d_new: np.ndarray | None, d_x: np.ndarray | None) -> Gradients:
+        """Send the errors since `begin` back; what they are at x is added to d_x."""
+        d_state: Any = None
+        params: dict[str, np.ndarray] = {}
+        for piece in reversed(self._pieces):
+            d_output = None
+            if d_new is not None and piece.t >= self.begin:
+                d_output = _cut(d_new, self._axis, piece.t - self.begin, piece.end - self.begin)
+            grads = piece.pullback(d_output, d_state, wrt_input=d_x is not None)
+            d_state = grads.state
+            for name, d in grads.params.items():
+                params[name] = params[name] + d if name in params else d
+            if d_x is not None:
+                part = _cut(d_x, self._axis, piece.t, piece.end)
+                np.add(part, grads.input, out=part)
+        if self._pieces[0].t > 0:  # else the first state is a constant
+            for d in members(d_state):
+                d.fill(0)
+        return Gradients(None, d_state, params)
+
+
+def _cut(array: np.ndarray, axis: int, begin: int, end: int) -> np.ndarray:
+    """Return some steps of an array, as a view."""
+    return array[:, begin:end] if axis else array[begin:end]
+
+
+def _added(total: Gradients, grads: Gradients) -> Gradients:
+    """Add gradients to others, in place."""
+    for name, d in grads.params.items():
+        total.params[name] += d
+    for d, more in zip(members(total.state), members(grads.state), strict=True):
+        np.add(d, more, out=d)
+    return total
+
+
+def _slices(d_output, source: _Source) -> Callable:
+    """Return a gradient that is given as an array as a function."""
+    if source.steps is None:
+        raise TypeError(
+            f"{_NAME}: d_output is a {type(d_output).__name__} and x comes in chunks; expected a "
+            "function d_output(output, t), which is given the output as it comes."
+        )
+    array = checks.array(_NAME, "d_output", d_output)
+    if array.ndim <= source.axis or array.shape[source.axis] != source.steps:
+        raise ValueError(
+            f"{_NAME}: d_output has shape {array.shape}; expected that of the output, with "
+            f"{source.steps} steps on axis {source.axis}."
+        )
+    return lambda output, t: _cut(array, source.axis, t, t + output.shape[source.axis])

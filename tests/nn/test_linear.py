@@ -1,0 +1,61 @@
+"""Linear against torch, in every number of axes. Wrong arguments are in test_checks_parts.py."""
+
+import numpy as np
+import pytest
+
+import fastrnn
+from tests.support.compare import assert_close
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 5, 3), (0, 3), (4, 0, 3)], ids=str)
+def test_equals_torch(shape, dtype, bias):
+    torch = pytest.importorskip("torch")
+    linear = fastrnn.Linear(3, 7, bias=bias, dtype=dtype, seed=0)
+    theirs = torch.nn.Linear(3, 7, bias=bias, dtype=getattr(torch, np.dtype(dtype).name))
+    theirs.load_state_dict({n: torch.tensor(p) for n, p in linear.state_dict().items()})
+    rng = np.random.default_rng(0)
+    x, d_y = rng.normal(size=shape).astype(dtype), rng.normal(size=(*shape[:-1], 7)).astype(dtype)
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = theirs(leaf)
+    expected.backward(torch.tensor(d_y))
+    y, pullback = linear.vjp(x)
+    grads = pullback(d_y)
+    tolerance = {"atol": 16 * np.finfo(dtype).eps, "rtol": 16 * np.finfo(dtype).eps}
+    assert_close(y, expected.detach().numpy(), **tolerance)
+    assert_close(linear(x), y, atol=0)
+    assert_close(grads.input, leaf.grad.numpy(), **tolerance)
+    assert grads.state is None
+    assert list(grads.params) == list(linear.params)
+    for name, param in theirs.named_parameters():
+        assert_close(grads.params[name], param.grad.numpy(), **tolerance, name=name)
+    for d in pullback(None).params.values():
+        assert not d.any()
+
+
+def test_a_pullback_is_pure_and_arguments_are_left_alone():
+    linear = fastrnn.Linear(3, 2, seed=0)
+    x = np.ones((4, 3), np.float32)
+    x.flags.writeable = False
+    y, pullback = linear.vjp(np.flip(x))
+    d_y = np.ones_like(y)
+    first, other, again = pullback(d_y), pullback(2 * d_y), pullback(d_y)
+    assert_close(2 * first.input, other.input, atol=0)
+    assert_close(first.params["weight"], again.params["weight"], atol=0)
+    assert (d_y == 1).all()
+
+
+def test_params_are_live_and_seeded():
+    linear, same = fastrnn.Linear(4, 2, seed=3), fastrnn.Linear(4, 2, seed=3)
+    x = np.ones(4, np.float32)
+    assert_close(linear(x), same(x), atol=0)
+    linear.params["bias"] += 1
+    assert_close(linear(x), same(x) + 1, atol=1e-6)
+    assert np.abs(linear.params["weight"]).max() <= 0.5
+    assert repr(linear) == "Linear(4, 2)"
+    for name in linear.params:
+        linear.params[name] = linear.params[name].astype(np.float64)
+        with pytest.raises(ValueError, match=f"Linear: {name} is float64"):
+            linear(x)
+        linear.params[name] = linear.params[name].astype(np.float32)
