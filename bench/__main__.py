@@ -40,10 +40,17 @@ def _print(results: list[Result]) -> None:
     for r in results:
         for name, timing in sorted(r.timings.items(), key=lambda item: item[1].seconds):
             rate = r.operations / timing.seconds / 1e9
-            table.add_row(r.mode, r.cell, ",".join(map(str, r.shape)), name,
-                          f"{timing.seconds * 1e3:.4g}", f"{rate:.1f}", f"{rate / r.peak:.0%}",
-                          f"{timing.seconds / r.ours.seconds:.2f}",
-                          f"{timing.error:.0e}")  # fmt: skip
+            table.add_row(
+                r.mode,
+                r.cell,
+                ",".join(map(str, r.shape)),
+                name,
+                f"{timing.seconds * 1e3:.4g}",
+                f"{rate:.1f}",
+                f"{rate / r.peak:.0%}",
+                f"{timing.seconds / r.ours.seconds:.2f}",
+                f"{timing.error:.0e}",
+            )
         for name, reason in r.missing.items():
             table.add_row(r.mode, r.cell, ",".join(map(str, r.shape)), name, reason)
     console.print(table)
@@ -68,8 +75,12 @@ def run(
         shapes = [(text, SHAPES[text]) if text in SHAPES else ("", parse(text)) for text in shape]
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    results = [measure(Problem(c, s, m), names, name, rounds)
-               for m in modes for name, s in shapes for c in cells]  # fmt: skip
+    results = [
+        measure(Problem(c, s, m), names, name, rounds)
+        for m in modes
+        for name, s in shapes
+        for c in cells
+    ]
     _print(results)
     if json is not None:
         reports.save(json, {"machine": reports.machine()}, results)
@@ -109,8 +120,9 @@ def report(
         reports.save(out, data, results)  # what there is, should the rest be interrupted
     data["seldom"] = {
         f"{c} {name}": reports.seldom(Problem(c, SHAPES[name]), names)
-        for c in cells for name in ("one_step", "forecast_b1", "speech_b1", "keyword_spotting")
-    }  # fmt: skip
+        for c in cells
+        for name in ("one_step", "forecast_b1", "speech_b1", "keyword_spotting")
+    }
     if growth:
         data["growth"] = reports.growth(names, say=console.print)
         data["memory"] = reports.memory()
@@ -200,8 +212,9 @@ def gate(
         table = Table("case", "floor", "share of peak", "ratio", "spread", "verdict")
     for v in verdicts:
         text = v.error or ("[red]slower[/red]" if v.slower else "ok")
-        table.add_row(v.case, f"{v.before:.3g}", f"{v.after:.3g}", f"{v.ratio:.3f}",
-                      f"{v.noise:.3f}", text)  # fmt: skip
+        table.add_row(
+            v.case, f"{v.before:.3g}", f"{v.after:.3g}", f"{v.ratio:.3f}", f"{v.noise:.3f}", text
+        )
     console.print(table)
     if any(v.slower for v in verdicts):
         raise typer.Exit(1)

@@ -129,8 +129,9 @@ def _with_scipy(target, inputs) -> Verdict:
 
 def checkers() -> dict[str, Callable[..., Verdict]]:
     """Return what is installed: name -> check(target, inputs) -> verdict."""
-    found = {f"fastrnn.gradcheck, {mode}": _with_fastrnn(mode)
-             for mode in ("full", "sample", "project")}  # fmt: skip
+    found = {
+        f"fastrnn.gradcheck, {mode}": _with_fastrnn(mode) for mode in ("full", "sample", "project")
+    }
     if importlib.util.find_spec("torch"):
         found["torch.autograd.gradcheck"] = _with_torch(False)
         found["torch.autograd.gradcheck, fast_mode"] = _with_torch(True)
@@ -164,8 +165,13 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """Return the row of a table."""
         times = (f"{1e3 * statistics.median(self.seconds[kind]):.0f}" for kind in self.seconds)
-        return (self.name, f"{self.found} of {self.of}", f"{self.alarms} of {self.correct}",
-                TELLS[self.name.partition(",")[0]], *times)  # fmt: skip
+        return (
+            self.name,
+            f"{self.found} of {self.of}",
+            f"{self.alarms} of {self.correct}",
+            TELLS[self.name.partition(",")[0]],
+            *times,
+        )
 
 
 TELLS = {
@@ -210,12 +216,24 @@ def picture(path) -> None:
 
 def markdown(rows: list[Row]) -> str:
     """Return the report: the table, what was missed, and what each says of one error."""
-    lines = ["# Gradient checkers on the same planted errors", "",
-             "| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|",
-             *("| " + " | ".join(row.cells()) + " |" for row in rows)]  # fmt: skip
+    lines = [
+        "# Gradient checkers on the same planted errors",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" * len(COLUMNS) + "|",
+        *("| " + " | ".join(row.cells()) + " |" for row in rows),
+    ]
     for row in rows:
         missed = sorted(set(row.missed))
-        lines += ["", f"## {row.name}", "", f"Of an LSTM with {EXAMPLE} it says:", "", "```",
-                  *row.example.strip().splitlines()[:12], "```"]  # fmt: skip
+        lines += [
+            "",
+            f"## {row.name}",
+            "",
+            f"Of an LSTM with {EXAMPLE} it says:",
+            "",
+            "```",
+            *row.example.strip().splitlines()[:12],
+            "```",
+        ]
         lines += ["", "Missed: " + ("; ".join(missed) or "none") + "."]
     return "\n".join([*lines, ""])

@@ -30,9 +30,11 @@ def timed(benchmark):
             pytest.skip(f"{contender} offers no {offer}")
         error = check(run, problem, expected)
         benchmark.extra_info |= {
-            "error": error, "operations": problem.operations(), "shape": tuple(shape),
+            "error": error,
+            "operations": problem.operations(),
+            "shape": tuple(shape),
             "threads": problem.threads,
-        }  # fmt: skip
+        }
         rounds = int(np.clip(3e10 / problem.operations(), 3, 30))
         rounds = 3 if contender == "reference" else rounds
         benchmark.pedantic(run, rounds=rounds, iterations=1, warmup_rounds=1)
@@ -42,6 +44,11 @@ def timed(benchmark):
 
 def pytest_benchmark_update_machine_info(config, machine_info):
     """Record what a number depends on."""
-    machine_info |= {"kernels": tile.describe(), "cores": os.cpu_count(), "numpy": np.__version__,
-                     "fastrnn": fastrnn.__version__, "system": platform.platform(),
-                     "limits": peak.limits()}  # fmt: skip
+    machine_info |= {
+        "kernels": tile.describe(),
+        "cores": os.cpu_count(),
+        "numpy": np.__version__,
+        "fastrnn": fastrnn.__version__,
+        "system": platform.platform(),
+        "limits": peak.limits(),
+    }

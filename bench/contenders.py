@@ -199,8 +199,11 @@ def of_onnxruntime(problem):
 def of_openvino(problem):
     """OpenVINO on the CPU, the ONNX model, compiled for latency."""
     openvino = _module("openvino")
-    settings = {"INFERENCE_NUM_THREADS": problem.threads, "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
+    settings = {
+        "INFERENCE_NUM_THREADS": problem.threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     if problem.mode.offer == "step":
         raise Missing("its state would have to be copied at every step")
     model, _ = _onnx_model(problem, with_state=False)
@@ -281,8 +284,18 @@ def _jax_gru(jax, a_x, a_h, state):
     return (h,), h
 
 
-_JAX_STEPS = {"rnn_tanh": _jax_rnn("tanh"), "rnn_relu": _jax_rnn("relu"),
-              "lstm": _jax_lstm, "gru": _jax_gru}  # fmt: skip
+_JAX_STEPS = {
+    "rnn_tanh": _jax_rnn("tanh"),
+    "rnn_relu": _jax_rnn("relu"),
+    "lstm": _jax_lstm,
+    "gru": _jax_gru,
+}
 
-CONTENDERS = {"fastrnn": of_fastrnn, "torch": of_torch, "onnxruntime": of_onnxruntime,
-              "openvino": of_openvino, "jax": of_jax, "reference": of_reference}  # fmt: skip
+CONTENDERS = {
+    "fastrnn": of_fastrnn,
+    "torch": of_torch,
+    "onnxruntime": of_onnxruntime,
+    "openvino": of_openvino,
+    "jax": of_jax,
+    "reference": of_reference,
+}

@@ -69,12 +69,20 @@ class _Worker:
     """A process that has one version of the package."""
 
     def __init__(self, tree: Path, cache: Path):
-        environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": str(cache),
-                       "FASTRNN_NUM_THREADS": str(fastrnn.get_num_threads())}  # fmt: skip
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(tree),
+            "NUMBA_CACHE_DIR": str(cache),
+            "FASTRNN_NUM_THREADS": str(fastrnn.get_num_threads()),
+        }
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "bench" / "worker.py")], env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tempfile.gettempdir(),
-        )  # fmt: skip
+            [sys.executable, str(ROOT / "bench" / "worker.py")],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=tempfile.gettempdir(),
+        )
 
     def times(self, cell, shape, mode, seconds, slower) -> list[float]:
         request = {"cell": cell, "shape": shape, "mode": mode, "seconds": seconds, "slower": slower}
@@ -97,21 +105,26 @@ class _Worker:
 def _checked_out(revision: str):
     """Give a folder with the package of a revision."""
     with tempfile.TemporaryDirectory(prefix="fastrnn-gate-") as folder:
-        archive = subprocess.run(["git", "archive", revision, "fastrnn"], cwd=ROOT, check=True,
-                                 capture_output=True)  # fmt: skip
+        archive = subprocess.run(
+            ["git", "archive", revision, "fastrnn"], cwd=ROOT, check=True, capture_output=True
+        )
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         yield Path(folder)
 
 
-def compare(base: str, cases=CASES, rounds: int = 9, seconds: float = 0.02, slower: float = 1.0,
-            say=print) -> list[Verdict]:  # fmt: skip
+def compare(
+    base: str, cases=CASES, rounds: int = 9, seconds: float = 0.02, slower: float = 1.0, say=print
+) -> list[Verdict]:
     """Return a verdict for each case: the working tree against a revision."""
     verdicts = []
     with ExitStack() as stack:
         tree = stack.enter_context(_checked_out(base))
         cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fastrnn-gate-")))
-        workers = {"base": _Worker(tree, cache), "again": _Worker(tree, cache),
-                   "here": _Worker(ROOT, cache)}  # fmt: skip
+        workers = {
+            "base": _Worker(tree, cache),
+            "again": _Worker(tree, cache),
+            "here": _Worker(ROOT, cache),
+        }
         for worker in workers.values():
             stack.callback(worker.close)
         for cell, name, mode in cases:
@@ -138,9 +151,14 @@ def _verdict(case: str, found: dict[str, list[float]]) -> Verdict:
     spread = 1.4826 * np.median(np.abs(alike - np.median(alike)))
     noise = abs(float(np.median(alike))) + 3 * float(spread) / np.sqrt(len(alike))
     change = float(np.median(differs))
-    return Verdict(case, float(np.exp(np.median(base))) * 1e3,
-                   float(np.exp(np.median(here))) * 1e3, float(np.exp(change)),
-                   float(np.exp(noise)) - 1, change > max(noise, np.log(1 + LEAST)))  # fmt: skip
+    return Verdict(
+        case,
+        float(np.exp(np.median(base))) * 1e3,
+        float(np.exp(np.median(here))) * 1e3,
+        float(np.exp(change)),
+        float(np.exp(noise)) - 1,
+        change > max(noise, np.log(1 + LEAST)),
+    )
 
 
 def efficiency(rounds: int = 7, slower: float = 1.0, say=print) -> list[Verdict]:
@@ -160,8 +178,16 @@ def efficiency(rounds: int = 7, slower: float = 1.0, say=print) -> list[Verdict]
                 limit = operations / min(block(burn, 0.01))
                 shares.append(problem.operations() / min(block(run, 0.05)) / limit)
             share = max(shares)
-            verdicts.append(Verdict(f"{mode} {cell} {shape}", floor, share, share / floor,
-                                    max(shares) - min(shares), share < floor))  # fmt: skip
+            verdicts.append(
+                Verdict(
+                    f"{mode} {cell} {shape}",
+                    floor,
+                    share,
+                    share / floor,
+                    max(shares) - min(shares),
+                    share < floor,
+                )
+            )
             say(verdicts[-1].case)
     finally:
         fastrnn.set_num_threads(before)

@@ -158,11 +158,17 @@ def measure(rounds: int = 3, say: Callable[[str], None] = print) -> list[dict]:
                 found.setdefault(who, []).append(json.loads(done.stdout))
         for who, results in found.items():
             seconds = statistics.median(r["seconds"] for r in results)
-            row = {"who": who, "steps": steps, "seconds": seconds,
-                   "bytes": min(r["bytes"] for r in results)}  # fmt: skip
+            row = {
+                "who": who,
+                "steps": steps,
+                "seconds": seconds,
+                "bytes": min(r["bytes"] for r in results),
+            }
             rows.append(row)
-            say(f"{who}, T = {steps:,}: {seconds / steps * 1e6:.2f} us a step, "
-                f"{row['bytes'] / 1e6:.0f} MB")  # fmt: skip
+            say(
+                f"{who}, T = {steps:,}: {seconds / steps * 1e6:.2f} us a step, "
+                f"{row['bytes'] / 1e6:.0f} MB"
+            )
     return rows
 
 
@@ -170,16 +176,21 @@ def markdown(rows: list[dict]) -> str:
     """Return the table: microseconds a step and megabytes, for each length."""
     found = {(row["who"], row["steps"]): row for row in rows}
     lines = [
-        "# Long sequences", "", __doc__.partition("\n\n")[2].partition("\n\n")[0], "",
-        "Microseconds a step, and megabytes (256 MB of a million steps are the output):", "",
+        "# Long sequences",
+        "",
+        __doc__.partition("\n\n")[2].partition("\n\n")[0],
+        "",
+        "Microseconds a step, and megabytes (256 MB of a million steps are the output):",
+        "",
         "| who | " + " | ".join(f"T = {steps:,}" for steps in TIMES) + " |",
         "|---|" + "---|" * len(TIMES),
-    ]  # fmt: skip
+    ]
     for who in WHO:
         cells = [
             f"{row['seconds'] / steps * 1e6:.2f} us, {row['bytes'] / 1e6:,.0f} MB" if row else "-"
-            for steps in TIMES for row in [found.get((who, steps))]
-        ]  # fmt: skip
+            for steps in TIMES
+            for row in [found.get((who, steps))]
+        ]
         lines.append(f"| {who} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 

@@ -104,5 +104,14 @@ def measure(problem: Problem, who, name: str = "", rounds: int = 7, seconds: flo
     times = interleaved({**runs, "peak": burn}, rounds, seconds)
     limit = operations / min(times.pop("peak")) / 1e9
     timings = {n: Timing(float(np.median(t)), t, errors[n]) for n, t in times.items()}
-    return Result(problem.name, problem.cell.name, tuple(problem.shape), name, problem.threads,
-                  problem.operations(), limit, timings, missing)  # fmt: skip
+    return Result(
+        problem.name,
+        problem.cell.name,
+        tuple(problem.shape),
+        name,
+        problem.threads,
+        problem.operations(),
+        limit,
+        timings,
+        missing,
+    )

@@ -34,10 +34,22 @@ def _burn(part, steps, memory):
     a, b, c, d, e, f = x, y, x + y, x, y, x - y
     g, h, i, j, k, m = y, x, x, y, x, y
     for _ in range(steps):
-        a, b, c, d, e, f = (fma(a, x, y), fma(b, x, y), fma(c, x, y), fma(d, x, y),
-                            fma(e, x, y), fma(f, x, y))  # fmt: skip
-        g, h, i, j, k, m = (fma(g, x, y), fma(h, x, y), fma(i, x, y), fma(j, x, y),
-                            fma(k, x, y), fma(m, x, y))  # fmt: skip
+        a, b, c, d, e, f = (
+            fma(a, x, y),
+            fma(b, x, y),
+            fma(c, x, y),
+            fma(d, x, y),
+            fma(e, x, y),
+            fma(f, x, y),
+        )
+        g, h, i, j, k, m = (
+            fma(g, x, y),
+            fma(h, x, y),
+            fma(i, x, y),
+            fma(j, x, y),
+            fma(k, x, y),
+            fma(m, x, y),
+        )
     store(memory, at + 2 * n, a + b + c + d + e + f + g + h + i + j + k + m)
 
 
@@ -69,8 +81,12 @@ def _read(part, times, size, memory, sums):
     a, b, c, d = load(sums, 0), load(sums, 0), load(sums, 0), load(sums, 0)
     for _ in range(times):
         for at in range(begin, begin + size, 4 * n):
-            a, b, c, d = (a + load(memory, at), b + load(memory, at + n),
-                          c + load(memory, at + 2 * n), d + load(memory, at + 3 * n))  # fmt: skip
+            a, b, c, d = (
+                a + load(memory, at),
+                b + load(memory, at + n),
+                c + load(memory, at + 2 * n),
+                d + load(memory, at + 3 * n),
+            )
     store(sums, (part + 1) * 64, a + b + c + d)
 
 

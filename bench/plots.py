@@ -10,12 +10,23 @@ from bench.measure import Result
 from bench.shapes import GROWTH
 
 _COLOURS = {"rnn_tanh": "#1b9e77", "rnn_relu": "#66a61e", "gru": "#7570b3", "lstm": "#d95f02"}
-_WHO = {"fastrnn": "#d95f02", "torch": "#444444", "onnxruntime": "#1b9e77", "openvino": "#7570b3",
-        "jax": "#e7298a", "reference": "#aaaaaa"}  # fmt: skip
+_WHO = {
+    "fastrnn": "#d95f02",
+    "torch": "#444444",
+    "onnxruntime": "#1b9e77",
+    "openvino": "#7570b3",
+    "jax": "#e7298a",
+    "reference": "#aaaaaa",
+}
 _STYLE = {
-    "svg.hashsalt": "fastrnn", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False,
-    "axes.spines.right": False, "figure.constrained_layout.use": True, "legend.frameon": False,
-}  # fmt: skip
+    "svg.hashsalt": "fastrnn",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+    "legend.frameon": False,
+}
 
 
 def draw(path: Path, data: dict, results: list[Result]) -> list[str]:
@@ -40,16 +51,26 @@ def _speedup(results):
     """Time of the fastest other over ours: a dot for each cell, a row for each shape."""
     modes = [m for m in ("forward", "train") if any(r.mode == m for r in results)]
     names = list(dict.fromkeys(r.name for r in results if r.name and r.name != "grid"))
-    figure, axes = plt.subplots(1, len(modes), figsize=(9, 0.28 * len(names) + 1.4), sharey=True,
-                                squeeze=False)  # fmt: skip
+    figure, axes = plt.subplots(
+        1, len(modes), figsize=(9, 0.28 * len(names) + 1.4), sharey=True, squeeze=False
+    )
     for axis, mode in zip(axes[0], modes, strict=True):
         axis.axvline(1, color="black", linewidth=0.8)
         for cell, colour in _COLOURS.items():
-            found = [(r.best_peer[1], names.index(r.name)) for r in results if r.best_peer
-                     and r.mode == mode and r.cell == cell and r.name in names]  # fmt: skip
+            found = [
+                (r.best_peer[1], names.index(r.name))
+                for r in results
+                if r.best_peer and r.mode == mode and r.cell == cell and r.name in names
+            ]
             if found:
-                axis.plot(*zip(*found, strict=True), "o", color=colour, markersize=5, alpha=0.8,
-                          label=cell)  # fmt: skip
+                axis.plot(
+                    *zip(*found, strict=True),
+                    "o",
+                    color=colour,
+                    markersize=5,
+                    alpha=0.8,
+                    label=cell,
+                )
         axis.set_xscale("log")
         ticks = (0.5, 1, 2, 5, 10, 20, 50)
         axis.set_xticks(ticks, [f"{t:g}x" for t in ticks])
@@ -69,21 +90,41 @@ def _roofline(limits, results):
     top, slope = limits["float32 GFLOP/s"], limits["L3 GB/s"]
     intensity = np.geomspace(0.4, 80, 100)
     axis.plot(intensity, np.minimum(top, slope * intensity), color="black", linewidth=1)
-    axis.plot(intensity, np.minimum(top, limits["L2 GB/s"] * intensity), color="black",
-              linewidth=1, linestyle=":")  # fmt: skip
+    axis.plot(
+        intensity,
+        np.minimum(top, limits["L2 GB/s"] * intensity),
+        color="black",
+        linewidth=1,
+        linestyle=":",
+    )
     axis.annotate("multiply-adds", (80, top), ha="right", va="bottom")
     axis.annotate("weights from L3", (0.5, slope * 0.5), va="top")
     axis.annotate("from L2", (0.5, limits["L2 GB/s"] * 0.5), va="bottom")
     for cell, colour in _COLOURS.items():
         for mode, marker in (("forward", "o"), ("train", "^")):
-            found = [(r.shape[1] / 2, r.operations / r.ours.seconds / 1e9) for r in results
-                     if r.cell == cell and r.mode == mode and r.name]  # fmt: skip
+            found = [
+                (r.shape[1] / 2, r.operations / r.ours.seconds / 1e9)
+                for r in results
+                if r.cell == cell and r.mode == mode and r.name
+            ]
             if found:
                 label = f"{cell}, {'inference' if mode == 'forward' else 'training'}"
-                axis.plot(*zip(*found, strict=True), marker, color=colour, markersize=5,
-                          alpha=0.7, label=label, linestyle="none")  # fmt: skip
-    axis.set(xscale="log", yscale="log", xlabel="operations per byte of weights in a step (B / 2)",
-             ylabel="GFLOP/s", ylim=(0.1, None))  # fmt: skip
+                axis.plot(
+                    *zip(*found, strict=True),
+                    marker,
+                    color=colour,
+                    markersize=5,
+                    alpha=0.7,
+                    label=label,
+                    linestyle="none",
+                )
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel="operations per byte of weights in a step (B / 2)",
+        ylabel="GFLOP/s",
+        ylim=(0.1, None),
+    )
     axis.legend(fontsize=7, loc="lower right", ncols=2)
     return figure
 
@@ -91,15 +132,17 @@ def _roofline(limits, results):
 def _growth(rows):
     """Time against the length of the sequence."""
     panels = list(dict.fromkeys((mode, cell) for mode, cell, _, _ in rows))
-    figure, axes = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True,
-                                squeeze=False)  # fmt: skip
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(2.6 * len(panels), 3), sharey=True, squeeze=False
+    )
     lengths = [shape.time for shape in GROWTH]
     for axis, panel in zip(axes[0], panels, strict=True):
         for mode, cell, who, seconds in rows:
             if (mode, cell) == panel:
                 points = [(t, s) for t, s in zip(lengths, seconds, strict=True) if s is not None]
-                axis.plot(*zip(*points, strict=True), "o-", color=_WHO[who], markersize=3,
-                          label=who)  # fmt: skip
+                axis.plot(
+                    *zip(*points, strict=True), "o-", color=_WHO[who], markersize=3, label=who
+                )
         axis.set(xscale="log", yscale="log", title=f"{panel[1]}, {panel[0]}", xlabel="T")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("seconds")
@@ -118,18 +161,22 @@ def _memory(rows):
     }
     for name, label in names.items():
         axis.plot(rows["T"], np.array(rows[name]) / 1e6, "o-", markersize=3, label=label)
-    axis.set(xscale="log", yscale="log", xlabel="T", ylabel="megabytes",
-             title="LSTM, B = 1, I = H = 64")  # fmt: skip
+    axis.set(
+        xscale="log", yscale="log", xlabel="T", ylabel="megabytes", title="LSTM, B = 1, I = H = 64"
+    )
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     return figure
 
 
 _LONG = {
-    "torch": ("#444444", "-"), "torch, checkpoints": ("#444444", ":"),
-    "fastrnn": ("#d95f02", "-"), "fastrnn, checkpoints": ("#d95f02", ":"),
-    "fastrnn, truncated": ("#7570b3", "-"), "fastrnn.torch, checkpoints": ("#1b9e77", ":"),
-}  # fmt: skip
+    "torch": ("#444444", "-"),
+    "torch, checkpoints": ("#444444", ":"),
+    "fastrnn": ("#d95f02", "-"),
+    "fastrnn, checkpoints": ("#d95f02", ":"),
+    "fastrnn, truncated": ("#7570b3", "-"),
+    "fastrnn.torch, checkpoints": ("#1b9e77", ":"),
+}
 
 
 def draw_long(path: Path, rows: list[dict]) -> None:
@@ -150,8 +197,11 @@ def draw_long(path: Path, rows: list[dict]) -> None:
         for axis, ticks in zip(axes, ((3, 5, 10, 20, 40), (1, 10, 100, 1000)), strict=True):
             axis.minorticks_off()
             axis.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
-            axis.set_xticks([row["steps"] for row in points],
-                            [f"{row['steps']:,}" for row in points], fontsize=7)  # fmt: skip
+            axis.set_xticks(
+                [row["steps"] for row in points],
+                [f"{row['steps']:,}" for row in points],
+                fontsize=7,
+            )
             axis.set_xlabel("steps")
             axis.grid(alpha=0.3)
         figure.savefig(path / "long.svg", metadata={"Date": None})

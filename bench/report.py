@@ -29,9 +29,12 @@ from fastrnn.kernels import tile
 _USUAL = ("keyword_spotting", "char_lm", "square")
 SHAPES_OF = {
     "stream": ("one_step", "one_step_wide", "decoder"),
-    "varlen": _USUAL, "varlen_train": _USUAL, "one_hot": ("char_lm", "word_lm"),
-    "float64": _USUAL, "float64_train": _USUAL,
-}  # fmt: skip
+    "varlen": _USUAL,
+    "varlen_train": _USUAL,
+    "one_hot": ("char_lm", "word_lm"),
+    "float64": _USUAL,
+    "float64_train": _USUAL,
+}
 PEERS = [name for name in CONTENDERS if name != "reference"]
 
 
@@ -50,8 +53,11 @@ def machine() -> dict:
             versions[name] = "not installed"
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
-        check=False, text=True, capture_output=True, cwd=Path(__file__).parent,
-    )  # fmt: skip
+        check=False,
+        text=True,
+        capture_output=True,
+        cwd=Path(__file__).parent,
+    )
     return {
         "CPU": model,
         "cores": os.cpu_count(),
@@ -108,8 +114,9 @@ def memory(cell: str = "lstm") -> dict[str, list]:
         pullback(problem.d_output)
         training = tracemalloc.get_traced_memory()[1] - before
         tracemalloc.stop()
-        for name, value in zip(rows, (shape.time, output.nbytes, inference, pullback.nbytes,
-                                      training), strict=True):  # fmt: skip
+        for name, value in zip(
+            rows, (shape.time, output.nbytes, inference, pullback.nbytes, training), strict=True
+        ):
             rows[name].append(int(value))
     return rows
 
@@ -118,9 +125,10 @@ def _table(results: Iterable[Result]) -> list[str]:
     peers = [name for name in PEERS if name != "fastrnn"]
     lines = [
         "| cell | shape | T, B, I, H | ms | GFLOP/s | of peak | "
-        + " | ".join(peers) + " | best | error |",
+        + " | ".join(peers)
+        + " | best | error |",
         "|---|---|---|---|---|---|" + "---|" * len(peers) + "---|---|",
-    ]  # fmt: skip
+    ]
     for r in results:
         ours, best = r.ours.seconds, r.best_peer
         ratios = [f"{r.timings[p].seconds / ours:.2f}" if p in r.timings else "-" for p in peers]
@@ -128,9 +136,10 @@ def _table(results: Iterable[Result]) -> list[str]:
         shown = f"**{shown}**" if best is not None and best[1] < 1 else shown
         lines.append(
             f"| {r.cell} | {r.name} | {', '.join(map(str, r.shape))} | {ours * 1e3:.4g} | "
-            f"{r.operations / ours / 1e9:.1f} | {r.share:.0%} | " + " | ".join(ratios)
+            f"{r.operations / ours / 1e9:.1f} | {r.share:.0%} | "
+            + " | ".join(ratios)
             + f" | {shown} | {r.ours.error:.0e} |"
-        )  # fmt: skip
+        )
     return lines
 
 
@@ -140,8 +149,10 @@ def summary(results: list[Result]) -> list[str]:
     for mode in dict.fromkeys(r.mode for r in results):
         best = np.array([r.best_peer[1] for r in results if r.mode == mode and r.best_peer])
         if best.size:
-            lines.append(f"| {mode} | {best.size} | {np.exp(np.log(best).mean()):.2f} | "
-                         f"{best.min():.2f} | {(best < 1).sum()} |")  # fmt: skip
+            lines.append(
+                f"| {mode} | {best.size} | {np.exp(np.log(best).mean()):.2f} | "
+                f"{best.min():.2f} | {(best < 1).sum()} |"
+            )
     return lines
 
 
@@ -149,20 +160,29 @@ def markdown(data: dict, results: list[Result]) -> str:
     """Return the report."""
     info = data["machine"]
     lines = [
-        "# How fast fastrnn is", "",
+        "# How fast fastrnn is",
+        "",
         f"{info['CPU']}, {info['cores']} cores, {info['threads']} threads; {info['system']}; "
         f"commit {info['commit']}. "
-        + ", ".join(f"{k} {v}" for k, v in info["versions"].items()) + ".",
+        + ", ".join(f"{k} {v}" for k, v in info["versions"].items())
+        + ".",
         "",
         "Everyone in one process, in alternating blocks of calls, each begun when all threads are "
         "quiet; medians. A number under a name is that contender's time over ours: above 1 we are "
         "faster. `of peak` is our share of the multiply-adds per second measured in the same run; "
-        "`error` is ours against the float64 reference. JAX: jit of lax.scan.", "",
-        "| limit | measured |", "|---|---|",
-        *(f"| {name} | {value:.0f} |" for name, value in info["limits"].items()), "",
-        *summary(results), "",
-        "![speed-up](speedup.svg)", "", "![share of the machine](roofline.svg)", "",
-    ]  # fmt: skip
+        "`error` is ours against the float64 reference. JAX: jit of lax.scan.",
+        "",
+        "| limit | measured |",
+        "|---|---|",
+        *(f"| {name} | {value:.0f} |" for name, value in info["limits"].items()),
+        "",
+        *summary(results),
+        "",
+        "![speed-up](speedup.svg)",
+        "",
+        "![share of the machine](roofline.svg)",
+        "",
+    ]
     losses = [r for r in results if r.best_peer and r.best_peer[1] < 1]
     if losses:
         lines += ["## Where another is faster", "", *_table(losses), ""]
@@ -170,22 +190,38 @@ def markdown(data: dict, results: list[Result]) -> str:
         lines += [f"## {mode}", "", *_table(r for r in results if r.mode == mode), ""]
     if data.get("seldom"):
         lines += [
-            "## Calls every 20 ms", "", "Milliseconds back to back, and every 20 ms.", "",
-            "| problem | " + " | ".join(PEERS) + " |", "|---|" + "---|" * len(PEERS),
-        ]  # fmt: skip
+            "## Calls every 20 ms",
+            "",
+            "Milliseconds back to back, and every 20 ms.",
+            "",
+            "| problem | " + " | ".join(PEERS) + " |",
+            "|---|" + "---|" * len(PEERS),
+        ]
         for name, times in data["seldom"].items():
-            cells = [f"{times[p][0] * 1e3:.3f}, {times[p][1] * 1e3:.3f}" if p in times else "-"
-                     for p in PEERS]  # fmt: skip
+            cells = [
+                f"{times[p][0] * 1e3:.3f}, {times[p][1] * 1e3:.3f}" if p in times else "-"
+                for p in PEERS
+            ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
     if data.get("growth"):
-        lines += ["## As sequences grow", "", "Microseconds per step; B = 1, I = H = 64.", "",
-                  "![growth](growth.svg)", "", "![memory](memory.svg)", "",
-                  "| mode | cell | who | " + " | ".join(f"T = {s.time:,}" for s in GROWTH) + " |",
-                  "|---|---|---|" + "---|" * len(GROWTH)]  # fmt: skip
+        lines += [
+            "## As sequences grow",
+            "",
+            "Microseconds per step; B = 1, I = H = 64.",
+            "",
+            "![growth](growth.svg)",
+            "",
+            "![memory](memory.svg)",
+            "",
+            "| mode | cell | who | " + " | ".join(f"T = {s.time:,}" for s in GROWTH) + " |",
+            "|---|---|---|" + "---|" * len(GROWTH),
+        ]
         for mode, cell, who, seconds in data["growth"]:
-            cells = ["-" if s is None else f"{s / shape.time * 1e6:.2f}"
-                     for s, shape in zip(seconds, GROWTH, strict=True)]  # fmt: skip
+            cells = [
+                "-" if s is None else f"{s / shape.time * 1e6:.2f}"
+                for s, shape in zip(seconds, GROWTH, strict=True)
+            ]
             lines.append(f"| {mode} | {cell} | {who} | " + " | ".join(cells) + " |")
         lines.append("")
     missing = {f"{who}: {why}" for r in results for who, why in r.missing.items()}
@@ -215,8 +251,9 @@ def growth(who, cells=("lstm", "gru"), say=print) -> list[tuple]:
 def save(path: Path, data: dict, results: list[Result]) -> None:
     """Write results.json and report.md."""
     path.mkdir(parents=True, exist_ok=True)
-    plain = [{**r._asdict(), "timings": {n: t._asdict() for n, t in r.timings.items()}}
-             for r in results]  # fmt: skip
+    plain = [
+        {**r._asdict(), "timings": {n: t._asdict() for n, t in r.timings.items()}} for r in results
+    ]
     (path / "results.json").write_text(json.dumps({**data, "results": plain}, indent=1) + "\n")
     (path / "report.md").write_text(markdown(data, results))
 
@@ -225,10 +262,15 @@ def load(path: Path) -> tuple[dict, list[Result]]:
     """Return what `save` wrote."""
     data = json.loads((path / "results.json").read_text())
     results = [
-        Result(**{**r, "shape": tuple(r["shape"]),
-                  "timings": {n: Timing(**t) for n, t in r["timings"].items()}})
+        Result(
+            **{
+                **r,
+                "shape": tuple(r["shape"]),
+                "timings": {n: Timing(**t) for n, t in r["timings"].items()},
+            }
+        )
         for r in data.pop("results")
-    ]  # fmt: skip
+    ]
     return data, results
 
 

@@ -39,8 +39,9 @@ def block(run: Callable, seconds: float, least: int = 2) -> list[float]:
     return times
 
 
-def interleaved(runs: Mapping[str, Callable], rounds: int = 7, seconds: float = 0.03,
-                ) -> dict[str, list[float]]:  # fmt: skip
+def interleaved(
+    runs: Mapping[str, Callable], rounds: int = 7, seconds: float = 0.03
+) -> dict[str, list[float]]:
     """Return the median of each round for each contender, in seconds."""
     medians: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):

@@ -62,10 +62,19 @@ class _Call:
         self.output = np.zeros(shape, self.size.dtype)
         final = scan.new_states(self.cell, 1, shape[1], self.size)
         self.trace = scan.forward(
-            self.cell, self.size, self.weights, self.x, self.state, self.batch, 0,
-            reverse=self.reverse, output=workspace.rows_of(self.output), final=final, keep=keep,
+            self.cell,
+            self.size,
+            self.weights,
+            self.x,
+            self.state,
+            self.batch,
+            0,
+            reverse=self.reverse,
+            output=workspace.rows_of(self.output),
+            final=final,
+            keep=keep,
             every=every,
-        )  # fmt: skip
+        )
         return self.output, self._bare(final)
 
     def _bare(self, states):
@@ -114,8 +123,9 @@ def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
         )
     rows, hidden = w_ih.shape[0], w_ih.shape[0] // gates
     w_hr = None if given[4] is None else checks.floats(owner, "w_hr", given[4], dtype)
-    if w_hr is not None and (w_hr.ndim != 2 or w_hr.shape[1] != hidden
-                             or not 0 < w_hr.shape[0] <= hidden):  # fmt: skip
+    if w_hr is not None and (
+        w_hr.ndim != 2 or w_hr.shape[1] != hidden or not 0 < w_hr.shape[0] <= hidden
+    ):
         raise ValueError(
             f"{owner}: w_hr has shape {w_hr.shape}; expected (proj_size, hidden_size) = "
             f"(at most {hidden}, {hidden})."
@@ -172,9 +182,19 @@ def rnn(
 
 
 def rnn_vjp(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False,
-    checkpoint=None, memory=None,
-):  # fmt: skip
+    x,
+    h_0,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    *,
+    nonlinearity="tanh",
+    lengths=None,
+    reverse=False,
+    checkpoint=None,
+    memory=None,
+):
     """Run `rnn` and return `(output, h_n), pullback`.
 
     `pullback(d_output, d_state=None, *, wrt_input=True)` returns the Gradients of
@@ -215,9 +235,19 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
 
 
 def lstm_vjp(
-    x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False,
-    checkpoint=None, memory=None,
-):  # fmt: skip
+    x,
+    state,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    w_hr=None,
+    *,
+    lengths=None,
+    reverse=False,
+    checkpoint=None,
+    memory=None,
+):
     """Run `lstm` and return `(output, (h_n, c_n)), pullback`, as `rnn_vjp` does."""
     call = _Call("lstm", _LSTM, x, state, (w_ih, w_hh, b_ih, b_hh, w_hr), lengths, reverse)
     return call.run(True, checkpoint, memory), call
@@ -249,9 +279,18 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
 
 
 def gru_vjp(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False, checkpoint=None,
+    x,
+    h_0,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    *,
+    lengths=None,
+    reverse=False,
+    checkpoint=None,
     memory=None,
-):  # fmt: skip
+):
     """Run `gru` and return `(output, h_n), pullback`, as `rnn_vjp` does."""
     call = _Call("gru", _GRU, x, h_0, (w_ih, w_hh, b_ih, b_hh, None), lengths, reverse)
     return call.run(True, checkpoint, memory), call

@@ -135,8 +135,10 @@ def identity(layer: Target, gain: float = 1.0, std: float = 0.001, seed: Any = N
         )
     if std < 0:
         raise ValueError(f"init.identity: std must be at least 0, got {std}.")
-    values = {"weight_hh": lambda shape: gain * np.eye(shape[0]),
-              "weight_ih": lambda shape: std * random.standard_normal(shape)}  # fmt: skip
+    values = {
+        "weight_hh": lambda shape: gain * np.eye(shape[0]),
+        "weight_ih": lambda shape: std * random.standard_normal(shape),
+    }
     for name, shape in own._shapes.items():
         own._param(name)[...] = values.get(name[: len("weight_hh")], np.zeros)(shape)
     return layer

@@ -83,10 +83,7 @@ def softmax_cross_entropy(
 
 
 def mse(
-    pred: ArrayLike,
-    target: ArrayLike,
-    mask: ArrayLike | None = None,
-    reduction: Reduction = "mean",
+    pred: ArrayLike, target: ArrayLike, mask: ArrayLike | None = None, reduction: Reduction = "mean"
 ) -> tuple[float, NDArray]:
     """(pred - target)**2, over all elements, and its gradient 2 (pred - target).
 

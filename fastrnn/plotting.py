@@ -11,13 +11,23 @@ from typing import Any
 FORMATS = ("png", "svg", "pdf", "jpg")
 # Okabe and Ito's (2008), but for the grey.
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = (
-    "#0072b2", "#d55e00", "#009e73", "#56b4e9", "#cc79a7", "#888888",
-)  # fmt: skip
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#56b4e9",
+    "#cc79a7",
+    "#888888",
+)
 STYLE = {
-    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-    "axes.titlesize": 9, "axes.titlelocation": "left", "savefig.dpi": 130,
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "savefig.dpi": 130,
     "text.parse_math": False,  # a name may have a dollar
-}  # fmt: skip
+}
 
 
 def save(path: Any, who: str, draw: Callable[[Any], None]) -> None:

@@ -56,8 +56,11 @@ INPUT = {
     "bool": (X.astype(bool), TypeError, "input is bool"),
     "datetime": (np.zeros((T, B, I), "M8[s]"), TypeError, "input is datetime64"),
     "masked": (np.ma.masked_array(X), TypeError, r"masked array; pass input.filled\(0\)"),
-    "float64": (X.astype(np.float64), ValueError,
-                r"input is float64 but the weights are float32; .* input.astype\(np.float32\)"),
+    "float64": (
+        X.astype(np.float64),
+        ValueError,
+        r"input is float64 but the weights are float32; .* input.astype\(np.float32\)",
+    ),
     "float16": (X.astype(np.float16), ValueError, "input is float16 but the weights"),
     "longdouble": (X.astype(np.longdouble), ValueError, "but the weights are float32"),
     "0-d": (np.float32(1), ValueError, r"0-D of float32; expected \(T, B, input_size\)"),
@@ -65,18 +68,24 @@ INPUT = {
     "1-d": (floats(I), ValueError, r"1-D .*\(T, input_size\) unbatched"),
     "4-d": (floats(1, T, B, I), ValueError, "4-D of float32"),
     "3-d indices": (np.zeros((T, B, I), int), ValueError, "3-D of int64"),
-    "last axis": (floats(T, B, I + 1), ValueError,
-                  r"shape \(4, 3, 6\); its last axis must be input_size = 5"),
+    "last axis": (
+        floats(T, B, I + 1),
+        ValueError,
+        r"shape \(4, 3, 6\); its last axis must be input_size = 5",
+    ),
     "no last axis": (floats(T, B, 0), ValueError, "last axis must be input_size = 5"),
-    "index I": (index_with(I), IndexError,
-        r"LSTM: input\[2, 1\] is 5; .*\[0, input_size\) = \[0, 5\)"),
+    "index I": (
+        index_with(I),
+        IndexError,
+        r"LSTM: input\[2, 1\] is 5; .*\[0, input_size\) = \[0, 5\)",
+    ),
     "index -1": (index_with(-1), IndexError, r"input\[2, 1\] is -1"),
     "index 2**63": (index_with(2**63, np.uint64), IndexError, "9223372036854775808"),
     "index -2**63": (index_with(-(2**63)), IndexError, "-9223372036854775808"),
     "index int8": (index_with(-128, np.int8), IndexError, "is -128"),
     "NaN index": (np.full((T, B), np.nan, np.float32), ValueError, "last axis must be input_size"),
     "float index": (np.zeros((3, 2, 2), np.float32)[..., 0], ValueError, "last axis must be"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -90,19 +99,28 @@ def test_input(call, x, error, message):
 LENGTHS = {
     "list": ([4, 4, 4], TypeError, "GRU: lengths is a list; " + NO_ARRAY),
     "number": (4, TypeError, "lengths is a int"),
-    "floats": (np.array([4.0, 4, 4]), TypeError,
-               r"lengths is float64; expected integers, e.g. lengths.astype\(np.int64\)"),
+    "floats": (
+        np.array([4.0, 4, 4]),
+        TypeError,
+        r"lengths is float64; expected integers, e.g. lengths.astype\(np.int64\)",
+    ),
     "bool": (np.ones(B, bool), TypeError, "lengths is bool"),
     "objects": (np.array([4, 4, 4], object), TypeError, "lengths is object"),
-    "too few": (np.array([4, 4]), ValueError,
-        r"lengths has shape \(2,\); expected \(batch,\) = \(3,\)"),
+    "too few": (
+        np.array([4, 4]),
+        ValueError,
+        r"lengths has shape \(2,\); expected \(batch,\) = \(3,\)",
+    ),
     "2-d": (np.array([[4, 4, 4]]), ValueError, r"shape \(1, 3\)"),
     "negative": (np.array([4, -1, 4]), ValueError, r"lengths\[1\] is -1; .*\[0, T\] = \[0, 4\]"),
     "too long": (np.array([4, 4, 5]), ValueError, r"lengths\[2\] is 5"),
-    "huge": (np.array([4, 2**63, 5], np.uint64), ValueError,
-        r"lengths\[1\] is 9223372036854775808"),
+    "huge": (
+        np.array([4, 2**63, 5], np.uint64),
+        ValueError,
+        r"lengths\[1\] is 9223372036854775808",
+    ),
     "masked": (np.ma.masked_array([4, 4, 4]), TypeError, "masked array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -121,31 +139,66 @@ def test_lengths_with_unbatched_input():
 
 
 STATES = {
-    "bare array": (LSTM, X, PAIR[0], TypeError,
-        r"state is a ndarray; expected a tuple of 2 arrays, \(h_0, c_0\)"),
+    "bare array": (
+        LSTM,
+        X,
+        PAIR[0],
+        TypeError,
+        r"state is a ndarray; expected a tuple of 2 arrays, \(h_0, c_0\)",
+    ),
     "triple": (LSTM, X, (*PAIR, None), TypeError, "state is a tuple of 3"),
     "single": (LSTM, X, PAIR[:1], TypeError, "state is a tuple of 1"),
     "lists": (LSTM, X, tuple(s.tolist() for s in PAIR), TypeError, "h_0 is a list"),
     "dict": (LSTM, X, {"h": 1, "c": 2}, TypeError, "state is a dict"),
-    "tuple for one": (GRU, X, (floats(4, B, H),), TypeError,
-        "state is a tuple; expected one array"),
-    "no layers": (LSTM, X, (floats(B, H), PAIR[1]), ValueError,
-                  r"h_0 has shape \(3, 6\); .*num_directions, batch, hidden_size\) = \(1, 3, 6\)"),
+    "tuple for one": (
+        GRU,
+        X,
+        (floats(4, B, H),),
+        TypeError,
+        "state is a tuple; expected one array",
+    ),
+    "no layers": (
+        LSTM,
+        X,
+        (floats(B, H), PAIR[1]),
+        ValueError,
+        r"h_0 has shape \(3, 6\); .*num_directions, batch, hidden_size\) = \(1, 3, 6\)",
+    ),
     "layers": (GRU, X, floats(2, B, H), ValueError, r"h_0 has shape \(2, 3, 6\); .* = \(4, 3, 6\)"),
     "c_0": (LSTM, X, (PAIR[0], floats(1, B, H + 1)), ValueError, r"c_0 has shape \(1, 3, 7\)"),
     "batch": (LSTM, X, (floats(1, 1, H), PAIR[1]), ValueError, r"h_0 has shape \(1, 1, 6\)"),
-    "batched": (LSTM, X[:, 0], PAIR, ValueError,
-        r"expected \(num_layers \* num_directions, hidden_size\) = \(1, 6\)"),
-    "float64": (LSTM, X, (PAIR[0].astype(float), None), ValueError,
-        "h_0 is float64 but the weights"),
+    "batched": (
+        LSTM,
+        X[:, 0],
+        PAIR,
+        ValueError,
+        r"expected \(num_layers \* num_directions, hidden_size\) = \(1, 6\)",
+    ),
+    "float64": (
+        LSTM,
+        X,
+        (PAIR[0].astype(float), None),
+        ValueError,
+        "h_0 is float64 but the weights",
+    ),
     "integers": (GRU, X, np.zeros((4, B, H), int), TypeError, "h_0 is int64 but the weights"),
     "projected h": (PROJECTED, X, PAIR, ValueError, r"h_0 .*proj_size\) = \(1, 3, 2\)"),
-    "projected c": (PROJECTED, X, (None, floats(1, B, 2)), ValueError,
-        r"c_0 .*hidden_size\) = \(1, 3, 6\)"),
-    "batch first": (RNN, floats(B, T, I), floats(B, 1, H), ValueError,
-        r"h_0 has shape \(3, 1, 6\); .* = \(1, 3, 6\)"),
+    "projected c": (
+        PROJECTED,
+        X,
+        (None, floats(1, B, 2)),
+        ValueError,
+        r"c_0 .*hidden_size\) = \(1, 3, 6\)",
+    ),
+    "batch first": (
+        RNN,
+        floats(B, T, I),
+        floats(B, 1, H),
+        ValueError,
+        r"h_0 has shape \(3, 1, 6\); .* = \(1, 3, 6\)",
+    ),
     "masked": (GRU, X, np.ma.masked_array(floats(4, B, H)), TypeError, "h_0 is a masked array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -160,13 +213,16 @@ def test_state(layer, x, state, error, message):
 COTANGENTS = {
     "list": ((X.tolist(),), TypeError, "d_output is a list"),
     "float64": ((floats(T, B, H, dtype=np.float64),), ValueError, "d_output is float64"),
-    "shape": ((floats(B, T, H),), ValueError,
-        r"d_output has shape \(3, 4, 6\); expected .*\(4, 3, 6\)"),
+    "shape": (
+        (floats(B, T, H),),
+        ValueError,
+        r"d_output has shape \(3, 4, 6\); expected .*\(4, 3, 6\)",
+    ),
     "scalar": ((np.float32(1),), ValueError, r"d_output has shape \(\)"),
     "bare d_state": ((None, PAIR[0]), TypeError, r"d_state is a ndarray; .*\(d_h_n, d_c_n\)"),
     "d_c shape": ((None, (None, floats(1, B, 2))), ValueError, "d_c_n has shape"),
     "d_h dtype": ((None, (PAIR[0].astype(float), None)), ValueError, "d_h_n is float64"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("cotangents", "error", "message"), COTANGENTS.values(), ids=COTANGENTS)
@@ -180,32 +236,56 @@ def test_cotangents(request, cotangents, error, message):
 CONSTRUCTOR = {
     "input 0": ((0, H), {}, ValueError, "input_size must be at least 1, got 0"),
     "hidden -1": ((I, -1), {}, ValueError, "hidden_size must be at least 1, got -1"),
-    "float size": ((I, 6.0), {}, TypeError,
-        r"hidden_size should be of type int, got 6.0 \(float\)"),
+    "float size": (
+        (I, 6.0),
+        {},
+        TypeError,
+        r"hidden_size should be of type int, got 6.0 \(float\)",
+    ),
     "bool size": ((True, H), {}, TypeError, "input_size should be of type int, got True"),
     "string size": (("5", H), {}, TypeError, "input_size should be of type int"),
     "no layers": ((I, H), {"num_layers": 0}, ValueError, "num_layers must be at least 1"),
     "bias": ((I, H), {"bias": 1}, TypeError, "bias should be of type bool"),
-    "batch_first": ((I, H), {"batch_first": "yes"}, TypeError,
-        "batch_first should be of type bool"),
-    "order": ((I, H, 1, True, 0.5), {}, TypeError,
-        "batch_first .* order of the arguments is that of torch.nn"),
-    "bidirectional": ((I, H), {"bidirectional": None}, TypeError,
-        "bidirectional should be of type bool"),
+    "batch_first": (
+        (I, H),
+        {"batch_first": "yes"},
+        TypeError,
+        "batch_first should be of type bool",
+    ),
+    "order": (
+        (I, H, 1, True, 0.5),
+        {},
+        TypeError,
+        "batch_first .* order of the arguments is that of torch.nn",
+    ),
+    "bidirectional": (
+        (I, H),
+        {"bidirectional": None},
+        TypeError,
+        "bidirectional should be of type bool",
+    ),
     "dropout 2": ((I, H, 2), {"dropout": 2}, ValueError, r"dropout should be a number in \[0, 1\]"),
     "dropout NaN": ((I, H, 2), {"dropout": np.nan}, ValueError, "dropout should be"),
     "dropout True": ((I, H, 2), {"dropout": True}, ValueError, "dropout should be"),
     "dropout text": ((I, H, 2), {"dropout": "0.5"}, ValueError, "dropout should be"),
-    "proj H": ((I, H), {"proj_size": H}, ValueError,
-        "proj_size has to be smaller than hidden_size = 6, got 6"),
+    "proj H": (
+        (I, H),
+        {"proj_size": H},
+        ValueError,
+        "proj_size has to be smaller than hidden_size = 6, got 6",
+    ),
     "proj -1": ((I, H), {"proj_size": -1}, ValueError, "proj_size must be at least 0"),
-    "float16": ((I, H), {"dtype": np.float16}, ValueError,
-        "dtype must be np.float32 or np.float64"),
+    "float16": (
+        (I, H),
+        {"dtype": np.float16},
+        ValueError,
+        "dtype must be np.float32 or np.float64",
+    ),
     "int dtype": ((I, H), {"dtype": int}, ValueError, "dtype must be np.float32 or np.float64"),
     "no dtype": ((I, H), {"dtype": "floaty"}, ValueError, "dtype must be .* got 'floaty'"),
     "dtype None": ((I, H), {"dtype": None}, ValueError, "dtype must be"),
     "dtype int": ((I, H), {"dtype": 3}, ValueError, "dtype must be"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(
@@ -218,15 +298,21 @@ def test_constructor(args, options, error, message):
 
 def test_constructors_of_the_others():
     for make, error, message in [
-        (lambda: fastrnn.RNN(I, H, nonlinearity="gelu"), ValueError,
-         "RNN: nonlinearity must be 'tanh' or 'relu', got 'gelu'"),
+        (
+            lambda: fastrnn.RNN(I, H, nonlinearity="gelu"),
+            ValueError,
+            "RNN: nonlinearity must be 'tanh' or 'relu', got 'gelu'",
+        ),
         (lambda: fastrnn.RNN(I, H, nonlinearity=None), ValueError, "RNN: nonlinearity must be"),
         (lambda: fastrnn.RNN(I, H, nonlinearity=["tanh"]), ValueError, "RNN: nonlinearity must be"),
         (lambda: fastrnn.RNNCell(I, H, nonlinearity="selu"), ValueError, "RNNCell: nonlinearity"),
         (lambda: fastrnn.GRU(I, H, proj_size=2), TypeError, "proj_size"),
         (lambda: fastrnn.GRUCell(I, 0), ValueError, "GRUCell: hidden_size must be at least 1"),
-        (lambda: fastrnn.LSTMCell(I, H, bias=0), TypeError,
-            "LSTMCell: bias should be of type bool"),
+        (
+            lambda: fastrnn.LSTMCell(I, H, bias=0),
+            TypeError,
+            "LSTMCell: bias should be of type bool",
+        ),
         (lambda: fastrnn.LSTMCell(I, H, dtype="f2"), ValueError, "LSTMCell: dtype must be"),
         (lambda: fastrnn.Linear(0, H), ValueError, "Linear: in_features must be at least 1"),
         (lambda: fastrnn.Linear(I, 2.5), TypeError, "Linear: out_features should be of type int"),
@@ -238,6 +324,6 @@ def test_constructors_of_the_others():
         (lambda: fastrnn.set_num_threads(0), ValueError, "set_num_threads: n is 0"),
         (lambda: fastrnn.set_num_threads(1.0), TypeError, "set_num_threads: n is 1.0"),
         (lambda: fastrnn.set_num_threads(True), TypeError, "set_num_threads: n is True"),
-    ]:  # fmt: skip
+    ]:
         with pytest.raises(error, match=message):
             make()

@@ -5,24 +5,31 @@ No kernel may run for any of it. The layers' part is in test_checks.py.
 
 import numpy as np
 import pytest
-from tests.test_checks import INDEX, LSTM, B, H, I, T, X, floats, index_with, no_kernel
 
 import fastrnn
 from fastrnn import checks
 from fastrnn import functional as F
+from tests.test_checks import INDEX, LSTM, B, H, I, T, X, floats, index_with, no_kernel
 
 __all__ = ["no_kernel"]  # a fixture
 
 LINEAR = fastrnn.Linear(I, H, seed=0)
-CELLS = {"lstm": fastrnn.LSTMCell(I, H, seed=0), "gru": fastrnn.GRUCell(I, H, seed=0),
-         "rnn": fastrnn.RNNCell(I, H, seed=0)}  # fmt: skip
+CELLS = {
+    "lstm": fastrnn.LSTMCell(I, H, seed=0),
+    "gru": fastrnn.GRUCell(I, H, seed=0),
+    "rnn": fastrnn.RNNCell(I, H, seed=0),
+}
 W = {"w_ih": floats(4 * H, I), "w_hh": floats(4 * H, H)} | dict.fromkeys(
-    ("b_ih", "b_hh"), floats(4 * H))  # fmt: skip
+    ("b_ih", "b_hh"), floats(4 * H)
+)
 FUNCTIONAL = {
     "w_ih list": ({"w_ih": W["w_ih"].tolist()}, TypeError, "lstm: w_ih is a list"),
     "w_ih half": ({"w_ih": W["w_ih"].astype(np.float16)}, ValueError, "w_ih: dtype must be"),
-    "w_ih 1-d": ({"w_ih": floats(4 * H)}, ValueError,
-        r"w_ih has shape \(24,\); expected \(4 \* hidden_size"),
+    "w_ih 1-d": (
+        {"w_ih": floats(4 * H)},
+        ValueError,
+        r"w_ih has shape \(24,\); expected \(4 \* hidden_size",
+    ),
     "w_ih rows": ({"w_ih": floats(4 * H + 1, I)}, ValueError, r"w_ih has shape \(25, 5\)"),
     "w_ih empty": ({"w_ih": floats(4 * H, 0)}, ValueError, "sizes of at least 1"),
     "w_hh": ({"w_hh": floats(4 * H, I)}, ValueError, r"w_hh has shape \(24, 5\); .* = \(24, 6\)"),
@@ -33,14 +40,17 @@ FUNCTIONAL = {
     "w_hr": ({"w_hr": floats(2, H + 1)}, ValueError, r"w_hr has shape \(2, 7\)"),
     "w_hr wide": ({"w_hr": floats(H + 1, H)}, ValueError, r"w_hr has shape \(7, 6\)"),
     "w_hr and w_hh": ({"w_hr": floats(2, H)}, ValueError, r"w_hh .*proj_size\) = \(24, 2\)"),
-    "state": ({"state": (floats(1, B, H), None)}, ValueError,
-        r"h_0 has shape \(1, 3, 6\); .* = \(3, 6\)"),
+    "state": (
+        {"state": (floats(1, B, H), None)},
+        ValueError,
+        r"h_0 has shape \(1, 3, 6\); .* = \(3, 6\)",
+    ),
     "x": ({"x": X[0]}, ValueError, "input is 2-D"),
     "x dtype": ({"x": X.astype(float)}, ValueError, "input is float64"),
     "index": ({"x": index_with(I)}, IndexError, r"input\[2, 1\] is 5"),
     "lengths": ({"lengths": np.array([5, 4, 4])}, ValueError, r"lengths\[0\] is 5"),
     "reverse": ({"reverse": 1}, TypeError, "reverse should be of type bool"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -71,7 +81,7 @@ STEPS = {
     "bare": ("lstm", X[0], floats(B, H), TypeError, r"state is a ndarray; .*\(h, c\)"),
     "tuple": ("gru", X[0], (floats(B, H),), TypeError, "state is a tuple; expected one array"),
     "c dtype": ("lstm", X[0], (None, floats(B, H, dtype=float)), ValueError, "c is float64"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -84,18 +94,24 @@ def test_steps(cell, x, state, error, message):
 
 STREAM = {
     "list": ([1.0] * I, TypeError, "x_t is a list"),
-    "sequence": (X, ValueError,
-        r"LSTM.stream: x_t has shape \(4, 3, 5\); .*\(batch_size, input_size\) = \(3, 5\)"),
+    "sequence": (
+        X,
+        ValueError,
+        r"LSTM.stream: x_t has shape \(4, 3, 5\); .*\(batch_size, input_size\) = \(3, 5\)",
+    ),
     "one row of three": (X[0, 0], ValueError, r"x_t has shape \(5,\)"),
     "too few indices": (INDEX[0, :2], ValueError, r"integers \(batch_size,\) = \(3,\)"),
     "float64": (X[0].astype(float), ValueError, "x_t is float64"),
     "bool": (X[0].astype(bool), TypeError, "x_t is bool"),
     "objects": (X[0].astype(object), TypeError, "x_t is object"),
-    "index": (np.array([0, 1, I]), IndexError,
-        r"LSTM.stream: x_t is .*\[0, input_size\) = \[0, 5\)"),
+    "index": (
+        np.array([0, 1, I]),
+        IndexError,
+        r"LSTM.stream: x_t is .*\[0, input_size\) = \[0, 5\)",
+    ),
     "negative": (np.array([0, -1, 1]), IndexError, "one-hot"),
     "masked": (np.ma.masked_array(X[0]), TypeError, "masked array"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("x", "error", "message"), STREAM.values(), ids=STREAM)

@@ -235,8 +235,10 @@ def test_denormal_numbers_give_what_they_give_in_the_reference(cell, T):
         layer.params[name][...] = 0
     name, _, nonlinearity = cell.name.partition("_")
     options = {"nonlinearity": nonlinearity} if nonlinearity else {}
-    params = {n.replace("weight", "w").replace("bias", "b").removesuffix("_l0"): p
-              for n, p in layer.params.items()}  # fmt: skip
+    params = {
+        n.replace("weight", "w").replace("bias", "b").removesuffix("_l0"): p
+        for n, p in layer.params.items()
+    }
     for size in (1e-38, 1e-40, 1e-44):
         scale = np.float32(size)
         x, state = values["x"] * scale, [s * scale for s in members(values["state"])]
@@ -285,9 +287,18 @@ def test_the_work_space_does_not_grow_with_time(cell, one_hot):
         weights = 4 * (I + H + 2) * sizes.columns
         for B in (1, 7, 300):
             for threads in (1, 4):
-                bytes_of = [4 * workspace.plan_forward(
-                    sizes, cell, most_rows(cell.width), workspace.sort_by_length(T, B, None),
-                    one_hot, threads).size for T in (5000, 20_000, 1_000_000)]  # fmt: skip
+                bytes_of = [
+                    4
+                    * workspace.plan_forward(
+                        sizes,
+                        cell,
+                        most_rows(cell.width),
+                        workspace.sort_by_length(T, B, None),
+                        one_hot,
+                        threads,
+                    ).size
+                    for T in (5000, 20_000, 1_000_000)
+                ]
                 assert bytes_of[0] == bytes_of[1] == bytes_of[2]
                 # States, and what is made ahead: some hundred KiB for each slice of the batch.
                 rows = B * 4 * (2 * len(cell.states) + 2) * (H + 32)

@@ -44,9 +44,17 @@ LAYERS = [
     {"__init__", "__main__", "pytest_plugin"},
 ]
 # The oracle is nothing without independence, and what needs no kernel needs no numba.
-ALONE = {"reference": {"gradients"}, "losses": set(), "optim": {"optim"}, "checks": set(),
-         "drawing": set(), "gradients": set(), "interrupt": set(),
-         "_jit": set(), "pytest_plugin": set()}  # fmt: skip
+ALONE = {
+    "reference": {"gradients"},
+    "losses": set(),
+    "optim": {"optim"},
+    "checks": set(),
+    "drawing": set(),
+    "gradients": set(),
+    "interrupt": set(),
+    "_jit": set(),
+    "pytest_plugin": set(),
+}
 
 
 def imports(module):
@@ -83,8 +91,7 @@ def test_imports_go_one_way(module):
 @every_module
 def test_what_the_public_names_need_asks_for_none_of_them(module):
     """`fastrnn.LSTM` there would load the list of names that is just being loaded."""
-    if module.partition(".")[0] in ("charlm", "demos", "torch", "__main__",
-                                    "pytest_plugin"):  # fmt: skip
+    if module.partition(".")[0] in ("charlm", "demos", "torch", "__main__", "pytest_plugin"):
         return
     for node in ast.walk(TREES[module]):
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
@@ -125,8 +132,9 @@ def test_there_is_one_decorator(module):
         return
     names = {n.id for n in ast.walk(TREES[module]) if isinstance(n, ast.Name)}
     names |= {n.attr for n in ast.walk(TREES[module]) if isinstance(n, ast.Attribute)}
-    names |= {a.name for n in ast.walk(TREES[module]) if isinstance(n, ast.ImportFrom)
-              for a in n.names}  # fmt: skip
+    names |= {
+        a.name for n in ast.walk(TREES[module]) if isinstance(n, ast.ImportFrom) for a in n.names
+    }
     assert not names & {"njit", "vectorize", "guvectorize", "generated_jit", "prange", "stencil"}
 
 
@@ -155,9 +163,18 @@ def test_every_cell_is_listed_and_imports_no_other():
 
 @every_module
 def test_the_engine_names_no_cell(module):
-    engine = {"unrolled", "recurrence", "bptt", "workspace", "weights", "passes", "shortcut",
-              "onestep", "single",
-              "kernels"}  # fmt: skip
+    engine = {
+        "unrolled",
+        "recurrence",
+        "bptt",
+        "workspace",
+        "weights",
+        "passes",
+        "shortcut",
+        "onestep",
+        "single",
+        "kernels",
+    }
     if module.partition(".")[0] not in engine:
         return
     words = {cell.name.partition("_")[0] for cell in CELLS}
@@ -187,8 +204,13 @@ def test_the_arguments_of_a_docstring_are_those_of_the_signature(node, docstring
             return
         function = own[0]
     arguments = function.args
-    names = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs,
-             arguments.kwarg]  # fmt: skip
+    names = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        arguments.vararg,
+        *arguments.kwonlyargs,
+        arguments.kwarg,
+    ]
     names = [a.arg for a in names if a]
     section = inspect.cleandoc(docstring).partition("Args:\n")[2]
     section = re.split(r"\n\n|\n(?=\S)", section)[0]

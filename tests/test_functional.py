@@ -41,15 +41,19 @@ def draw(kind, T, B, I, H, P=0, bias=True, seed=0, dtype=np.float64):  # noqa: E
     params = {name: p.astype(dtype) for name, p in params.items()}
     shapes = [(B, E), (B, H)][:states]
     return {
-        "x": normal(T, B, I), "params": params, "state": bare([normal(*s) for s in shapes]),
-        "d_output": normal(T, B, E), "d_state": bare([normal(*s) for s in shapes]),
-    }  # fmt: skip
+        "x": normal(T, B, I),
+        "params": params,
+        "state": bare([normal(*s) for s in shapes]),
+        "d_output": normal(T, B, E),
+        "d_state": bare([normal(*s) for s in shapes]),
+    }
 
 
 def run(module, kind, case, **options):
     vjp = getattr(module, kind.partition("-")[0] + "_vjp")
     (output, state), pullback = vjp(
-        case["x"], case["state"], **case["params"], **KINDS[kind][2], **options)  # fmt: skip
+        case["x"], case["state"], **case["params"], **KINDS[kind][2], **options
+    )
     return named(output, state, pullback(case["d_output"], case["d_state"]))
 
 

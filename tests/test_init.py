@@ -20,11 +20,13 @@ every_function = pytest.mark.parametrize(
 )
 TARGETS = {
     "layer": lambda cell, dtype, **o: layer_class(cell)[0](
-        7, 40, num_layers=2, bidirectional=True, **layer_class(cell)[1], dtype=dtype, **o),
+        7, 40, num_layers=2, bidirectional=True, **layer_class(cell)[1], dtype=dtype, **o
+    ),
     "cell": lambda cell, dtype, **o: layer_class(cell, suffix="Cell")[0](
-        7, 40, **layer_class(cell)[1], dtype=dtype, **o),
+        7, 40, **layer_class(cell)[1], dtype=dtype, **o
+    ),
     "linear": lambda cell, dtype, **o: fastrnn.Linear(7, 40, dtype=dtype, **o),
-}  # fmt: skip
+}
 
 
 def takes(function, target):
@@ -175,8 +177,12 @@ def test_what_is_no_layer_is_refused(function, wrong):
 
 def test_numbers_are_checked():
     rnn, lstm = fastrnn.RNN(2, 3), fastrnn.LSTM(2, 3)
-    for wrong, error in (("1", TypeError), (True, TypeError), (np.nan, ValueError),
-                         (-np.inf, ValueError)):  # fmt: skip
+    for wrong, error in (
+        ("1", TypeError),
+        (True, TypeError),
+        (np.nan, ValueError),
+        (-np.inf, ValueError),
+    ):
         with pytest.raises(error, match="gain should be"):
             init.orthogonal(rnn, wrong)
         with pytest.raises(error, match="std should be"):
@@ -194,8 +200,11 @@ def test_numbers_are_checked():
 def test_nothing_is_changed_by_a_refusal():
     rnn = fastrnn.RNN(2, 3, seed=0)
     before = rnn.state_dict()
-    for call in (lambda: init.identity(rnn, std=-1.0), lambda: init.orthogonal(rnn, np.nan),
-                 lambda: init.forget_bias(rnn)):  # fmt: skip
+    for call in (
+        lambda: init.identity(rnn, std=-1.0),
+        lambda: init.orthogonal(rnn, np.nan),
+        lambda: init.forget_bias(rnn),
+    ):
         with pytest.raises((TypeError, ValueError)):
             call()
     assert all(np.array_equal(rnn.params[name], before[name]) for name in before)

@@ -13,13 +13,18 @@ import fastrnn
 from fastrnn import _public
 from tests.support.processes import PACKAGE, python
 
-NAMES = [alias.asname
-         for node in ast.parse((PACKAGE / "_public.py").read_text()).body
-         if isinstance(node, ast.ImportFrom) for alias in node.names]  # fmt: skip
+NAMES = [
+    alias.asname
+    for node in ast.parse((PACKAGE / "_public.py").read_text()).body
+    if isinstance(node, ast.ImportFrom)
+    for alias in node.names
+]
 # These need packages that may be missing, and are no attributes before they are imported.
 APART = ("charlm", "demos", "torch", "pytest_plugin", "__main__")
-MODULES = [".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-           for path in sorted(PACKAGE.rglob("*.py"))]  # fmt: skip
+MODULES = [
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+]
 MODULES = [module for module in MODULES if not module.startswith(("__init__", *APART))]
 
 LOADED = "sorted(m for m in sys.modules if m.startswith(('fastrnn', 'numba', 'numpy', 'llvmlite')))"
@@ -65,9 +70,18 @@ print(fastrnn.LSTM is LSTM, *fastrnn.__all__)
     assert python(code).split() == ["True", *NAMES]
 
 
-@pytest.mark.parametrize("path", ["kernels.__name__", "cells.lstm.CELL", "workspace.np",
-                                  "optim.rules.Adam", "_jit.jit", "reference.lstm",
-                                  "functional.lstm"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    [
+        "kernels.__name__",
+        "cells.lstm.CELL",
+        "workspace.np",
+        "optim.rules.Adam",
+        "_jit.jit",
+        "reference.lstm",
+        "functional.lstm",
+    ],
+)
 def test_modules_are_attributes(path):
     python(f"import fastrnn; fastrnn.{path}")
 

@@ -68,8 +68,16 @@ def run(tmp_path):
         (tmp_path / "conftest.py").write_text(plugins)
         (tmp_path / "test_theirs.py").write_text(text)
         code = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-        result = python(code, tmp_path, "-p", "no:cacheprovider", *options, check=False,
-                        PYTEST_ADDOPTS="", **variables)  # fmt: skip
+        result = python(
+            code,
+            tmp_path,
+            "-p",
+            "no:cacheprovider",
+            *options,
+            check=False,
+            PYTEST_ADDOPTS="",
+            **variables,
+        )
         return result.stdout + result.stderr
 
     return run
@@ -81,8 +89,14 @@ def named(run):
 
     def named(text, *options, **more):
         # Where the package is installed, pytest would find the plugin a second time.
-        return run(text, "-p", "fastrnn.pytest_plugin", *options,
-                   PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", **more)  # fmt: skip
+        return run(
+            text,
+            "-p",
+            "fastrnn.pytest_plugin",
+            *options,
+            PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+            **more,
+        )
 
     return named
 

@@ -43,6 +43,14 @@ def step_backward(saved, h, d_state):
     return (d_r, d_z, d_n), (d_r, d_z, d_n * r), (d_h * z,)
 
 
-CELL = bind("gru", gates=("r", "z", "n"), activations=("sigmoid", "sigmoid", "tanh"),
-            states=("h",), saved=("r", "z", "n", "a_hn"), shared=False,
-            equations=equations, step=step, step_backward=step_backward)  # fmt: skip
+CELL = bind(
+    "gru",
+    gates=("r", "z", "n"),
+    activations=("sigmoid", "sigmoid", "tanh"),
+    states=("h",),
+    saved=("r", "z", "n", "a_hn"),
+    shared=False,
+    equations=equations,
+    step=step,
+    step_backward=step_backward,
+)

@@ -50,7 +50,14 @@ def step_backward(saved, h, d_state):
     return d_a, d_a, (zero_like(d_h), d_c * f)
 
 
-CELL = bind("lstm", gates=("i", "f", "g", "o"),
-            activations=("sigmoid", "sigmoid", "tanh", "sigmoid"), states=("h", "c"),
-            saved=("i", "f", "g", "o", "c"), shared=True, equations=equations, step=step,
-            step_backward=step_backward)  # fmt: skip
+CELL = bind(
+    "lstm",
+    gates=("i", "f", "g", "o"),
+    activations=("sigmoid", "sigmoid", "tanh", "sigmoid"),
+    states=("h", "c"),
+    saved=("i", "f", "g", "o", "c"),
+    shared=True,
+    equations=equations,
+    step=step,
+    step_backward=step_backward,
+)

@@ -51,7 +51,19 @@ def step_relu_backward(saved, h, d_state):
 
 _SHAPE = {"gates": ("a",), "states": ("h",), "saved": ("a",), "shared": True}
 
-TANH = bind("rnn_tanh", **_SHAPE, activations=("tanh",), equations=equations_tanh, step=step_tanh,
-            step_backward=step_tanh_backward)  # fmt: skip
-RELU = bind("rnn_relu", **_SHAPE, activations=("relu",), equations=equations_relu, step=step_relu,
-            step_backward=step_relu_backward)  # fmt: skip
+TANH = bind(
+    "rnn_tanh",
+    **_SHAPE,
+    activations=("tanh",),
+    equations=equations_tanh,
+    step=step_tanh,
+    step_backward=step_tanh_backward,
+)
+RELU = bind(
+    "rnn_relu",
+    **_SHAPE,
+    activations=("relu",),
+    equations=equations_relu,
+    step=step_relu,
+    step_backward=step_relu_backward,
+)

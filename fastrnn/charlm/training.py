@@ -159,9 +159,12 @@ class Trainer:
             rnn, head, piece, piece.next().steps(), self._state if start else None, training=True
         )
         grads, _ = clipped(
-            network.loss_of(found), self.config.clip or None, None,
-            at=f"step {self.step + 1}", lower="--lr or --clip",
-        )  # fmt: skip
+            network.loss_of(found),
+            self.config.clip or None,
+            None,
+            at=f"step {self.step + 1}",
+            lower="--lr or --clip",
+        )
         with self.lock:
             self.optimizer.step(grads)
             self._state = found.state

@@ -30,10 +30,25 @@ _TOP = 5
 
 
 def gradcheck(
-    target, inputs, *, wrt=None, method="auto", mode="full", eps=None, atol=None, rtol=None,
-    n_samples=12, n_projections=5, seed=0, nondet_tol=0.0, check_kinks=True, localize=True,
-    second_order=False, raise_exception=True, progress=None,
-) -> GradcheckReport:  # fmt: skip
+    target,
+    inputs,
+    *,
+    wrt=None,
+    method="auto",
+    mode="full",
+    eps=None,
+    atol=None,
+    rtol=None,
+    n_samples=12,
+    n_projections=5,
+    seed=0,
+    nondet_tol=0.0,
+    check_kinks=True,
+    localize=True,
+    second_order=False,
+    raise_exception=True,
+    progress=None,
+) -> GradcheckReport:
     """Check a hand-written gradient against derivatives of the function itself, and more.
 
     Args:
@@ -89,8 +104,20 @@ def gradcheck(
     Sources: derivatives.py (complex step, Richardson, noise), projections.py (random directions).
     """
     __tracebackhide__ = True  # pytest then shows the report, and not where it was raised
-    options = Options(method, mode, eps, atol, rtol, n_samples, n_projections, seed, nondet_tol,
-                      check_kinks, localize, second_order)  # fmt: skip
+    options = Options(
+        method,
+        mode,
+        eps,
+        atol,
+        rtol,
+        n_samples,
+        n_projections,
+        seed,
+        nondet_tol,
+        check_kinks,
+        localize,
+        second_order,
+    )
     checks.boolean("gradcheck", "raise_exception", raise_exception)
     _refuse_uncallable(progress)
     problem = restricted(problem_of(target, inputs, options.seed), wrt)
@@ -168,9 +195,14 @@ def checked(problem: Problem, options: Options, progress: Progress | None = None
         raise ValueError(f"gradcheck: the outputs of {problem.name} have no entries.")
     method = evaluation.method
     result = GradcheckReport(
-        problem.name, problem.kind, f"{method.name}: {method.why}", options.mode, options.seed,
-        notes=list(problem.notes), environment=report.environment(),
-    )  # fmt: skip
+        problem.name,
+        problem.kind,
+        f"{method.name}: {method.why}",
+        options.mode,
+        options.seed,
+        notes=list(problem.notes),
+        environment=report.environment(),
+    )
     for check in (*properties.ALL, *sequences.ALL):
         found = properties.guarded(check, evaluation)
         if found is not None:
@@ -189,9 +221,12 @@ def _variable(evaluation: Evaluation, judged: Judged) -> VariableReport:
     """Sum up what was found of one variable, coordinate by coordinate."""
     variable, looked, excess = judged.variable, judged.looked_at, judged.excess
     result = VariableReport(
-        variable.name, variable.value.shape, int(looked.sum()), int(judged.kinks.sum()),
+        variable.name,
+        variable.value.shape,
+        int(looked.sum()),
+        int(judged.kinks.sum()),
         int(judged.wrong.sum()),
-    )  # fmt: skip
+    )
     if not judged.given:
         result.note = "no gradient given"
         return result
@@ -201,8 +236,9 @@ def _variable(evaluation: Evaluation, judged: Judged) -> VariableReport:
     if looked.any():
         index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         result.worst = report.coordinate(judged, index)
-        result.cosine, result.ratio = diagnosis.angle(judged.analytic[0][looked],
-                                                      judged.numeric[0][looked])  # fmt: skip
+        result.cosine, result.ratio = diagnosis.angle(
+            judged.analytic[0][looked], judged.numeric[0][looked]
+        )
     result.gates = {
         gate: float(np.max(excess[rows], initial=0)) for gate, rows in variable.blocks() if gate
     }
@@ -225,8 +261,10 @@ def _project(evaluation: Evaluation, result: GradcheckReport, progress) -> list[
         one.note = "" if scale else "no gradient given"
     if all(p.kinked for p in found):
         result.ok = False
-        result.notes.append("every projection crosses a kink: nothing was checked; use other "
-                            "inputs, or mode='sample'")  # fmt: skip
+        result.notes.append(
+            "every projection crosses a kink: nothing was checked; use other "
+            "inputs, or mode='sample'"
+        )
     if not any(p.wrong for p in found):
         return []
     result.ok = False
@@ -250,16 +288,26 @@ def _single(evaluation: Evaluation, i: int, index: tuple[int, ...]):
     line, unit = evaluation.at(i, index)
     found = evaluation.derivative(line)
     numeric = float(flat(cotangents).astype(np.float64) @ found.value) / unit
-    allowed = coordinates.tolerance(evaluation, i, gradient[None], np.array([numeric]),
-                                    found.error / unit, 0.0)  # fmt: skip
-    return report.compared(evaluation.problem.variables[i], index, float(gradient[index]), numeric,
-                           float(allowed[0]), float(np.abs(gradient).max()))  # fmt: skip
+    allowed = coordinates.tolerance(
+        evaluation, i, gradient[None], np.array([numeric]), found.error / unit, 0.0
+    )
+    return report.compared(
+        evaluation.problem.variables[i],
+        index,
+        float(gradient[index]),
+        numeric,
+        float(allowed[0]),
+        float(np.abs(gradient).max()),
+    )
 
 
 def _conclude(evaluation: Evaluation, result: GradcheckReport, judged: list[Judged]) -> None:
     """Decide, name the worst, and look closer where something is wrong."""
-    result.ok = result.ok and all(p.ok for p in result.properties) and not any(
-        v.wrong for v in result.variables)  # fmt: skip
+    result.ok = (
+        result.ok
+        and all(p.ok for p in result.properties)
+        and not any(v.wrong for v in result.variables)
+    )
     result.top = _top(judged) or [v.worst for v in result.variables if v.worst is not None]
     result.top = sorted(result.top, key=lambda c: c.excess, reverse=True)[:_TOP]
     result.worst = result.top[0] if result.top else None

@@ -66,8 +66,10 @@ def judge(evaluation: Evaluation, progress: Progress | None = None) -> list[Judg
     cotangents = [evaluation.cotangents(random) for _ in range(COTANGENTS)]
     vectors = np.stack([flat(c).astype(np.float64) for c in cotangents])
     gradients = [evaluation.gradients(c) for c in cotangents]
-    noise = [np.maximum(*pair) for pair in zip(
-        *[evaluation.gradient_noise(c) for c in cotangents], strict=True)]  # fmt: skip
+    noise = [
+        np.maximum(*pair)
+        for pair in zip(*[evaluation.gradient_noise(c) for c in cotangents], strict=True)
+    ]
     plans = [list(_coordinates(evaluation, v)) for v in problem.variables]
     total, done = sum(map(len, plans)), 0
     result = []
@@ -76,9 +78,13 @@ def judge(evaluation: Evaluation, progress: Progress | None = None) -> list[Judg
         given = len(mine) == COTANGENTS
         shape = (COTANGENTS, *variable.value.shape)
         judged = Judged(
-            variable, np.stack(mine) if given else np.full(shape, np.nan), np.full(shape, np.nan),
-            np.full(shape, np.nan), np.zeros(variable.value.shape, bool), given,
-        )  # fmt: skip
+            variable,
+            np.stack(mine) if given else np.full(shape, np.nan),
+            np.full(shape, np.nan),
+            np.full(shape, np.nan),
+            np.zeros(variable.value.shape, bool),
+            given,
+        )
         for index in plans[i] if given else ():
             _compare(evaluation, i, index, judged, vectors, noise[i])
             done += 1
@@ -123,8 +129,12 @@ def tolerance(
     axes = tuple(range(1, analytic.ndim))
     largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
     eps = evaluation.problem.eps
-    return (NUMERIC_SAFETY * error + ANALYTIC_SAFETY * noise + ULPS * eps * largest
-            + _SATURATED * eps * evaluation.behind[i])  # fmt: skip
+    return (
+        NUMERIC_SAFETY * error
+        + ANALYTIC_SAFETY * noise
+        + ULPS * eps * largest
+        + _SATURATED * eps * evaluation.behind[i]
+    )
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

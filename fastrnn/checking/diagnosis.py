@@ -83,9 +83,12 @@ def _of_first_output(evaluation: Evaluation, one: Judged) -> list[str]:
     numeric = np.array([evaluation.entry(i, place, cotangents) for place in places])
     analytic = np.array([gradient[place] for place in places])
     cosine, ratio = angle(analytic, numeric)
-    if len(places) > 1 and numeric.any() and _closeness(evaluation.problem.eps)(
-        analytic * np.sign(cosine), numeric * ratio
-    ) and abs(np.sign(cosine) * ratio - 1) > 1e-5:  # fmt: skip
+    if (
+        len(places) > 1
+        and numeric.any()
+        and _closeness(evaluation.problem.eps)(analytic * np.sign(cosine), numeric * ratio)
+        and abs(np.sign(cosine) * ratio - 1) > 1e-5
+    ):
         text = _of_ratio(evaluation, np.sign(cosine) * ratio)
         return [f"for a loss of the first output alone {text}"]
     return []
@@ -99,10 +102,14 @@ def _of_step(evaluation: Evaluation, location: Location, wrong: list[Judged]) ->
             return []
         steps = evaluation.problem.steps
         if getattr(getattr(steps and steps.function, "target", None), "num_layers", 1) > 1:
-            return ["every layer by itself has right gradients at its pre-activations: what is "
-                    f"passed from layer to layer, or made of them, is wrong ({names})"]  # fmt: skip
-        return ["the gradient at every pre-activation is right: what it is multiplied by, or "
-                f"summed over, is wrong ({names})"]  # fmt: skip
+            return [
+                "every layer by itself has right gradients at its pre-activations: what is "
+                f"passed from layer to layer, or made of them, is wrong ({names})"
+            ]
+        return [
+            "the gradient at every pre-activation is right: what it is multiplied by, or "
+            f"summed over, is wrong ({names})"
+        ]
     analytic, numeric = map(np.array, location.delta)
     close, start, found = _closeness(evaluation.problem.eps), f"at step {location.first[0]}", []
     for order in itertools.permutations(range(len(analytic))) if len(analytic) < 5 else ():
@@ -120,10 +127,13 @@ def _of_step(evaluation: Evaluation, location: Location, wrong: list[Judged]) ->
             found.append(f"{where}: {_of_ratio(evaluation, np.sign(cosine) * ratio)}")
     back = location.first[0] if location.reverse else location.length - 1 - location.first[0]
     if back > 0 and not found:
-        found.append(f"right at later steps, wrong at step {location.first[0]} in gates "
-                     f"{', '.join(location.first[1])}: what is carried from step to step?"
-                     if any(location.gates) else f"right at later steps, wrong at step "
-                     f"{location.first[0]}: what is carried from step to step?")  # fmt: skip
+        found.append(
+            f"right at later steps, wrong at step {location.first[0]} in gates "
+            f"{', '.join(location.first[1])}: what is carried from step to step?"
+            if any(location.gates)
+            else f"right at later steps, wrong at step "
+            f"{location.first[0]}: what is carried from step to step?"
+        )
     return found
 
 
@@ -145,8 +155,14 @@ def _of_variable(evaluation: Evaluation, one: Judged, judged: list[Judged]) -> l
     if looked.sum() > 1 and close(analytic * np.sign(cosine), numeric * ratio):
         return [_of_ratio(evaluation, np.sign(cosine) * ratio)]
     if looked.all():
-        texts = [t for t in (_of_layout(one, analytic, numeric, close),
-                             _of_others(one, analytic, judged, close)) if t]  # fmt: skip
+        texts = [
+            t
+            for t in (
+                _of_layout(one, analytic, numeric, close),
+                _of_others(one, analytic, judged, close),
+            )
+            if t
+        ]
         if texts:
             return texts
     return _of_parts(evaluation, one, analytic, numeric, close)
@@ -198,8 +214,12 @@ def _lengths(evaluation: Evaluation) -> list[tuple[str, int]]:
     """Return what a sum may run over: axes of the inputs and outputs, the number of outputs."""
     arrays = [(f"output {i}" if i else "the output", o) for i, o in enumerate(evaluation.outputs)]
     arrays += [(v.name, v.value) for v in evaluation.problem.variables]
-    found = [(f"axis {axis} of {name}", n) for name, array in arrays
-             for axis, n in enumerate(array.shape) if n > 2]  # fmt: skip
+    found = [
+        (f"axis {axis} of {name}", n)
+        for name, array in arrays
+        for axis, n in enumerate(array.shape)
+        if n > 2
+    ]
     for name, array in arrays:
         leading = int(np.prod(array.shape[:-1])) if array.ndim > 1 else 0
         if leading > 2:
@@ -253,8 +273,10 @@ def _of_parts(evaluation: Evaluation, one: Judged, analytic: Array, numeric: Arr
     blocks = one.variable.blocks()
     bad = [(name, rows) for name, rows in blocks if wrong[rows].any()] if wrong.ndim else []
     if len(blocks) > 1 and len(bad) < len(blocks):
-        found.append(f"only gate {', '.join(name for name, _ in bad)} of "
-                     f"{', '.join(name for name, _ in blocks)} is wrong")  # fmt: skip
+        found.append(
+            f"only gate {', '.join(name for name, _ in bad)} of "
+            f"{', '.join(name for name, _ in blocks)} is wrong"
+        )
     for name, rows in bad if len(blocks) > 1 else ():
         a, n = analytic[rows], numeric[rows]
         cosine, ratio = angle(a, n)
@@ -262,10 +284,15 @@ def _of_parts(evaluation: Evaluation, one: Judged, analytic: Array, numeric: Arr
             found.append(f"gate {name} is zero")
         elif close(a * np.sign(cosine), n * ratio) and not close(a, n):
             found.append(f"gate {name}: {_of_ratio(evaluation, np.sign(cosine) * ratio)}")
-    shared = [
-        axis for axis in range(min(wrong.ndim - 1, evaluation.outputs[0].ndim - 1))
-        if wrong.shape[axis] == evaluation.outputs[0].shape[axis] > 1
-    ] if len(blocks) == 1 else []  # fmt: skip
+    shared = (
+        [
+            axis
+            for axis in range(min(wrong.ndim - 1, evaluation.outputs[0].ndim - 1))
+            if wrong.shape[axis] == evaluation.outputs[0].shape[axis] > 1
+        ]
+        if len(blocks) == 1
+        else []
+    )
     for axis in shared:
         places = np.flatnonzero(wrong.any(axis=tuple(k for k in range(wrong.ndim) if k != axis)))
         word = one.variable.axes[axis] if axis < len(one.variable.axes) else f"axis {axis}:"

@@ -65,8 +65,9 @@ class Evaluation:
         self.cotangent = self.cotangents(options.random(8))
         self.outputs = copies(self.outputs)  # a pullback may write into its own
         self.problem.forward(self.precise)  # what it raises here is no edge of its domain
-        self.gradient = [np.array(g) if isinstance(g, np.ndarray) else g
-                         for g in self.raw(self.cotangent)]  # fmt: skip
+        self.gradient = [
+            np.array(g) if isinstance(g, np.ndarray) else g for g in self.raw(self.cotangent)
+        ]
         self.behind = self._behind()
         direction = self.random_direction(options.random(1))
         self.noise = derivatives.noise(self.along(direction))
@@ -83,8 +84,10 @@ class Evaluation:
         given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
         sizes = [float(np.max(np.abs(g))) for g in given if g is not None]
         least = min((s for s in sizes if s and np.isfinite(s)), default=0.0)
-        bounded = [np.abs(c) * np.minimum(np.abs(o), 1)
-                   for c, o in zip(self.cotangent, self.outputs, strict=True)]  # fmt: skip
+        bounded = [
+            np.abs(c) * np.minimum(np.abs(o), 1)
+            for c, o in zip(self.cotangent, self.outputs, strict=True)
+        ]
         arrives = max([least, *(float(np.nan_to_num(b).max(initial=0)) for b in bounded)])
         reach = [float(np.max(np.abs(x))) for x in self.values]
         return [arrives * max([1.0, *reach[:i], *reach[i + 1 :]]) for i in range(len(reach))]
@@ -228,10 +231,11 @@ class Evaluation:
     def cotangents(self, random: np.random.Generator) -> Arrays:
         """Return Gaussian cotangents of the outputs' dtypes; zeros for integers."""
         return [
-            np.asarray(random.standard_normal(o.shape)).astype(o.dtype) if o.dtype.kind == "f"
+            np.asarray(random.standard_normal(o.shape)).astype(o.dtype)
+            if o.dtype.kind == "f"
             else np.zeros(o.shape)
             for o in self.outputs
-        ]  # fmt: skip
+        ]
 
     def gradients(self, cotangents: Arrays, values: Arrays | None = None) -> Gradients:
         """Return the gradient of each variable in float64, None where it has none.
@@ -306,9 +310,11 @@ def _protected(problem: Problem) -> Problem:
     That it does so is a finding (properties.untouched); all else is judged as if it did not.
     """
     return replace(
-        problem, forward=lambda given: problem.forward(copies(given)),
-        vjp=lambda given: problem.vjp(copies(given)), unprotected=problem.vjp,
-    )  # fmt: skip
+        problem,
+        forward=lambda given: problem.forward(copies(given)),
+        vjp=lambda given: problem.vjp(copies(given)),
+        unprotected=problem.vjp,
+    )
 
 
 def _scale(x: NDArray[Any]) -> float:

@@ -138,8 +138,11 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
         v = direction * mask
         derivative = this.derivative(this.along([v]))
         away = abs(float(np.vdot(gradient, v)) - float(vector @ derivative.value))
-        allowed = (NUMERIC_SAFETY * derivative.error + floor * np.linalg.norm(v)
-                   + ANALYTIC_SAFETY * float(np.linalg.norm(noise * v)))  # fmt: skip
+        allowed = (
+            NUMERIC_SAFETY * derivative.error
+            + floor * np.linalg.norm(v)
+            + ANALYTIC_SAFETY * float(np.linalg.norm(noise * v))
+        )
         return away / allowed if allowed else np.inf * bool(away)
 
     def look(t):
@@ -160,10 +163,15 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
     wrong = [t for t in order if t in seen and max(seen[t]) > 1]
     steps = sorted(seen)
     result = Location(
-        probe.name, steps, probe.gates,
+        probe.name,
+        steps,
+        probe.gates,
         [[float(seen[t][g]) for t in steps] for g in range(len(probe.gates))],
-        None, length, probe.reverse, probe.widened,
-    )  # fmt: skip
+        None,
+        length,
+        probe.reverse,
+        probe.widened,
+    )
     if wrong:
         t = wrong[0]
         gates = [g for g, e in zip(probe.gates, seen[t], strict=True) if e > 1]
@@ -233,5 +241,10 @@ def _alone(evaluation: Evaluation, i: int, axis: int) -> Problem:
         return outputs, one
 
     value = np.moveaxis(problem.variables[i].value, axis, 0).copy()
-    return Problem(problem.name, problem.kind, (Variable("input", value),),
-                   lambda values: problem.forward(whole(values)), vjp)  # fmt: skip
+    return Problem(
+        problem.name,
+        problem.kind,
+        (Variable("input", value),),
+        lambda values: problem.forward(whole(values)),
+        vjp,
+    )

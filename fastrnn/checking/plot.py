@@ -79,16 +79,18 @@ def fill(figure: Any, report: Any) -> None:
     height = tall + 0.2 * title.count("\n") + 0.4 + 0.3 * banded
     figure.set_size_inches(sum(widths), height)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
-    figure.suptitle(title, x=0.01, ha="left", size=10, weight="bold",
-                    color="black" if report.ok else _WRONG)  # fmt: skip
+    figure.suptitle(
+        title, x=0.01, ha="left", size=10, weight="bold", color="black" if report.ok else _WRONG
+    )
     parts = figure.subfigures(1, len(columns), width_ratios=widths, squeeze=False)[0]
     for part, column in zip(parts, columns, strict=True):
         heights = [panel.height for panel in column]
         heights.append(max(tall - sum(heights), 1e-3))  # what stays empty
         for place, panel in zip(
-            part.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0], column,
+            part.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0],
+            column,
             strict=False,
-        ):  # fmt: skip
+        ):
             panel.draw(place)
     if banded:
         _legend(figure)
@@ -109,8 +111,9 @@ def rows_of(report: Any) -> list[Row]:
         if report.mode == "project" and report.ok:
             continue  # of each alone nothing is known
         excess, wrong = v.worst.excess if v.worst is not None else None, v.wrong > 0
-        note = v.note or ("wrong" if wrong else "no error found" if report.projections
-                          else "nothing was compared")  # fmt: skip
+        note = v.note or (
+            "wrong" if wrong else "no error found" if report.projections else "nothing was compared"
+        )
         rows.append(Row(v.name, excess, wrong, v.gates, note))
     if len(rows) <= _MOST_ROWS:
         return rows
@@ -154,8 +157,14 @@ def _dots(ax, rows: list[Row]) -> None:
     for y, row in enumerate(rows):
         colour = _WRONG if row.wrong else _RIGHT
         if row.excess is None:
-            ax.text(low, y, f" {row.note}", va="center", color=_WRONG if row.wrong else _QUIET,
-                    style="italic")  # fmt: skip
+            ax.text(
+                low,
+                y,
+                f" {row.note}",
+                va="center",
+                color=_WRONG if row.wrong else _QUIET,
+                style="italic",
+            )
             continue
         x = min(max(row.excess, low), high)
         # What the axis has no place for points out of it.
@@ -163,8 +172,17 @@ def _dots(ax, rows: list[Row]) -> None:
         ax.plot([low, x], [y, y], color=colour, linewidth=1, alpha=0.4)
         ax.plot(x, y, marker, color=colour, markersize=6 + row.wrong, clip_on=False)
         if row.excess == math.inf:
-            ax.annotate("infinite", (high, y), (-8, 0), textcoords="offset points", ha="right",
-                        va="center", color=colour, backgroundcolor="white", fontsize=8)  # fmt: skip
+            ax.annotate(
+                "infinite",
+                (high, y),
+                (-8, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                color=colour,
+                backgroundcolor="white",
+                fontsize=8,
+            )
     ax.set_yticks(range(len(rows)), [_short(row.name) for row in rows])
     ax.tick_params(axis="y", length=0, pad=7)
     plotting.plain_numbers(ax.xaxis)
@@ -182,8 +200,14 @@ def _maps(location: Location | None) -> list[_Panel]:
     found = [one for one in found if one.first is not None]
     panels = [_time(one, *one.first) for one in found[:_MOST_MAPS] if one.first]
     if len(found) > _MOST_MAPS:
-        panels.append(_Panel(0.3, lambda place: place.text(
-            0.02, 0.5, f"and {len(found) - _MOST_MAPS} more layers and directions")))  # fmt: skip
+        panels.append(
+            _Panel(
+                0.3,
+                lambda place: place.text(
+                    0.02, 0.5, f"and {len(found) - _MOST_MAPS} more layers and directions"
+                ),
+            )
+        )
     return panels
 
 
@@ -194,9 +218,14 @@ def _time(location: Location, t: int, gates: list[str]) -> _Panel:
         column = location.steps.index(t)
         for row, gate in enumerate(location.gates):
             if gate in gates:
-                ax.plot([column - 0.5, column + 0.5, column + 0.5, column - 0.5, column - 0.5],
-                        [row - 0.5, row - 0.5, row + 0.5, row + 0.5, row - 0.5],
-                        color="black", linewidth=1.5, clip_on=False, zorder=4)  # fmt: skip
+                ax.plot(
+                    [column - 0.5, column + 0.5, column + 0.5, column - 0.5, column - 0.5],
+                    [row - 0.5, row - 0.5, row + 0.5, row + 0.5, row - 0.5],
+                    color="black",
+                    linewidth=1.5,
+                    clip_on=False,
+                    zorder=4,
+                )
         every = math.ceil(len(location.steps) / 16)
         ticks = range(0, len(location.steps), every)
         ax.set_xticks(ticks, [str(location.steps[i]) for i in ticks])
@@ -220,12 +249,20 @@ def _map(ax, table: list[list[float]]) -> None:
     bands = [[math.nan if math.isnan(e) else _band(e) for e in row] for row in table]
     norm = BoundaryNorm([b - 0.5 for b in range(len(_BANDS) + 1)], len(_BANDS))
     edges = [[k - 0.5 for k in range(count + 1)] for count in (len(table[0]), len(table))]
-    ax.pcolormesh(*edges, bands, cmap=ListedColormap(_BANDS), norm=norm, edgecolor="white",
-                  linewidth=0.5)  # fmt: skip
+    ax.pcolormesh(
+        *edges, bands, cmap=ListedColormap(_BANDS), norm=norm, edgecolor="white", linewidth=0.5
+    )
     ax.set_ylim(len(table) - 0.5, -0.5)
     wrong = [(x, y) for y, row in enumerate(table) for x, e in enumerate(row) if e > 1]
-    ax.plot([x for x, _ in wrong], [y for _, y in wrong], "x", color="black", markersize=3.5,
-            linewidth=0, markeredgewidth=0.8)  # fmt: skip
+    ax.plot(
+        [x for x, _ in wrong],
+        [y for _, y in wrong],
+        "x",
+        color="black",
+        markersize=3.5,
+        linewidth=0,
+        markeredgewidth=0.8,
+    )
     for edge in ax.spines.values():
         edge.set_visible(False)
 
@@ -239,9 +276,17 @@ def _legend(figure) -> None:
 
     names = [f"to {bound:g}" for bound in _BOUNDS[1:-1]] + [f"above {_BOUNDS[-2]:g}"]
     patches = [Patch(color=c, label=n) for c, n in zip(_BANDS, names, strict=True)]
-    figure.legend(handles=patches, ncols=len(patches), loc="outside lower left", fontsize=8,
-                  title="in tolerances; a cross is wrong", title_fontsize=8, alignment="left",
-                  handlelength=1.2, columnspacing=1.2)  # fmt: skip
+    figure.legend(
+        handles=patches,
+        ncols=len(patches),
+        loc="outside lower left",
+        fontsize=8,
+        title="in tolerances; a cross is wrong",
+        title_fontsize=8,
+        alignment="left",
+        handlelength=1.2,
+        columnspacing=1.2,
+    )
 
 
 def _sweep(report: Any) -> _Panel:
@@ -261,10 +306,22 @@ def _sweep(report: Any) -> _Panel:
             ("falling as h\u00b2, of a right gradient", [max(steps), middle], lambda h: h * h),
             ("rising as 1/h, rounding", [middle, min(steps)], lambda h: eps / h),
         ):
-            ax.plot(xs, [size * slope(x) for x in xs], ":" if name[0] == "r" else "--",
-                    color=_QUIET, linewidth=1.2, label=name)  # fmt: skip
-        ax.plot([h for h, _ in shown], [e for _, e in shown], "o-", color=_WRONG, markersize=4,
-                label="measured")  # fmt: skip
+            ax.plot(
+                xs,
+                [size * slope(x) for x in xs],
+                ":" if name[0] == "r" else "--",
+                color=_QUIET,
+                linewidth=1.2,
+                label=name,
+            )
+        ax.plot(
+            [h for h, _ in shown],
+            [e for _, e in shown],
+            "o-",
+            color=_WRONG,
+            markersize=4,
+            label="measured",
+        )
         ax.set_xlim(max(steps) * 2, min(steps) / 2)
         for axis in (ax.xaxis, ax.yaxis):
             plotting.plain_numbers(axis)

@@ -157,9 +157,13 @@ def restricted(problem: "Problem", wrt: Any) -> "Problem":
     if steps is not None:
         steps = replace(steps, x=places.index(steps.x) if steps.x in places else None)
     return replace(
-        problem, variables=kept, forward=lambda values: problem.forward(whole(values)), vjp=vjp,
-        required=tuple(v.name for v in kept), steps=steps,
-    )  # fmt: skip
+        problem,
+        variables=kept,
+        forward=lambda values: problem.forward(whole(values)),
+        vjp=vjp,
+        required=tuple(v.name for v in kept),
+        steps=steps,
+    )
 
 
 def chosen(variables: tuple[Variable, ...], wrt: Any) -> tuple[Variable, ...]:

@@ -103,8 +103,10 @@ class Projector:
     def _known_uncertainty(self, analytic: float, spreads: list[float], direction) -> float:
         """Return how far off the analytic side may be; as in coordinates.tolerance."""
         evaluation = self.evaluation
-        behind = sum(b * float(np.sqrt(np.vdot(v, v)))
-                     for b, v in zip(evaluation.behind, direction, strict=True))  # fmt: skip
+        behind = sum(
+            b * float(np.sqrt(np.vdot(v, v)))
+            for b, v in zip(evaluation.behind, direction, strict=True)
+        )
         rounding = ULPS * (sum(spreads) + abs(analytic)) + behind
         noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
         return noise + evaluation.problem.eps * rounding
@@ -133,8 +135,10 @@ class Projector:
         """
         evaluation, cotangent = self.evaluation, self.evaluation.cotangent
         moved = evaluation.gradients(cotangent, evaluation.disturbed(evaluation.options.random(6)))
-        changes = [None if g is None or h is None else g - h
-                   for g, h in zip(moved, self.gradient, strict=True)]  # fmt: skip
+        changes = [
+            None if g is None or h is None else g - h
+            for g, h in zip(moved, self.gradient, strict=True)
+        ]
         spread = float(np.linalg.norm(_spreads(self.gradient, direction)))
         noise = float(np.linalg.norm(_spreads(changes, direction))) / spread if spread else 0.0
         return noise if np.isfinite(noise) else 0.0
@@ -181,8 +185,11 @@ def detectable(projections: list[Projection], chance: float) -> float:
         projections: what was compared.
         chance: of all of them missing it; see miss_probability.
     """
-    ratios = [np.sqrt(2 / np.pi) * p.tolerance / p.spread for p in projections
-              if not p.kinked and p.spread]  # fmt: skip
+    ratios = [
+        np.sqrt(2 / np.pi) * p.tolerance / p.spread
+        for p in projections
+        if not p.kinked and p.spread
+    ]
     if not ratios:
         return np.inf
     return float((np.prod(ratios) / chance) ** (1 / len(ratios)))

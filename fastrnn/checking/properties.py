@@ -38,9 +38,11 @@ Check = Callable[[Evaluation], Property | None]
 
 def types(evaluation: Evaluation) -> Property:
     """Every gradient has the shape and the dtype of its variable, and all numbers are finite."""
-    wrong = [f"output {i}: {np.sum(~np.isfinite(output))} entries are not finite"
-             for i, output in enumerate(evaluation.outputs)
-             if output.dtype.kind == "f" and not np.isfinite(output).all()]  # fmt: skip
+    wrong = [
+        f"output {i}: {np.sum(~np.isfinite(output))} entries are not finite"
+        for i, output in enumerate(evaluation.outputs)
+        if output.dtype.kind == "f" and not np.isfinite(output).all()
+    ]
     for variable, gradient in zip(evaluation.problem.variables, evaluation.gradient, strict=True):
         name, like = variable.name, variable.value
         if gradient is None:
@@ -154,8 +156,15 @@ def second_order(evaluation: Evaluation) -> Property | None:
 
 
 ALL: tuple[Check, ...] = (
-    types, untouched, repeatable, linear, strided, read_only, threads, second_order,
-)  # fmt: skip
+    types,
+    untouched,
+    repeatable,
+    linear,
+    strided,
+    read_only,
+    threads,
+    second_order,
+)
 
 
 def guarded(check: Check, evaluation: Evaluation) -> Property | None:
@@ -178,10 +187,12 @@ def symmetric_hessian(evaluation: Evaluation) -> Property:
         def line(s):
             moved = [x + s * d for x, d in zip(evaluation.precise, direction, strict=True)]
             _, pullback = problem.vjp(moved)
-            given = [as_gradient(g, x) for g, x in zip(
-                pullback(copies(cotangents)), moved, strict=True)]  # fmt: skip
-            return np.array([sum(np.vdot(g, o) for g, o in zip(given, other, strict=True)
-                                 if g is not None)])  # fmt: skip
+            given = [
+                as_gradient(g, x) for g, x in zip(pullback(copies(cotangents)), moved, strict=True)
+            ]
+            return np.array(
+                [sum(np.vdot(g, o) for g, o in zip(given, other, strict=True) if g is not None)]
+            )
 
         size = np.sqrt(sum(d.size for d in direction))
         noise = derivatives.noise(line)
@@ -205,8 +216,10 @@ def _laid_out(evaluation: Evaluation, name: str, lay: Callable) -> Property:
         kind = problem.kind
         # Refusing is a choice that others may make; our own layers promise to take them.
         return Property(name, kind != "layer", f"refused, {type(error).__name__}: {text[:80]}")
-    largest = max((float(np.abs(np.asarray(e)).max(initial=0)) for e in expected if e is not None),
-                  default=0.0)  # fmt: skip
+    largest = max(
+        (float(np.abs(np.asarray(e)).max(initial=0)) for e in expected if e is not None),
+        default=0.0,
+    )
     by = _apart(expected, got)
     # Another layout may be another order of summation.
     ok = not by or by <= 4 * ULPS * evaluation.problem.eps * max(largest, 1.0)
@@ -233,8 +246,11 @@ def _numbered(word: str, arrays: Arrays) -> list[str]:
 
 
 def _changed(names, arrays, before) -> list[str]:
-    return [name for name, a, b in zip(names, arrays, before, strict=True)
-            if not np.array_equal(a, b, equal_nan=True)]  # fmt: skip
+    return [
+        name
+        for name, a, b in zip(names, arrays, before, strict=True)
+        if not np.array_equal(a, b, equal_nan=True)
+    ]
 
 
 def _apart(first, second) -> float:

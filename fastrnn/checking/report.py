@@ -16,8 +16,19 @@ import numpy as np
 from fastrnn.checking.location import Location
 from fastrnn.checking.properties import Property
 
-_COLUMNS = ("variable", "shape", "checked", "wrong", "kinks", "of tol", "rel", "ulp", "cosine",
-            "ratio", "")  # fmt: skip
+_COLUMNS = (
+    "variable",
+    "shape",
+    "checked",
+    "wrong",
+    "kinks",
+    "of tol",
+    "rel",
+    "ulp",
+    "cosine",
+    "ratio",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -144,9 +155,12 @@ class GradcheckReport:
     def summary(self) -> str:
         """Return the result in one line."""
         checked, kinks = (sum(getattr(v, n) for v in self.variables) for n in ("checked", "kinks"))
-        compared = (f"{len(self.projections)} random projections of "
-                    f"{sum(math.prod(v.shape) for v in self.variables):,} coordinates"
-                    if self.mode == "project" else f"{checked:,} coordinates")  # fmt: skip
+        compared = (
+            f"{len(self.projections)} random projections of "
+            f"{sum(math.prod(v.shape) for v in self.variables):,} coordinates"
+            if self.mode == "project"
+            else f"{checked:,} coordinates"
+        )
         skipped = f", {kinks:,} at kinks skipped" if kinks else ""
         start = f"gradcheck of {self.target}: "
         if self.ok:
@@ -171,17 +185,25 @@ class GradcheckReport:
             where += [("", f"       {c}") for c in self.top[1:] if c.excess > 1]
         where += [("hint", f"looks like: {hint}") for hint in self.hints]
         if self.location is not None:
-            where += [("worst" if line.startswith("first wrong") else "", line)
-                      for line in self.location.lines()]  # fmt: skip
+            where += [
+                ("worst" if line.startswith("first wrong") else "", line)
+                for line in self.location.lines()
+            ]
         if where:
             lines += [("", ""), *where]
         lines += [("", ""), *self._variable_lines(), ("", ""), *self._property_lines()]
         if self.sweep:
             lines += [("", line) for line in ("", *_sweep_lines(self.sweep))]
         if self.miss_size is not None and self.ok:
-            lines += [("", ""), ("", f"An error of {self.miss_size:.1g} of the gradient of one "
-                      f"variable would have been missed with probability {self.miss:g}, a larger "
-                      "one with less.")]  # fmt: skip
+            lines += [
+                ("", ""),
+                (
+                    "",
+                    f"An error of {self.miss_size:.1g} of the gradient of one "
+                    f"variable would have been missed with probability {self.miss:g}, a larger "
+                    "one with less.",
+                ),
+            ]
         lines += [("hint", f"note: {note}") for note in self.notes]
         around = ", ".join(f"{name} {value}" for name, value in self.environment.items())
         end = f"seed {self.seed}, mode {self.mode}, {self.seconds:.2f} s, {around}"
@@ -213,11 +235,19 @@ class GradcheckReport:
         for v in self.variables:
             worst = v.worst
             numbers = [worst.excess, worst.relative, worst.ulp] if worst else [math.nan] * 3
-            rows.append((
-                v.name, "x".join(map(str, v.shape)) or "scalar", f"{v.checked:,}", f"{v.wrong:,}",
-                f"{v.kinks:,}", *map(_short, numbers), _short(v.cosine, 6),
-                _short(v.ratio, 6), v.note,
-            ))  # fmt: skip
+            rows.append(
+                (
+                    v.name,
+                    "x".join(map(str, v.shape)) or "scalar",
+                    f"{v.checked:,}",
+                    f"{v.wrong:,}",
+                    f"{v.kinks:,}",
+                    *map(_short, numbers),
+                    _short(v.cosine, 6),
+                    _short(v.ratio, 6),
+                    v.note,
+                )
+            )
         kinds = ["", *("wrong" if v.wrong else "right" for v in self.variables)]
         return list(zip(kinds, laid_out(rows), strict=True))
 
@@ -256,8 +286,14 @@ def coordinate(judged, index: tuple[int, ...]) -> Coordinate:
     k = int(np.argmax(np.where(np.isfinite(away), away / judged.tolerance[at], np.inf)))
     largest = float(np.nanmax(np.abs(judged.numeric[k])))
     at = (k, *index)
-    return compared(judged.variable, index, float(judged.analytic[at]), float(judged.numeric[at]),
-                    float(judged.tolerance[at]), largest)  # fmt: skip
+    return compared(
+        judged.variable,
+        index,
+        float(judged.analytic[at]),
+        float(judged.numeric[at]),
+        float(judged.tolerance[at]),
+        largest,
+    )
 
 
 def compared(variable, index, analytic, numeric, tolerance, largest) -> Coordinate:
@@ -266,9 +302,16 @@ def compared(variable, index, analytic, numeric, tolerance, largest) -> Coordina
     size = max(abs(analytic), abs(numeric))
     spacing = float(np.spacing(np.asarray(largest or size).astype(variable.value.dtype)))
     return Coordinate(
-        variable.called(index), variable.name, index, analytic, numeric, error,
-        error / size if size else 0.0, error / spacing, tolerance,
-    )  # fmt: skip
+        variable.called(index),
+        variable.name,
+        index,
+        analytic,
+        numeric,
+        error,
+        error / size if size else 0.0,
+        error / spacing,
+        tolerance,
+    )
 
 
 def laid_out(rows: list[tuple]) -> list[str]:
@@ -278,18 +321,22 @@ def laid_out(rows: list[tuple]) -> list[str]:
     widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
     left = {0, len(widths) - 1} | ({1} if len(widths) == 3 else set())
     return [
-        "  ".join(str(word).ljust(w) if i in left else str(word).rjust(w)
-                  for i, (word, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        "  ".join(
+            str(word).ljust(w) if i in left else str(word).rjust(w)
+            for i, (word, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _sweep_lines(sweep):
     """A step-size sweep, with a bar for each power of ten."""
     finite = [error for _, error in sweep if 0 < error < math.inf]
     least = math.floor(math.log10(min(finite))) if finite else 0
-    lines = ["central differences at the worst coordinate (falls and rises: the gradient is right; "
-             "flat: it is wrong)"]  # fmt: skip
+    lines = [
+        "central differences at the worst coordinate (falls and rises: the gradient is right; "
+        "flat: it is wrong)"
+    ]
     for h, error in sweep:
         bar = "#" * (1 + math.floor(math.log10(error)) - least) if 0 < error < math.inf else ""
         lines.append(f"  h {h:.0e}  error {error:.2e}  {bar}".rstrip())

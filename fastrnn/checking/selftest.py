@@ -20,10 +20,15 @@ from fastrnn.nn import cells, layers, linear
 
 REQUIRED = {"full": 1.0, "sample": 0.99, "project": 0.99}  # of the planted errors
 _HOW = {
-    "rnn": ("lengths", "reverse"), "relu": ("lengths", "reverse"), "gru": ("lengths", "reverse"),
-    "lstm": ("lengths", "reverse", "projection"), "linear": ("square",), "mse": ("mask",),
-    "cross_entropy": ("mask",), "stack": ("dropout",),
-}  # fmt: skip
+    "rnn": ("lengths", "reverse"),
+    "relu": ("lengths", "reverse"),
+    "gru": ("lengths", "reverse"),
+    "lstm": ("lengths", "reverse", "projection"),
+    "linear": ("square",),
+    "mse": ("mask",),
+    "cross_entropy": ("mask",),
+    "stack": ("dropout",),
+}
 
 
 @dataclass
@@ -59,13 +64,26 @@ class SelfTest:
         rows: list[tuple] = [("mode", "found", "of", "rate", "required", "ms each")]
         for mode, found in self.found.items():
             total = errors * seeds
-            rows.append((mode, found, total, f"{found / total:.2%}", f"{REQUIRED[mode]:.0%}",
-                         f"{1e3 * self.seconds[mode] / total:.0f}"))  # fmt: skip
+            rows.append(
+                (
+                    mode,
+                    found,
+                    total,
+                    f"{found / total:.2%}",
+                    f"{REQUIRED[mode]:.0%}",
+                    f"{1e3 * self.seconds[mode] / total:.0f}",
+                )
+            )
         lines = [f"{errors} planted errors, {seeds} times each:", "", *laid_out(rows), ""]
-        lines += [f"missed in mode {mode}: {where}, {words} (seed {seed})"
-                  for mode, where, words, seed in self.missed]  # fmt: skip
-        lines += [f"false alarms: {len(self.alarms)} in {self.configurations:,} random correct "
-                  "configurations", *self.alarms]  # fmt: skip
+        lines += [
+            f"missed in mode {mode}: {where}, {words} (seed {seed})"
+            for mode, where, words, seed in self.missed
+        ]
+        lines += [
+            f"false alarms: {len(self.alarms)} in {self.configurations:,} random correct "
+            "configurations",
+            *self.alarms,
+        ]
         return "\n".join(lines)
 
 
@@ -95,8 +113,13 @@ def self_test(
         start, result.found[mode] = time.perf_counter(), 0
         for seed in range(seeds):
             for mutant in MUTANTS:
-                report = gradcheck(*mutant.problem(seed), mode=mode, seed=seed, localize=False,
-                                   raise_exception=False)  # fmt: skip
+                report = gradcheck(
+                    *mutant.problem(seed),
+                    mode=mode,
+                    seed=seed,
+                    localize=False,
+                    raise_exception=False,
+                )
                 result.found[mode] += not report.ok
                 if report.ok:
                     result.missed.append((mode, mutant.where, mutant.words, seed))
@@ -104,8 +127,14 @@ def self_test(
         result.seconds[mode] = time.perf_counter() - start
     for seed in range(configurations):
         mode = MODES[seed % len(MODES)]
-        report = gradcheck(*correct(seed), mode=mode, seed=seed, localize=False,
-                           second_order=seed % 8 == 0, raise_exception=False)  # fmt: skip
+        report = gradcheck(
+            *correct(seed),
+            mode=mode,
+            seed=seed,
+            localize=False,
+            second_order=seed % 8 == 0,
+            raise_exception=False,
+        )
         result.configurations += 1
         if not report.ok:
             result.alarms.append(f"{seed}, mode {mode}: {report.summary()}")

@@ -32,8 +32,13 @@ def training_is_inference(evaluation: Evaluation) -> Property | None:
     if evaluation.problem.kind != "layer":
         return None
     called = evaluation.problem.forward(evaluation.values)
-    away = max((float(np.abs(a - b).max(initial=0)) for a, b in zip(
-        called, evaluation.outputs, strict=True)), default=0.0)  # fmt: skip
+    away = max(
+        (
+            float(np.abs(a - b).max(initial=0))
+            for a, b in zip(called, evaluation.outputs, strict=True)
+        ),
+        default=0.0,
+    )
     largest = max((float(np.abs(o).max(initial=0)) for o in called), default=0.0)
     ok = away <= 64 * evaluation.problem.eps * max(largest, 1e-300)
     return Property("vjp computes what a call does", ok, f"{away:.3g} apart")
@@ -45,8 +50,10 @@ def equations(evaluation: Evaluation) -> Property | None:
         return None
     kernels = evaluation.problem.forward(evaluation.precise)
     plain = evaluation.problem.forward([v.astype(complex) for v in evaluation.precise])
-    away = max((float(np.abs(a - np.real(b)).max(initial=0)) for a, b in zip(
-        kernels, plain, strict=True)), default=0.0)  # fmt: skip
+    away = max(
+        (float(np.abs(a - np.real(b)).max(initial=0)) for a, b in zip(kernels, plain, strict=True)),
+        default=0.0,
+    )
     largest = max((float(np.abs(o).max(initial=0)) for o in kernels), default=0.0)
     ok = away <= 1e-12 * max(largest, 1.0)
     return Property("kernels compute the equations", ok, f"{away:.3g} apart")
@@ -79,8 +86,9 @@ def padding(evaluation: Evaluation) -> Property | None:
         wrong.append("the gradient in padded steps is not 0")
     if first[0][behind].any():
         wrong.append("the output in padded steps is not 0")
-    return Property("padding is not read", not wrong,
-                    "; ".join(wrong) or f"lengths {lengths.tolist()[:8]}")  # fmt: skip
+    return Property(
+        "padding is not read", not wrong, "; ".join(wrong) or f"lengths {lengths.tolist()[:8]}"
+    )
 
 
 def rows_apart(evaluation: Evaluation) -> Property | None:
@@ -99,8 +107,13 @@ def rows_apart(evaluation: Evaluation) -> Property | None:
     given = evaluation.raw(cotangents)[steps.x]
     others = np.delete(np.asarray(given), row, axis=steps.batch)
     ok = not others.any()
-    return Property("rows do not mix", ok, "no gradient from one row of the batch to another" if ok
-                    else f"the loss of row {row} has a gradient in other rows")  # fmt: skip
+    return Property(
+        "rows do not mix",
+        ok,
+        "no gradient from one row of the batch to another"
+        if ok
+        else f"the loss of row {row} has a gradient in other rows",
+    )
 
 
 def causal(evaluation: Evaluation) -> Property | None:
@@ -117,10 +130,20 @@ def causal(evaluation: Evaluation) -> Property | None:
     given = np.asarray(evaluation.raw(cotangents)[steps.x])
     later = np.moveaxis(given, steps.time, 0)[at + 1 :]
     ok = not later.any()
-    return Property("causal", ok, "no gradient from an output to later inputs" if ok
-                    else f"the output of step {at} has a gradient in later inputs")  # fmt: skip
+    return Property(
+        "causal",
+        ok,
+        "no gradient from an output to later inputs"
+        if ok
+        else f"the output of step {at} has a gradient in later inputs",
+    )
 
 
 ALL: tuple[Check, ...] = (
-    missing_cotangents, training_is_inference, equations, padding, rows_apart, causal,
-)  # fmt: skip
+    missing_cotangents,
+    training_is_inference,
+    equations,
+    padding,
+    rows_apart,
+    causal,
+)

@@ -73,7 +73,7 @@ def train(
         Path | None,
         typer.Option(
             help="The model file; one that exists is kept as NAME.previous. [default: the resumed "
-            "file, or model.safetensors]",
+            "file, or model.safetensors]"
         ),
     ] = None,
     resume: Annotated[
@@ -166,8 +166,7 @@ def gradcheck(
         Path | None, typer.Option(help="Write the report as JSON; -: to stdout, and no table.")
     ] = None,
     picture: Annotated[
-        Path | None,
-        typer.Option("--plot", help=f"Draw the report: {', '.join(FORMATS)}."),
+        Path | None, typer.Option("--plot", help=f"Draw the report: {', '.join(FORMATS)}.")
     ] = None,
     self_test: Annotated[
         bool, _flag("self-test", "Check the checker itself, by errors planted on purpose.")
@@ -175,10 +174,18 @@ def gradcheck(
 ) -> None:
     """Check a gradient against the function itself; status 0: right, 1: wrong, 2: misuse."""
     sizes = {
-        "input": input_size, "hidden": hidden, "seq": seq, "batch": batch, "layers": layers,
-        "bidirectional": bidirectional or None, "proj": proj, "dropout": dropout,
-        "lengths": lengths or None, "one_hot": one_hot or None, "dtype": dtype,
-    }  # fmt: skip
+        "input": input_size,
+        "hidden": hidden,
+        "seq": seq,
+        "batch": batch,
+        "layers": layers,
+        "bidirectional": bidirectional or None,
+        "proj": proj,
+        "dropout": dropout,
+        "lengths": lengths or None,
+        "one_hot": one_hot or None,
+        "dtype": dtype,
+    }
     asked = {name: value for name, value in sizes.items() if value is not None}
     if self_test:
         _self_test(target, asked, json or picture)
@@ -189,11 +196,18 @@ def gradcheck(
         with check_command.progress_bar(mode) as progressed:
             report = interruptible(
                 lambda: check_command.check(
-                    str(target), found, inputs, method=method, mode=mode, n_samples=samples,
-                    n_projections=projections, seed=seed, second_order=second_order,
+                    str(target),
+                    found,
+                    inputs,
+                    method=method,
+                    mode=mode,
+                    n_samples=samples,
+                    n_projections=projections,
+                    seed=seed,
+                    second_order=second_order,
                     progress=progressed,
                 )
-            )  # fmt: skip
+            )
     check_command.show(report, json, picture)
     raise typer.Exit(not report.ok)
 
@@ -201,12 +215,10 @@ def gradcheck(
 @app.command()
 def demo(
     name: Annotated[
-        str | None,
-        typer.Argument(help="Which; none: what there is.", show_default=False),
+        str | None, typer.Argument(help="Which; none: what there is.", show_default=False)
     ] = None,
     picture: Annotated[
-        Path | None,
-        typer.Option("--plot", help=f"Draw what was found: {', '.join(FORMATS)}."),
+        Path | None, typer.Option("--plot", help=f"Draw what was found: {', '.join(FORMATS)}.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
     quick: Annotated[bool, _flag("quick", "Seconds, with less data and poorer figures.")] = False,

@@ -37,15 +37,23 @@ from fastrnn.nn.layers import _Recurrent
 _PACKAGE = str(Path(checks.__file__).parent) + os.sep
 # Where code lies that is not the user's.
 _NOT_THEIRS = (
-    _PACKAGE, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")),
-)  # fmt: skip
+    _PACKAGE,
+    *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")),
+)
 _MOMENT, _LONG = 1.0, 60.0  # seconds: before the bar appears; to go, for a word about modes
 _FASTER = "This will take long: --mode sample checks a part, --mode project random directions."
 _STYLES = {"right": "green", "wrong": "bold red", "worst": "bold", "hint": "bold yellow"}
 _LEAST = {
-    "input": 1, "hidden": 1, "seq": 1, "batch": 1, "layers": 1, "samples": 1, "projections": 1,
-    "proj": 0, "seed": 0,
-}  # fmt: skip
+    "input": 1,
+    "hidden": 1,
+    "seq": 1,
+    "batch": 1,
+    "layers": 1,
+    "samples": 1,
+    "projections": 1,
+    "proj": 0,
+    "seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -136,9 +144,15 @@ def _made(name: str, sizes: Sizes, seed: int) -> tuple[_Recurrent, tuple]:
     if sizes.dropout and sizes.layers == 1:
         raise ValueError("--dropout acts between layers; give --layers of at least 2")
     made = layer(
-        sizes.input, sizes.hidden, sizes.layers, bidirectional=sizes.bidirectional,
-        dropout=sizes.dropout, dtype=np.dtype(sizes.dtype), seed=seed, **options,
-    )  # fmt: skip
+        sizes.input,
+        sizes.hidden,
+        sizes.layers,
+        bidirectional=sizes.bidirectional,
+        dropout=sizes.dropout,
+        dtype=np.dtype(sizes.dtype),
+        seed=seed,
+        **options,
+    )
     random, shape = np.random.default_rng(seed), (sizes.seq, sizes.batch)
     if sizes.one_hot:
         x = random.integers(0, sizes.input, shape)

@@ -25,11 +25,15 @@ STEPS, HIDDEN, BATCH, VARIANCE = 150, 64, 16, 1 / 6
 # who -> the options of RNNRegressor, and how often the sequences are read
 NETWORKS: dict[str, dict[str, Any]] = {
     "tanh": {"cell": "rnn", "lr": 1e-3, "epochs": 12},
-    "ReLU, identity": {"cell": "relu", "init": partial(init.identity, std=0.01), "lr": 3e-4,
-                       "epochs": 12},
+    "ReLU, identity": {
+        "cell": "relu",
+        "init": partial(init.identity, std=0.01),
+        "lr": 3e-4,
+        "epochs": 12,
+    },
     "LSTM": {"cell": "lstm", "init": "forget_bias", "lr": 1e-2, "epochs": 6},
     "GRU": {"cell": "gru", "lr": 5e-3, "epochs": 4},
-}  # fmt: skip
+}
 _TOP = 1.0  # of the picture: an epoch in which a network blew up stands at its edge
 COLOURS = (plotting.GREY, plotting.ORANGE, plotting.BLUE, plotting.GREEN)
 
@@ -64,12 +68,16 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     errors, losses = {}, {}
     for who, chosen in NETWORKS.items():
         options = {**chosen, "epochs": min(chosen["epochs"], 6)} if quick else chosen
-        model = RNNRegressor(HIDDEN, **options, batch_size=BATCH, seed=seed,
-                             verbose=partial(progress, who)).fit(x, y)  # fmt: skip
+        model = RNNRegressor(
+            HIDDEN, **options, batch_size=BATCH, seed=seed, verbose=partial(progress, who)
+        ).fit(x, y)
         errors[who] = float(np.mean((model.predict(held_out[0]) - held_out[1]) ** 2))
         losses[who] = model.history_["loss"]
-    measures = [Measure("mean squared error, held out", {**errors, "always 1": VARIANCE}, ".4f",
-                        higher=False)]  # fmt: skip
+    measures = [
+        Measure(
+            "mean squared error, held out", {**errors, "always 1": VARIANCE}, ".4f", higher=False
+        )
+    ]
     title = f"The adding problem, {steps} steps"
     return Result(title, measures, partial(_draw, errors=errors, losses=losses, count=count))
 
@@ -79,16 +87,35 @@ def _draw(figure: Any, errors: dict[str, float], losses: dict[str, list], count:
     axes = figure.subplots()
     for colour, (who, loss) in zip(COLOURS, losses.items(), strict=True):
         read, shown = count * np.arange(1, len(loss) + 1) / 1000, np.minimum(loss, _TOP)
-        axes.plot(read, shown, "o-", color=colour, markersize=3.5,
-                  label=f"{who}: {errors[who]:.4f} held out")  # fmt: skip
+        axes.plot(
+            read,
+            shown,
+            "o-",
+            color=colour,
+            markersize=3.5,
+            label=f"{who}: {errors[who]:.4f} held out",
+        )
         above = shown == _TOP
         axes.plot(read[above], shown[above], "^", color=colour, markersize=9)
         if above.any():
-            axes.annotate(f"up to {max(loss):.0e}", (read[above][-1], _TOP), (8, -3),
-                          textcoords="offset points", fontsize=8, color=colour)  # fmt: skip
+            axes.annotate(
+                f"up to {max(loss):.0e}",
+                (read[above][-1], _TOP),
+                (8, -3),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+            )
     axes.axhline(VARIANCE, color="black", linewidth=0.8, linestyle=":")
-    axes.annotate("always 1: 0.167", (1, VARIANCE), (-2, -11), ha="right", fontsize=8,
-                  xycoords=axes.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
+    axes.annotate(
+        "always 1: 0.167",
+        (1, VARIANCE),
+        (-2, -11),
+        ha="right",
+        fontsize=8,
+        xycoords=axes.get_yaxis_transform(),
+        textcoords="offset points",
+    )
     axes.set(
         yscale="log",
         xlabel="sequences read, in thousands",

@@ -34,9 +34,16 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     """
     x, x_test, y, y_test = images(seed)
     network = RNNGenerator(
-        96, cell="gru", num_layers=2, dropout=0.3, lr=5e-3, lr_decay=0.94,
-        epochs=8 if quick else 40, seed=seed, verbose=partial(progress, "learning to spell"),
-    )  # fmt: skip
+        96,
+        cell="gru",
+        num_layers=2,
+        dropout=0.3,
+        lr=5e-3,
+        lr_decay=0.94,
+        epochs=8 if quick else 40,
+        seed=seed,
+        verbose=partial(progress, "learning to spell"),
+    )
     network.fit(x, NAMES[y].tolist())
     found = {
         "network": network.predict(x_test),
@@ -46,10 +53,12 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     right = NAMES[y_test].tolist()
     measures = [
         Measure("names exactly right", {who: exact(names, right) for who, names in found.items()}),
-        Measure("character error rate",
-                {who: character_error_rate(names, right) for who, names in found.items()},
-                higher=False),
-    ]  # fmt: skip
+        Measure(
+            "character error rate",
+            {who: character_error_rate(names, right) for who, names in found.items()},
+            higher=False,
+        ),
+    ]
     wrong = sorted({name for name in found["network"] if name not in NAMES})
     text = f"written, but no digit's name: {', '.join(wrong) or 'none'}"
     title = f"A digit's name from its image, letter by letter; {len(right)} held-out images"
@@ -71,10 +80,18 @@ def _draw(figure, x, found, right) -> None:
     for axes, i in zip(panels.flat, shown, strict=False):
         axes.imshow(x[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
         mistake = found[i] != right[i]
-        axes.set_title(found[i] or "(nothing)", loc="center", weight="bold",
-                       color=plotting.ORANGE if mistake else plotting.BLUE)  # fmt: skip
+        axes.set_title(
+            found[i] or "(nothing)",
+            loc="center",
+            weight="bold",
+            color=plotting.ORANGE if mistake else plotting.BLUE,
+        )
         if mistake:
             axes.text(0.5, -0.06, f"is {right[i]}", transform=axes.transAxes, ha="center", va="top")
     share = exact(found, right)
-    figure.suptitle(f"what is written for an image: {share:.1%} of {len(right)} are right",
-                    x=0.01, ha="left", size=10)  # fmt: skip
+    figure.suptitle(
+        f"what is written for an image: {share:.1%} of {len(right)} are right",
+        x=0.01,
+        ha="left",
+        size=10,
+    )

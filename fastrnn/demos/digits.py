@@ -52,10 +52,15 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
             128, bidirectional=True, lr=5e-3, lr_decay=0.93, epochs=4 if quick else 30, seed=seed
         ),
         "pixels": RNNClassifier(
-            128, cell="gru", lr=8e-3, lr_decay=0.95, batch_size=64, epochs=6 if quick else 40,
+            128,
+            cell="gru",
+            lr=8e-3,
+            lr_decay=0.95,
+            batch_size=64,
+            epochs=6 if quick else 40,
             seed=seed,
         ),
-    }  # fmt: skip
+    }
     measures, predicted = [], {}
     for name, model in models.items():
         shape = (-1, *SHAPES[name])
@@ -79,14 +84,22 @@ def _draw(figure, x, y, predicted) -> None:
         wrong = counts * (1 - np.eye(10, dtype=int))
         axes.imshow(wrong, cmap="Oranges", vmin=0, vmax=max(4, 2 * wrong.max()))
         for i, j in np.argwhere(counts):
-            axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=8,
-                      color=plotting.GREY if i == j else "black")  # fmt: skip
+            axes.text(
+                j,
+                i,
+                counts[i, j],
+                ha="center",
+                va="center",
+                fontsize=8,
+                color=plotting.GREY if i == j else "black",
+            )
         axes.set(xticks=range(10), yticks=range(10), xlabel="read as", ylabel="digit")
         axes.set_title(f"by {name}: {(y == classes).mean():.1%} right")
     panels = below.subplots(2, 12)
     for row, (name, classes) in zip(panels, predicted.items(), strict=True):
-        row[0].text(-0.35, 0.5, f"misread\nby {name}", transform=row[0].transAxes, ha="right",
-                    va="center")  # fmt: skip
+        row[0].text(
+            -0.35, 0.5, f"misread\nby {name}", transform=row[0].transAxes, ha="right", va="center"
+        )
         for axes, i in zip(row, np.flatnonzero(classes != y), strict=False):
             axes.imshow(x[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
             axes.set_title(f"{y[i]} as {classes[i]}", loc="center", fontsize=7, pad=2)

@@ -65,16 +65,27 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
             found[who].append(train(clip, lr, updates, seed + start))
     errors = {who: [_final(t) for t in runs] for who, runs in found.items()}
     measures = [
-        Measure("starts that learn", {who: sum(e < SOLVED for e in es) / starts
-                                      for who, es in errors.items()}, ".0%"),
-        Measure("error, median of starts", {**{who: float(np.median(es))
-                                               for who, es in errors.items()}, "always 0": 1.0},
-                ".2g", higher=False),
-        Measure("error, worst start", {who: max(es) for who, es in errors.items()}, ".2g",
-                higher=False),
-        Measure("longest gradient", {who: max(float(t.norms.max()) for t in runs)
-                                     for who, runs in found.items()}, ".1e", higher=False),
-    ]  # fmt: skip
+        Measure(
+            "starts that learn",
+            {who: sum(e < SOLVED for e in es) / starts for who, es in errors.items()},
+            ".0%",
+        ),
+        Measure(
+            "error, median of starts",
+            {**{who: float(np.median(es)) for who, es in errors.items()}, "always 0": 1.0},
+            ".2g",
+            higher=False,
+        ),
+        Measure(
+            "error, worst start", {who: max(es) for who, es in errors.items()}, ".2g", higher=False
+        ),
+        Measure(
+            "longest gradient",
+            {who: max(float(t.norms.max()) for t in runs) for who, runs in found.items()},
+            ".1e",
+            higher=False,
+        ),
+    ]
     lost = sum(not math.isfinite(e) for e in errors["not clipped"])
     text = f"Not clipped, {lost} of {starts} starts overflow (inf).\n\n"
     text += str(found["clipped"][0].start)
@@ -149,21 +160,31 @@ def _draw(figure: Any, found: dict[str, list[Training]]) -> None:
     first = found["clipped"][0].start["l0"]
     curves(flow, {"dL/dh": first.d_states["h"]})
     flow.set(xlabel="steps back from the last", ylabel="norm of dL/dh")
-    flow.set_title(f"Before the first update: W_hh has the spectral radius {GAIN:g}, "
-                   f"the mean Jacobian {first.jacobian_radius:.2f}")  # fmt: skip
+    flow.set_title(
+        f"Before the first update: W_hh has the spectral radius {GAIN:g}, "
+        f"the mean Jacobian {first.jacobian_radius:.2f}"
+    )
     _finals(errors, found)
 
 
 def _tell(axes: Any, what: str, at: float) -> None:
     """Write something above a horizontal line, at its right end."""
-    axes.annotate(what, (1, at), (0, 12), ha="right", fontsize=8, textcoords="offset points",
-                  xycoords=axes.get_yaxis_transform())  # fmt: skip
+    axes.annotate(
+        what,
+        (1, at),
+        (0, 12),
+        ha="right",
+        fontsize=8,
+        textcoords="offset points",
+        xycoords=axes.get_yaxis_transform(),
+    )
 
 
 def _curve(axes: Any, values: np.ndarray, colour: str, label: str | None) -> None:
     finite = values[np.isfinite(values)]
-    smooth = np.exp([np.log(finite[max(0, k - 9) : k + 1] + 1e-30).mean()
-                     for k in range(len(finite))])  # fmt: skip
+    smooth = np.exp(
+        [np.log(finite[max(0, k - 9) : k + 1] + 1e-30).mean() for k in range(len(finite))]
+    )
     axes.plot(smooth, color=colour, linewidth=1, alpha=0.8, label=label)
     if len(finite) < len(values):
         axes.plot(len(finite) - 1, smooth[-1], "x", color=colour, markersize=7, markeredgewidth=2)
@@ -176,11 +197,25 @@ def _finals(axes: Any, found: dict[str, list[Training]]) -> None:
         axes.plot(finite, np.full(len(finite), y), "o", color=COLOURS[who], alpha=0.7)
         lost = len(errors) - len(finite)
         if lost:
-            axes.plot([0.97], [y], "x", color=COLOURS[who], markersize=8, markeredgewidth=2,
-                      transform=axes.get_yaxis_transform())  # fmt: skip
-            axes.annotate(f"{lost} overflowed", (0.97, y), (0, 8), ha="right", fontsize=8,
-                          xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                          color=COLOURS[who])  # fmt: skip
+            axes.plot(
+                [0.97],
+                [y],
+                "x",
+                color=COLOURS[who],
+                markersize=8,
+                markeredgewidth=2,
+                transform=axes.get_yaxis_transform(),
+            )
+            axes.annotate(
+                f"{lost} overflowed",
+                (0.97, y),
+                (0, 8),
+                ha="right",
+                fontsize=8,
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                color=COLOURS[who],
+            )
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlim=(3e-5, 30), xlabel="mean squared error, last 50 updates")
     plotting.plain_numbers(axes.xaxis)

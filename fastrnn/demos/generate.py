@@ -33,10 +33,16 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     text = text[: 60_000 if quick else len(text)]
     split = len(text) * 9 // 10
     network = RNNGenerator(
-        64 if quick else 256, truncate=64, batch_size=16, lr=1e-2 if quick else 4e-3,
-        lr_decay=0.7, epochs=6, validation_fraction=0.1, seed=seed,
+        64 if quick else 256,
+        truncate=64,
+        batch_size=16,
+        lr=1e-2 if quick else 4e-3,
+        lr_decay=0.7,
+        epochs=6,
+        validation_fraction=0.1,
+        seed=seed,
         verbose=partial(progress, "learning to write"),
-    ).fit(text)  # fmt: skip
+    ).fit(text)
     learning = [loss / math.log(2) for loss in network.history_["validation_loss"]]
     by_counts = counted(text, split, MOST)
     best = min(by_counts)
@@ -98,6 +104,13 @@ def _draw(figure, learning, by_counts) -> None:
         at = axes.lines[0].get_xdata()[mine.index(min(mine))]
         points = {"textcoords": "offset points"}
         axes.annotate(f"{min(mine):.2f}", (at, min(mine)), (0, 7), ha="center", **points)
-        axes.annotate(f"{name}: {min(other):.2f}", (0.02, min(other)), (0, -4), va="top",
-                      color=colour, xycoords=axes.get_yaxis_transform(), **points)  # fmt: skip
+        axes.annotate(
+            f"{name}: {min(other):.2f}",
+            (0.02, min(other)),
+            (0, -4),
+            va="top",
+            color=colour,
+            xycoords=axes.get_yaxis_transform(),
+            **points,
+        )
         axes.set_ylim(0, 1.05 * max(*by_counts, *learning))

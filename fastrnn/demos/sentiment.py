@@ -58,10 +58,18 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         splitter = GroupShuffleSplit(1, test_size=0.2, random_state=seed)
         ((learnt, held_out),) = splitter.split(words, positive, groups)
         network = RNNClassifier(
-            48 if quick else 96, cell="gru", bidirectional=True, num_layers=1 if quick else 2,
-            dropout=0.0 if quick else 0.6, lr=6e-3, lr_decay=0.87, batch_size=64,
-            epochs=6 if quick else 20, seed=seed, verbose=partial(progress, f"new {name}"),
-        )  # fmt: skip
+            48 if quick else 96,
+            cell="gru",
+            bidirectional=True,
+            num_layers=1 if quick else 2,
+            dropout=0.0 if quick else 0.6,
+            lr=6e-3,
+            lr_decay=0.87,
+            batch_size=64,
+            epochs=6 if quick else 20,
+            seed=seed,
+            verbose=partial(progress, f"new {name}"),
+        )
         n_grams = make_pipeline(
             CountVectorizer(analyzer="char_wb", ngram_range=(2, 6), binary=True),
             LogisticRegression(max_iter=2000),
@@ -92,8 +100,10 @@ def _examples(words, positive, said) -> str:
                 for i in order
                 if (said[i] > 0.5) == polarity and (positive[i] == polarity) == right
             ]
-            lines.append(f"{verdict} {'positive' if polarity else 'negative'}: "
-                         f"{', '.join(words[some[:6]]) or 'none'}")  # fmt: skip
+            lines.append(
+                f"{verdict} {'positive' if polarity else 'negative'}: "
+                f"{', '.join(words[some[:6]]) or 'none'}"
+            )
     return "\n".join(lines)
 
 
@@ -107,8 +117,16 @@ def _draw(figure, shown) -> None:
         some = said[positive == (polarity == "positive")]
         left.hist(some, bins, histtype="step", color=colour, linewidth=1.6)
         at = 0.97 if polarity == "positive" else 0.03
-        left.text(at, 0.97, f"{polarity}\nwords", color=colour, va="top", weight="bold",
-                  ha="right" if at > 0.5 else "left", transform=left.transAxes)  # fmt: skip
+        left.text(
+            at,
+            0.97,
+            f"{polarity}\nwords",
+            color=colour,
+            va="top",
+            weight="bold",
+            ha="right" if at > 0.5 else "left",
+            transform=left.transAxes,
+        )
     left.axvline(0.5, color=plotting.GREY, linewidth=1, linestyle=":")
     left.set(xlabel="probability of positive", ylabel="held-out words", xlim=(0, 1))
     left.set_ylim(top=1.25 * left.get_ylim()[1])
@@ -131,7 +149,12 @@ def _letters(axes, network, words) -> None:
             axes.text(at, row, letter, ha="center", va="center")
     colours = LinearSegmentedColormap.from_list("", [plotting.ORANGE, "#f7f7f7", plotting.BLUE])
     image = axes.imshow(table, cmap=colours, vmin=-0.2, vmax=1.2, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, label="probability of positive", ticks=[0, 0.5, 1],
-                         boundaries=np.linspace(0, 1, 51))  # fmt: skip
+    axes.figure.colorbar(
+        image,
+        ax=axes,
+        label="probability of positive",
+        ticks=[0, 0.5, 1],
+        boundaries=np.linspace(0, 1, 51),
+    )
     axes.set_axis_off()
     axes.set_title("what it thinks after each letter of words with -ful and -less")

@@ -60,8 +60,11 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         name = f"error {ahead} year{'s' * (ahead > 1)} ahead"
         measures.append(Measure(name, errors, ".1f", higher=False))
     title = f"Sunspot numbers, {FIRST_HELD_OUT} to {years[-1]} held out; root mean square error"
-    return Result(title, measures, partial(_draw, years=years, numbers=numbers, measures=measures,
-                                           forecasts=forecasts))  # fmt: skip
+    return Result(
+        title,
+        measures,
+        partial(_draw, years=years, numbers=numbers, measures=measures, forecasts=forecasts),
+    )
 
 
 def _network(numbers, quick, seed, progress) -> Forecaster:
@@ -71,11 +74,14 @@ def _network(numbers, quick, seed, progress) -> Forecaster:
     inputs, targets = scaled(sliding_window_view(numbers[:-1], WINDOW)), numbers[WINDOW:]
     models = [
         RNNRegressor(
-            16, lr=5e-3, epochs=40 if quick else 100, seed=seed + i,
+            16,
+            lr=5e-3,
+            epochs=40 if quick else 100,
+            seed=seed + i,
             verbose=partial(progress, f"network {i + 1}"),
         ).fit(inputs, targets / SCALE - 1)
         for i in range(1 if quick else 4)
-    ]  # fmt: skip
+    ]
 
     def step(windows):
         mean = np.mean([model.predict(scaled(windows)) for model in models], axis=0)
@@ -110,8 +116,14 @@ def _draw(figure, years, numbers, measures, forecasts) -> None:
         held_out = years[-len(forecasts[ahead]["network"]) :]
         for who, found in forecasts[ahead].items():
             colour, line = looks[who]
-            axes.plot(held_out, found, line, color=colour, linewidth=1.4,
-                      label=f"{who}, error {measure.values[who]:.1f}")  # fmt: skip
+            axes.plot(
+                held_out,
+                found,
+                line,
+                color=colour,
+                linewidth=1.4,
+                label=f"{who}, error {measure.values[who]:.1f}",
+            )
         axes.axvline(FIRST_HELD_OUT - 0.5, color="black", linewidth=0.8)
         axes.set(xlim=(1880, years[-1]), ylim=(0, 215), ylabel="sunspot number")
         axes.set_title(f"{ahead} year{'s' * (ahead > 1)} ahead")

@@ -29,11 +29,25 @@ from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNTagger
 
 # A letter for each kind, as labels of a piece are one string.
-KINDS = {"c": "comment", "s": "string", "n": "number", "k": "keyword", "i": "other name",
-         "o": "operator", " ": "space"}  # fmt: skip
+KINDS = {
+    "c": "comment",
+    "s": "string",
+    "n": "number",
+    "k": "keyword",
+    "i": "other name",
+    "o": "operator",
+    " ": "space",
+}
 OF = {token.COMMENT: "c", token.STRING: "s", token.NUMBER: "n", token.OP: "o"}
-COLOURS = {"c": "#dddddd", "s": "#b7e3d3", "n": "#f3d3e4", "k": "#b5d8ee", "i": "#fff7c2",
-           "o": "#f7d3b5", " ": "#ffffff"}  # fmt: skip
+COLOURS = {
+    "c": "#dddddd",
+    "s": "#b7e3d3",
+    "n": "#f3d3e4",
+    "k": "#b5d8ee",
+    "i": "#fff7c2",
+    "o": "#f7d3b5",
+    " ": "#ffffff",
+}
 PIECE = 256  # characters, about
 EXAMPLE = 'if notes is None: return format(index, "for")  # why not\n'
 
@@ -108,8 +122,14 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     }
     found = {}
     for name, model in models.items():
-        model.set_params(lr=6e-3, lr_decay=0.8, batch_size=8, epochs=3 if quick else 8, seed=seed,
-                         verbose=partial(progress, name)).fit(x, y)  # fmt: skip
+        model.set_params(
+            lr=6e-3,
+            lr_decay=0.8,
+            batch_size=8,
+            epochs=3 if quick else 8,
+            seed=seed,
+            verbose=partial(progress, name),
+        ).fit(x, y)
         found[name] = np.concatenate(model.predict(x_test))
     counts: dict[str, Counter] = defaultdict(Counter)
     for character, kind in zip("".join(x), "".join(y), strict=True):
@@ -122,8 +142,10 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     for kind in "kis":
         rates = {who: found_of(kinds, truth, kind) for who, kinds in found.items()}
         measures.append(Measure(f"found of {KINDS[kind]}s", rates))
-    title = (f"Kind of token of each character of Python source; {len(truth):,} held-out "
-             f"characters of {fifth} files")  # fmt: skip
+    title = (
+        f"Kind of token of each character of Python source; {len(truth):,} held-out "
+        f"characters of {fifth} files"
+    )
     return Result(title, measures, partial(_draw, models=models, found=found, truth=truth))
 
 
@@ -142,20 +164,37 @@ def _draw(figure, models, found, truth) -> None:
         for x, (character, kind) in enumerate(zip(EXAMPLE[:-1], kinds, strict=False)):
             wrong = kind != rows["tokenize"][x]
             above.barh(y, 1, 1, x, color=COLOURS[kind], edgecolor="white", linewidth=0.5)
-            above.text(x + 0.5, y, character, ha="center", va="center", family="monospace",
-                       weight="bold" if wrong else "normal",
-                       color=plotting.ORANGE if wrong else "black")  # fmt: skip
+            above.text(
+                x + 0.5,
+                y,
+                character,
+                ha="center",
+                va="center",
+                family="monospace",
+                weight="bold" if wrong else "normal",
+                color=plotting.ORANGE if wrong else "black",
+            )
     above.set(xlim=(0, len(EXAMPLE) - 1), ylim=(len(rows) - 0.5, -0.5), xticks=[])
     above.set_yticks(range(len(rows)), rows)
     above.tick_params(length=0)
     above.spines[:].set_visible(False)
     above.set_title("colours: kinds, as named below; an orange letter: taken for another kind")
-    markers = {"bidirectional": ("o", plotting.BLUE), "one direction": ("s", plotting.ORANGE),
-               "commonest kind": ("|", plotting.GREY)}  # fmt: skip
+    markers = {
+        "bidirectional": ("o", plotting.BLUE),
+        "one direction": ("s", plotting.ORANGE),
+        "commonest kind": ("|", plotting.GREY),
+    }
     for who, (marker, colour) in markers.items():
         shares = [found_of(found[who], truth, kind) for kind in KINDS]
-        below.plot(shares, range(len(KINDS)), marker, color=colour, markersize=8, label=who,
-                   markeredgewidth=2 if marker == "|" else 0)  # fmt: skip
+        below.plot(
+            shares,
+            range(len(KINDS)),
+            marker,
+            color=colour,
+            markersize=8,
+            label=who,
+            markeredgewidth=2 if marker == "|" else 0,
+        )
     for y, kind in enumerate(KINDS):
         below.axhspan(y - 0.35, y + 0.35, color=COLOURS[kind], zorder=0)
     below.set_yticks(range(len(KINDS)), KINDS.values())

@@ -78,10 +78,17 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     """
     learnt, held_out = split(seed, FEW if quick else None)
     network = Seq2Seq(
-        96 if quick else 256, cell="gru", num_layers=1 if quick else 2, bidirectional=True,
-        dropout=0.0 if quick else 0.4, lr=5e-3, lr_decay=0.92, epochs=12 if quick else 28,
-        seed=seed, verbose=partial(progress, "learning names"),
-    )  # fmt: skip
+        96 if quick else 256,
+        cell="gru",
+        num_layers=1 if quick else 2,
+        bidirectional=True,
+        dropout=0.0 if quick else 0.4,
+        lr=5e-3,
+        lr_decay=0.92,
+        epochs=12 if quick else 28,
+        seed=seed,
+        verbose=partial(progress, "learning names"),
+    )
     pairs = [(_asked(row, to), row[to]) for row in learnt for to in ("en", *LANGUAGES)]
     network.fit(*(list(side) for side in zip(*pairs, strict=True)))
     measures, written = [], {}
@@ -92,16 +99,23 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         written[to] = network.predict(asked, beam=1 if quick else 4)
         found = {"network": written[to], "copying": english}
         measures += [
-            Measure(f"{language}, exactly right", {
-                who: exact(some, right) for who, some in found.items()
-            }),
-            Measure(f"{language}, character error rate", {
-                who: character_error_rate(some, right) for who, some in found.items()
-            }, higher=False),
-        ]  # fmt: skip
+            Measure(
+                f"{language}, exactly right",
+                {who: exact(some, right) for who, some in found.items()},
+            ),
+            Measure(
+                f"{language}, character error rate",
+                {who: character_error_rate(some, right) for who, some in found.items()},
+                higher=False,
+            ),
+        ]
     title = f"Names of countries and languages; {len(held_out)} held-out names"
-    return Result(title, measures, partial(_draw, held_out=held_out, written=written),
-                  _examples(held_out, written))  # fmt: skip
+    return Result(
+        title,
+        measures,
+        partial(_draw, held_out=held_out, written=written),
+        _examples(held_out, written),
+    )
 
 
 def _asked(row: dict[str, str], to: str) -> str:
@@ -113,8 +127,10 @@ def _examples(held_out, written) -> str:
     """Show some names, from those that are written best to those that are written worst."""
     lines = []
     for to, language in LANGUAGES.items():
-        rates = [edit_distance(a, row[to]) / len(row[to])
-                 for a, row in zip(written[to], held_out, strict=True)]  # fmt: skip
+        rates = [
+            edit_distance(a, row[to]) / len(row[to])
+            for a, row in zip(written[to], held_out, strict=True)
+        ]
         changed = [
             i for i in np.argsort(rates, kind="stable") if held_out[i]["en"] != written[to][i]
         ]
@@ -127,8 +143,9 @@ def _examples(held_out, written) -> str:
 
 def _draw(figure, held_out, written) -> None:
     """How many held-out names are within how many edits, beside copying."""
-    for axes, (to, language) in zip(figure.subplots(1, 2, sharey=True), LANGUAGES.items(),
-                                    strict=True):  # fmt: skip
+    for axes, (to, language) in zip(
+        figure.subplots(1, 2, sharey=True), LANGUAGES.items(), strict=True
+    ):
         right = [row[to] for row in held_out]
         for who, found, colour in (
             ("network", written[to], plotting.BLUE),
@@ -137,8 +154,14 @@ def _draw(figure, held_out, written) -> None:
             rates = sorted(edit_distance(a, b) / len(b) for a, b in zip(found, right, strict=True))
             shares = np.arange(1, len(rates) + 1) / len(rates)
             line = "-" if who == "network" else "--"
-            axes.step([0, *rates, 2], [0, *shares, 1], line, where="post", color=colour,
-                      label=f"{who}, {exact(found, right):.0%} exactly right")  # fmt: skip
+            axes.step(
+                [0, *rates, 2],
+                [0, *shares, 1],
+                line,
+                where="post",
+                color=colour,
+                label=f"{who}, {exact(found, right):.0%} exactly right",
+            )
         axes.set(xlim=(0, 1.2), ylim=(0, 1.02), xlabel="edits to the right name, per character")
         axes.set_title(f"to {language}")
         axes.legend(loc="lower right")

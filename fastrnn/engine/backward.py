@@ -28,8 +28,21 @@ from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS, WIDEST
 
 # Regions of the work space, as numbered in workspace.BackPlan.
-(W_HH, W_HR, W_IH, ZEROS, D_STATES, D_EMITTED, D_A_H, D_A_X, H_ROWS, D_H_ROWS, X_ROWS, D_X_ROWS,
- TABLE) = range(13)
+(
+    W_HH,
+    W_HR,
+    W_IH,
+    ZEROS,
+    D_STATES,
+    D_EMITTED,
+    D_A_H,
+    D_A_X,
+    H_ROWS,
+    D_H_ROWS,
+    X_ROWS,
+    D_X_ROWS,
+    TABLE,
+) = range(13)
 
 
 @jit
@@ -48,10 +61,20 @@ def bind_row(name, step_backward, states_count, saved_count):
 
     @jit(name=f"{name}_step_backward")
     def step_row(
-        hidden_size, unit0, unit1,           # blocks of hidden units
-        saved, saved_at, h, h_at,            # of one row
-        d_states, states_at, between,        # states `between` apart; changed
-        d_a_x, d_a_h, d_at, shared,          # written
+        hidden_size,
+        unit0,
+        unit1,  # blocks of hidden units
+        saved,
+        saved_at,
+        h,
+        h_at,  # of one row
+        d_states,
+        states_at,
+        between,  # states `between` apart; changed
+        d_a_x,
+        d_a_h,
+        d_at,
+        shared,  # written
     ):
         n = lanes(d_a_h)
         for unit in range(unit0, unit1):
@@ -59,7 +82,8 @@ def bind_row(name, step_backward, states_count, saved_count):
             d_x, d_h, d_state = step_backward(
                 load_many(saved, saved_at + unit * saved_count * n, n, saved_count),
                 load(h, h_at + unit * n),
-                load_many(d_states, at, between, states_count))
+                load_many(d_states, at, between, states_count),
+            )
             store_many(d_states, at, between, d_state)
             there = hidden_size - unit * n
             if there >= n:
@@ -78,8 +102,24 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
     """Return the compiled BPTT of a cell, for one layer in one direction; step_row: bind_row's."""
 
     @jit(name=f"{name}_retreat")
-    def retreat(s, rows, first, at_row, later_rows, at_later, j0, unit0, unit1, hidden_size,
-                emitted_size, sequences, output, d_output, back, shared):
+    def retreat(
+        s,
+        rows,
+        first,
+        at_row,
+        later_rows,
+        at_later,
+        j0,
+        unit0,
+        unit1,
+        hidden_size,
+        emitted_size,
+        sequences,
+        output,
+        d_output,
+        back,
+        shared,
+    ):
         """Take the gradient at `rows` sequences from j0 on through step s, for some blocks.
 
         Before, the `later_rows` that were in step s + 1 get what its d_a_h has for them. A piece
@@ -96,52 +136,127 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
             k = gates * hidden_size
-            product_back(later_rows, begin, count, k, back.d_a_h, at_later * back.a_pitch,
-                         back.a_pitch, back.w_hh, emitted_size, back.packed,
-                         back.d_states, j0 * hidden_p + begin, hidden_p,
-                         back.d_emitted, j0 * emitted_p + begin, emitted_p)
+            product_back(
+                later_rows,
+                begin,
+                count,
+                k,
+                back.d_a_h,
+                at_later * back.a_pitch,
+                back.a_pitch,
+                back.w_hh,
+                emitted_size,
+                back.packed,
+                back.d_states,
+                j0 * hidden_p + begin,
+                hidden_p,
+                back.d_emitted,
+                j0 * emitted_p + begin,
+                emitted_p,
+            )
         for row in range(rows):
             j, at = j0 + row, at_row + row
             t = time_of(s, sequences.lengths[j], sequences.reverse)
             if unit0 == 0:
                 back.place[at] = t * batch + sequences.order[j]
             if d_output.flat.size:
-                add_row(back.d_emitted, j * emitted_p + begin, d_output.flat,
-                        d_output.at + t * d_output.time + sequences.order[j] * d_output.row
-                        + begin, count)
+                add_row(
+                    back.d_emitted,
+                    j * emitted_p + begin,
+                    d_output.flat,
+                    d_output.at + t * d_output.time + sequences.order[j] * d_output.row + begin,
+                    count,
+                )
             if s:
                 before = time_of(s - 1, sequences.lengths[j], sequences.reverse)
-                copy_row(back.h_rows, at * back.h_pitch + begin, output.flat,
-                         output.at + before * output.time + sequences.order[j] * output.row
-                         + begin, count)
+                copy_row(
+                    back.h_rows,
+                    at * back.h_pitch + begin,
+                    output.flat,
+                    output.at + before * output.time + sequences.order[j] * output.row + begin,
+                    count,
+                )
             elif back.h_0.size:
-                copy_row(back.h_rows, at * back.h_pitch + begin,
-                         back.h_0, (back.number * batch + sequences.order[j]) * emitted_size
-                         + begin, count)
+                copy_row(
+                    back.h_rows,
+                    at * back.h_pitch + begin,
+                    back.h_0,
+                    (back.number * batch + sequences.order[j]) * emitted_size + begin,
+                    count,
+                )
             else:
                 fill(back.h_rows, at * back.h_pitch + begin, count, 0)
             if projects:
-                copy_row(back.d_h_rows, at * back.d_h_pitch, back.d_emitted, j * emitted_p,
-                         emitted_size)
+                copy_row(
+                    back.d_h_rows, at * back.d_h_pitch, back.d_emitted, j * emitted_p, emitted_size
+                )
             else:
-                copy_row(back.d_states, j * hidden_p + begin,
-                         back.d_emitted, j * emitted_p + begin, count)
+                copy_row(
+                    back.d_states,
+                    j * hidden_p + begin,
+                    back.d_emitted,
+                    j * emitted_p + begin,
+                    count,
+                )
         if projects and rows > 0:
-            product(rows, hidden_size, emitted_size, TERMS,
-                    back.d_emitted, j0 * emitted_p, emitted_p, 1,
-                    back.w_hr, 0, WIDEST * n * emitted_size, 0, WIDEST, back.zeros, 0, 0,
-                    back.d_states, j0 * hidden_p, hidden_p)
+            product(
+                rows,
+                hidden_size,
+                emitted_size,
+                TERMS,
+                back.d_emitted,
+                j0 * emitted_p,
+                emitted_p,
+                1,
+                back.w_hr,
+                0,
+                WIDEST * n * emitted_size,
+                0,
+                WIDEST,
+                back.zeros,
+                0,
+                0,
+                back.d_states,
+                j0 * hidden_p,
+                hidden_p,
+            )
         for row in range(rows):
             j, at = j0 + row, at_row + row
-            step_row(hidden_size, unit0, unit1,
-                     back.saved, (first + j) * hidden_p * saved_count,
-                     back.h_rows, at * back.h_pitch,
-                     back.d_states, j * hidden_p, batch * hidden_p,
-                     back.d_a_x, back.d_a_h, at * back.a_pitch, shared)
+            step_row(
+                hidden_size,
+                unit0,
+                unit1,
+                back.saved,
+                (first + j) * hidden_p * saved_count,
+                back.h_rows,
+                at * back.h_pitch,
+                back.d_states,
+                j * hidden_p,
+                batch * hidden_p,
+                back.d_a_x,
+                back.d_a_h,
+                at * back.a_pitch,
+                shared,
+            )
 
     @jit(name=f"{name}_run_back")
-    def run_back(part, pool, chunks, cuts, s0, s1, row0, row1, hidden_size, emitted_size,
-                 sequences, output, d_output, back, shared):
+    def run_back(
+        part,
+        pool,
+        chunks,
+        cuts,
+        s0,
+        s1,
+        row0,
+        row1,
+        hidden_size,
+        emitted_size,
+        sequences,
+        output,
+        d_output,
+        back,
+        shared,
+    ):
         """All steps of a piece, backwards: of one slice of the batch, or marching."""
         j0, j1 = (0, cuts[cuts.size - 1]) if chunks else (cuts[part], cuts[part + 1])
         n, batch = lanes(back.d_a_h), sequences.lengths.size
@@ -166,9 +281,24 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
                     unit0 = mine * panels // chunks * WIDEST
                     unit1 = min(blocks, (mine + 1) * panels // chunks * WIDEST)
                 rows = min(running, j1) - j0 if s >= s0 else 0
-                retreat(s, rows, first, first - row0 + j0, min(later, j1) - j0,
-                        later_first - row0 + j0, j0, unit0, unit1, hidden_size, emitted_size,
-                        sequences, output, d_output, back, shared)
+                retreat(
+                    s,
+                    rows,
+                    first,
+                    first - row0 + j0,
+                    min(later, j1) - j0,
+                    later_first - row0 + j0,
+                    j0,
+                    unit0,
+                    unit1,
+                    hidden_size,
+                    emitted_size,
+                    sequences,
+                    output,
+                    d_output,
+                    back,
+                    shared,
+                )
                 if chunks:
                     parallel.chunk_done(pool)
                     waited = 0
@@ -178,19 +308,53 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
 
     @kernel(name=f"{name}_backward")
     def backward(
-        pool, threads,                                  # threads.call; 1: use no other
-        x, index, time, row, order, lengths, reverse,   # Sequences
-        w_ih, w_hh, w_hr,                               # the caller's
-        number, h_0, saved, unprojected,                # Trace
-        output, out_at, out_time, out_row,              # Target: h after each step
-        d_output, d_out_at, d_out_time, d_out_row,      # Target; of size 0: zeros
-        d_h_n, d_others_n,                              # passes.States; of size 0: zeros
-        d_h_0, d_others_0,                              # passes.States, written
-        d_x, d_x_time, d_x_row,                         # written; of size 0: not wanted
-        d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_w_hr,         # written
-        shared, chunks, cuts, parts, piece, offsets, place, work,   # workspace.BackPlan
-        row1,                                           # number behind the last row of step s1
-        s0, s1,                                         # these steps
+        pool,
+        threads,  # threads.call; 1: use no other
+        x,
+        index,
+        time,
+        row,
+        order,
+        lengths,
+        reverse,  # Sequences
+        w_ih,
+        w_hh,
+        w_hr,  # the caller's
+        number,
+        h_0,
+        saved,
+        unprojected,  # Trace
+        output,
+        out_at,
+        out_time,
+        out_row,  # Target: h after each step
+        d_output,
+        d_out_at,
+        d_out_time,
+        d_out_row,  # Target; of size 0: zeros
+        d_h_n,
+        d_others_n,  # passes.States; of size 0: zeros
+        d_h_0,
+        d_others_0,  # passes.States, written
+        d_x,
+        d_x_time,
+        d_x_row,  # written; of size 0: not wanted
+        d_w_ih,
+        d_w_hh,
+        d_b_ih,
+        d_b_hh,
+        d_w_hr,  # written
+        shared,
+        chunks,
+        cuts,
+        parts,
+        piece,
+        offsets,
+        place,
+        work,  # workspace.BackPlan
+        row1,  # number behind the last row of step s1
+        s0,
+        s1,  # these steps
     ):
         mode = flush_denormals()
         owned = threads > 1 and parallel.acquire(pool)
@@ -218,20 +382,53 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
         target = Target(flat(output), out_at, out_time, out_row)
         d_target = Target(flat(d_output), d_out_at, d_out_time, d_out_row)
         back = Back(
-            flat(saved), flat(unprojected), number, flat(h_0), d_states, d_emitted,
-            d_a_x, d_a_h, d_a_h.size // most, h_rows, h_rows.size // most,
-            d_h_rows, d_h_rows.size // most, flat(place),
-            packed, packed_hh if packed else flat(w_hh), packed_hr,
-            region(work, offsets, ZEROS, 0, 1))
-        sums = Sums(flat(d_w_ih), flat(d_w_hh), flat(d_b_ih), flat(d_b_hh), flat(d_w_hr),
-                    region(work, offsets, TABLE, 0, 1))
+            flat(saved),
+            flat(unprojected),
+            number,
+            flat(h_0),
+            d_states,
+            d_emitted,
+            d_a_x,
+            d_a_h,
+            d_a_h.size // most,
+            h_rows,
+            h_rows.size // most,
+            d_h_rows,
+            d_h_rows.size // most,
+            flat(place),
+            packed,
+            packed_hh if packed else flat(w_hh),
+            packed_hr,
+            region(work, offsets, ZEROS, 0, 1),
+        )
+        sums = Sums(
+            flat(d_w_ih),
+            flat(d_w_hh),
+            flat(d_b_ih),
+            flat(d_b_hh),
+            flat(d_w_hr),
+            region(work, offsets, TABLE, 0, 1),
+        )
         if s1 == lengths[0]:
-            parallel.share(pool, owned, parts, outlined(_pack_part, (
-                parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr)))
+            parallel.share(
+                pool,
+                owned,
+                parts,
+                outlined(_pack_part, (parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr)),
+            )
             fill(back.zeros, 0, back.zeros.size, 0)
             fill(sums.table, 0, sums.table.size, 0)
-            begin_states(sequences.order, number, d_h_n, d_others_n, d_states, states_count,
-                         hidden_p, d_emitted, emitted_p)
+            begin_states(
+                sequences.order,
+                number,
+                d_h_n,
+                d_others_n,
+                d_states,
+                states_count,
+                hidden_p,
+                d_emitted,
+                emitted_p,
+            )
         while s1 > s0:
             begin = max(s0, s1 - piece)
             row0 = row1
@@ -239,22 +436,99 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
                 row0 -= max(0, min(lengths[j], s1) - begin)
             if chunks:
                 parallel.begin_march(pool, 0, chunks, threads)
-            parallel.share(pool, owned, threads if chunks else cuts.size - 1, outlined(run_back, (
-                pool, chunks, cuts, begin, s1, row0, row1, hidden_size, emitted_size,
-                sequences, target, d_target, back, shared)))
-            parallel.share(pool, owned, parts, outlined(input_rows, (
-                parts, row1 - row0, sequences, back, input_size, k, x_rows, x_rows.size // most,
-                packed_ih if packed else flat(w_ih), flat(d_x), d_x_time, d_x_row, scratch)))
-            parallel.share(pool, owned, parts, outlined(weight_sums, (
-                parts, row1 - row0, row0, sequences, back, input_size, emitted_size, hidden_size,
-                k, hidden_p, x_rows, x_rows.size // most, sums, s1 == lengths[0])))
+            parallel.share(
+                pool,
+                owned,
+                threads if chunks else cuts.size - 1,
+                outlined(
+                    run_back,
+                    (
+                        pool,
+                        chunks,
+                        cuts,
+                        begin,
+                        s1,
+                        row0,
+                        row1,
+                        hidden_size,
+                        emitted_size,
+                        sequences,
+                        target,
+                        d_target,
+                        back,
+                        shared,
+                    ),
+                ),
+            )
+            parallel.share(
+                pool,
+                owned,
+                parts,
+                outlined(
+                    input_rows,
+                    (
+                        parts,
+                        row1 - row0,
+                        sequences,
+                        back,
+                        input_size,
+                        k,
+                        x_rows,
+                        x_rows.size // most,
+                        packed_ih if packed else flat(w_ih),
+                        flat(d_x),
+                        d_x_time,
+                        d_x_row,
+                        scratch,
+                    ),
+                ),
+            )
+            parallel.share(
+                pool,
+                owned,
+                parts,
+                outlined(
+                    weight_sums,
+                    (
+                        parts,
+                        row1 - row0,
+                        row0,
+                        sequences,
+                        back,
+                        input_size,
+                        emitted_size,
+                        hidden_size,
+                        k,
+                        hidden_p,
+                        x_rows,
+                        x_rows.size // most,
+                        sums,
+                        s1 == lengths[0],
+                    ),
+                ),
+            )
             s1, row1 = begin, row0
         if s0 == 0:
             if sums.table.size:
-                parallel.share(pool, owned, parts, outlined(untable, (
-                    parts, sums, input_size, k, back.a_pitch)))
-            end_states(sequences.order, sequences.lengths, number, d_states, 0, hidden_p,
-                       d_emitted, 0, emitted_p, d_h_0, d_others_0)
+                parallel.share(
+                    pool,
+                    owned,
+                    parts,
+                    outlined(untable, (parts, sums, input_size, k, back.a_pitch)),
+                )
+            end_states(
+                sequences.order,
+                sequences.lengths,
+                number,
+                d_states,
+                0,
+                hidden_p,
+                d_emitted,
+                0,
+                emitted_p,
+                d_h_0,
+                d_others_0,
+            )
         if owned:
             parallel.release(pool)
         restore_mode(mode)

@@ -57,9 +57,22 @@ def affine_thin(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1,
     n = lanes(c)
     for unit in range(unit0, unit1):
         for gate in range(gates):
-            dots(rows, min(n, hidden_size - unit * n), k, a, a_at, a_row,
-                 w, (gate * hidden_size + unit * n) * k, k, b, (unit * gates + gate) * n,
-                 c, c_at + ((unit - unit0) * gates + gate) * n, c_row)
+            dots(
+                rows,
+                min(n, hidden_size - unit * n),
+                k,
+                a,
+                a_at,
+                a_row,
+                w,
+                (gate * hidden_size + unit * n) * k,
+                k,
+                b,
+                (unit * gates + gate) * n,
+                c,
+                c_at + ((unit - unit0) * gates + gate) * n,
+                c_row,
+            )
 
 
 @jit
@@ -69,16 +82,62 @@ def affine(rows, k, a, a_at, a_row, thin, w, b, gates, hidden_size, width, unit0
     blocks = (hidden_size + n - 1) // n
     columns, column = blocks * gates * n, unit0 * gates * n
     if thin:
-        affine_thin(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1,
-                    c, c_at + column, columns)
+        affine_thin(
+            rows,
+            k,
+            a,
+            a_at,
+            a_row,
+            w,
+            b,
+            gates,
+            hidden_size,
+            unit0,
+            unit1,
+            c,
+            c_at + column,
+            columns,
+        )
     else:
-        product(rows, (unit1 - unit0) * gates * n, k, TERMS, a, a_at, a_row, 1,
-                w, column * k, width * n * k, 0, width, b, column, 0, c, c_at + column, columns)
+        product(
+            rows,
+            (unit1 - unit0) * gates * n,
+            k,
+            TERMS,
+            a,
+            a_at,
+            a_row,
+            1,
+            w,
+            column * k,
+            width * n * k,
+            0,
+            width,
+            b,
+            column,
+            0,
+            c,
+            c_at + column,
+            columns,
+        )
 
 
 @jit
-def pick(rows, sequences, s, j0, weights, input_size, gates, hidden_size, width, unit0, unit1,
-         a_x, a_x_at):
+def pick(
+    rows,
+    sequences,
+    s,
+    j0,
+    weights,
+    input_size,
+    gates,
+    hidden_size,
+    width,
+    unit0,
+    unit1,
+    a_x,
+    a_x_at,
+):
     """Write the input's part of one step for one-hot input: b_ih and the picked columns of W_ih."""
     n = lanes(a_x)
     blocks = (hidden_size + n - 1) // n
@@ -93,8 +152,9 @@ def pick(rows, sequences, s, j0, weights, input_size, gates, hidden_size, width,
                 first = vector // gates * n
                 for lane in range(n):
                     unit = vector % gates * hidden_size + min(first + lane, hidden_size - 1)
-                    a_x[to + lane] = (weights.b_ih[column + lane]
-                                      + weights.w_ih[unit * input_size + code])
+                    a_x[to + lane] = (
+                        weights.b_ih[column + lane] + weights.w_ih[unit * input_size + code]
+                    )
             else:
                 panel = column // (width * n)
                 pitch = min(width * n, columns - panel * width * n)
@@ -103,8 +163,23 @@ def pick(rows, sequences, s, j0, weights, input_size, gates, hidden_size, width,
 
 
 @jit
-def input_part(begin, end, most, j0, j1, unit0, unit1, sequences, weights, input_size, hidden_size,
-               gates, width, x_rows, a_x):
+def input_part(
+    begin,
+    end,
+    most,
+    j0,
+    j1,
+    unit0,
+    unit1,
+    sequences,
+    weights,
+    input_size,
+    hidden_size,
+    gates,
+    width,
+    x_rows,
+    a_x,
+):
     """Write a_x = b_ih + x W_ihᵀ for steps begin..end of a slice, for some hidden units."""
     n = lanes(a_x)
     columns = (hidden_size + n - 1) // n * gates * n
@@ -122,25 +197,78 @@ def input_part(begin, end, most, j0, j1, unit0, unit1, sequences, weights, input
             running += lengths[j] > s
         at = time_of(s, lengths[j0], reverse) * sequences.time + j0 * sequences.row
         if not sequences.x.size:
-            pick(running, sequences, s, j0, weights, input_size, gates, hidden_size, width,
-                 unit0, unit1, a_x, rows * columns)
+            pick(
+                running,
+                sequences,
+                s,
+                j0,
+                weights,
+                input_size,
+                gates,
+                hidden_size,
+                width,
+                unit0,
+                unit1,
+                a_x,
+                rows * columns,
+            )
         elif regular and whole:
             if s == begin:
-                affine((end - begin) * running, input_size, sequences.x, at,
-                       step if j1 - j0 == 1 else sequences.row,
-                       weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
-                       unit0, unit1, a_x, 0)
+                affine(
+                    (end - begin) * running,
+                    input_size,
+                    sequences.x,
+                    at,
+                    step if j1 - j0 == 1 else sequences.row,
+                    weights.thin,
+                    weights.w_ih,
+                    weights.b_ih,
+                    gates,
+                    hidden_size,
+                    width,
+                    unit0,
+                    unit1,
+                    a_x,
+                    0,
+                )
         elif regular and running >= 24 and not weights.thin:
-            affine(running, input_size, sequences.x, at, sequences.row,
-                   weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
-                   unit0, unit1, a_x, rows * columns)
+            affine(
+                running,
+                input_size,
+                sequences.x,
+                at,
+                sequences.row,
+                weights.thin,
+                weights.w_ih,
+                weights.b_ih,
+                gates,
+                hidden_size,
+                width,
+                unit0,
+                unit1,
+                a_x,
+                rows * columns,
+            )
         else:
             for j in range(j0, j0 + running):
-                at = (time_of(s, lengths[j], reverse) * sequences.time
-                      + order[j] * sequences.row)
+                at = time_of(s, lengths[j], reverse) * sequences.time + order[j] * sequences.row
                 copy_row(x_rows, (rows + j - j0) * pitch, sequences.x, at, input_size)
             if s == end - 1:
-                affine(rows + running, input_size, x_rows, 0, pitch,
-                       weights.thin, weights.w_ih, weights.b_ih, gates, hidden_size, width,
-                       unit0, unit1, a_x, 0)
+                affine(
+                    rows + running,
+                    input_size,
+                    x_rows,
+                    0,
+                    pitch,
+                    weights.thin,
+                    weights.w_ih,
+                    weights.b_ih,
+                    gates,
+                    hidden_size,
+                    width,
+                    unit0,
+                    unit1,
+                    a_x,
+                    0,
+                )
         rows += running

@@ -98,7 +98,8 @@ def arrays(weights: Weights, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """Return weights as kernels are compiled for them; what is not there, of size 0."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     return (
-        plain(w_ih), plain(w_hh),
+        plain(w_ih),
+        plain(w_hh),
         _NO_BIAS[dtype] if b_ih is None else plain(b_ih),
         _NO_BIAS[dtype] if b_hh is None else plain(b_hh),
         _NO_MATRIX[dtype] if w_hr is None else plain(w_hr),
@@ -150,17 +151,40 @@ def forward(
     if len(batch.lengths):
         rows, index = _input_of(x, dtype)
         plan = workspace.plan_forward(
-            size, cell, most_rows(cell.width), batch, x.ndim == 2, threads.get_num_threads())
+            size, cell, most_rows(cell.width), batch, x.ndim == 2, threads.get_num_threads()
+        )
         work = workspace.scratch(dtype, plan.size)
         s0, stop = 0, 0
         while True:
             s1 = min(stops[stop], s0 + plan.stride)
             cell.forward(
-                threads.call(plan.threads), plan.threads,
-                rows.array, index, rows.time, rows.row, batch.order, batch.lengths, reverse,
-                *arrays(weights, dtype), number, *state, *final, *output, saved, unprojected,
-                plan.thin, plan.gather, plan.chunks, plan.chunk, plan.cuts, plan.offsets, work,
-                batch.row_at(s0), s0, s1)
+                threads.call(plan.threads),
+                plan.threads,
+                rows.array,
+                index,
+                rows.time,
+                rows.row,
+                batch.order,
+                batch.lengths,
+                reverse,
+                *arrays(weights, dtype),
+                number,
+                *state,
+                *final,
+                *output,
+                saved,
+                unprojected,
+                plan.thin,
+                plan.gather,
+                plan.chunks,
+                plan.chunk,
+                plan.cuts,
+                plan.offsets,
+                work,
+                batch.row_at(s0),
+                s0,
+                s1,
+            )
             s0 = s1
             if s0 == batch.steps:
                 break
@@ -170,8 +194,7 @@ def forward(
                 checkpoints.others[stop] = states_in(work, plan, cell, size, len(batch.lengths), s0)
     if not keep:
         return None
-    return Trace(batch, reverse, number, x, output, *state, saved, unprojected,
-                 checkpoints)
+    return Trace(batch, reverse, number, x, output, *state, saved, unprojected, checkpoints)
 
 
 def backward(
@@ -203,18 +226,29 @@ def backward(
     batch, x, dtype = trace.batch, trace.x, size.dtype
     no_rows = Rows(_NOTHING[dtype], 0, 0, 0)
     new = np.empty if batch.rows else np.zeros
-    d_weights = Weights(new(weights.w_ih.shape, dtype), new(weights.w_hh.shape, dtype),
-                        *(None if w is None else new(w.shape, dtype) for w in weights[2:]))
+    d_weights = Weights(
+        new(weights.w_ih.shape, dtype),
+        new(weights.w_hh.shape, dtype),
+        *(None if w is None else new(w.shape, dtype) for w in weights[2:]),
+    )
     if len(batch.lengths):
         rows, index = _input_of(x, dtype)
         plan = workspace.plan_backward(
-            size, cell, batch, x.ndim == 2, d_x is not None, threads.get_num_threads())
+            size, cell, batch, x.ndim == 2, d_x is not None, threads.get_num_threads()
+        )
         work = workspace.scratch(dtype, plan.size)
         place = np.empty(plan.most, np.int64)
         w_ih, w_hh, _, _, w_hr = arrays(weights, dtype)
         d_rows = no_rows if d_x is None else workspace.rows_of(d_x)
-        sequences = (rows.array, index, rows.time, rows.row, batch.order, batch.lengths,
-                     trace.reverse)
+        sequences = (
+            rows.array,
+            index,
+            rows.time,
+            rows.row,
+            batch.order,
+            batch.lengths,
+            trace.reverse,
+        )
         stretches, saved, unprojected = [(0, batch.steps)], trace.saved, trace.unprojected
         if trace.checkpoints:
             replay = Replay(cell, size, batch, trace.checkpoints, x.ndim == 2)
@@ -226,12 +260,36 @@ def backward(
             while True:
                 s0 = max(first, s1 - (1 if watch else plan.stride))
                 cell.backward(
-                    threads.call(plan.threads), plan.threads, *sequences,
-                    w_ih, w_hh, w_hr, trace.number, trace.h_0, saved, unprojected,
-                    *trace.output, *(d_output or no_rows), *d_state, *d_initial,
-                    d_rows.array, d_rows.time, d_rows.row, *arrays(d_weights, dtype),
-                    cell.shared, plan.chunks, plan.cuts, plan.parts, plan.piece, plan.offsets,
-                    place, work, batch.row_at(s1) - batch.row_at(first), s0, s1)
+                    threads.call(plan.threads),
+                    plan.threads,
+                    *sequences,
+                    w_ih,
+                    w_hh,
+                    w_hr,
+                    trace.number,
+                    trace.h_0,
+                    saved,
+                    unprojected,
+                    *trace.output,
+                    *(d_output or no_rows),
+                    *d_state,
+                    *d_initial,
+                    d_rows.array,
+                    d_rows.time,
+                    d_rows.row,
+                    *arrays(d_weights, dtype),
+                    cell.shared,
+                    plan.chunks,
+                    plan.cuts,
+                    plan.parts,
+                    plan.piece,
+                    plan.offsets,
+                    place,
+                    work,
+                    batch.row_at(s1) - batch.row_at(first),
+                    s0,
+                    s1,
+                )
                 if watch and s0 < s1:
                     watch(s0, plan, work)
                 s1 = s0
@@ -252,21 +310,57 @@ class StreamPass:
         dtype = size.dtype
         nothing, zeros = _NOTHING[dtype], zero_states(dtype)
         self.output = np.zeros((count, size.emitted), dtype)
-        plan = workspace.plan_stream(size, cell, most_rows(cell.width), count,
-                                     threads.get_num_threads())
+        plan = workspace.plan_stream(
+            size, cell, most_rows(cell.width), count, threads.get_num_threads()
+        )
         work = workspace.scratch(dtype, plan.size)
         regions = plan.offsets[STATES : STATES + 3]
         self._states = work[regions[0] : regions[2]]  # and the emitted ones behind them
         # A sequence without end: only whether a step is even matters to the kernel.
         rows[1], rows[2] = np.arange(count), 1 << 62
         cell.forward(  # packs, and sets the state to zero
-            threads.call(1), 1, x[None], NO_INDEX, 0, size.input, rows[1], rows[2], False,
-            *arrays(weights, dtype), 0, *zeros, *zeros, self.output[None], 0, 0, size.emitted,
-            nothing, nothing, plan.thin, plan.gather, plan.chunks, plan.chunk, plan.cuts,
-            plan.offsets, work, 0, 0, 0)
+            threads.call(1),
+            1,
+            x[None],
+            NO_INDEX,
+            0,
+            size.input,
+            rows[1],
+            rows[2],
+            False,
+            *arrays(weights, dtype),
+            0,
+            *zeros,
+            *zeros,
+            self.output[None],
+            0,
+            0,
+            size.emitted,
+            nothing,
+            nothing,
+            plan.thin,
+            plan.gather,
+            plan.chunks,
+            plan.chunk,
+            plan.cuts,
+            plan.offsets,
+            work,
+            0,
+            0,
+            0,
+        )
         self._kernel, self._threads, self._turn = cell.stream, plan.threads, 0
-        self._arguments = (size.hidden, size.projects, rows, x, self.output, plan.chunks,
-                           plan.cuts, plan.offsets, work)
+        self._arguments = (
+            size.hidden,
+            size.projects,
+            rows,
+            x,
+            self.output,
+            plan.chunks,
+            plan.cuts,
+            plan.offsets,
+            work,
+        )
 
     def step(self, one_hot: bool) -> None:
         """Read what is in x or, one_hot, in rows[0]."""

@@ -50,45 +50,116 @@ class Sums(NamedTuple):
 
 
 @jit
-def input_rows(part, parts, rows, sequences, back, input_size, k, x_rows, x_pitch,
-               w_ih, d_x, d_x_time, d_x_row, scratch):
+def input_rows(
+    part,
+    parts,
+    rows,
+    sequences,
+    back,
+    input_size,
+    k,
+    x_rows,
+    x_pitch,
+    w_ih,
+    d_x,
+    d_x_time,
+    d_x_row,
+    scratch,
+):
     """Gather a share of the rows of x, and compute the same rows of its gradient."""
     batch = sequences.order.size
     r0, r1 = rows * part // parts, rows * (part + 1) // parts
     if x_rows.size:
         for row in range(r0, r1):
-            at = (back.place[row] // batch * sequences.time
-                  + back.place[row] % batch * sequences.row)
+            at = back.place[row] // batch * sequences.time + back.place[row] % batch * sequences.row
             copy_row(x_rows, row * x_pitch, sequences.x, at, input_size)
     if d_x.size and r0 < r1:
         n = lanes(scratch)
         pitch = (input_size + n - 1) // n * n
         own = scratch.size // parts * part
-        product_back(r1 - r0, 0, input_size, k, back.d_a_x, r0 * back.a_pitch, back.a_pitch,
-                     w_ih, input_size, back.packed, back.zeros, 0, 0, scratch, own, pitch)
+        product_back(
+            r1 - r0,
+            0,
+            input_size,
+            k,
+            back.d_a_x,
+            r0 * back.a_pitch,
+            back.a_pitch,
+            w_ih,
+            input_size,
+            back.packed,
+            back.zeros,
+            0,
+            0,
+            scratch,
+            own,
+            pitch,
+        )
         for row in range(r0, r1):
             at = back.place[row] // batch * d_x_time + back.place[row] % batch * d_x_row
             copy_row(d_x, at, scratch, own + (row - r0) * pitch, input_size)
 
 
 @jit
-def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_size, hidden_size,
-                k, hidden_p, x_rows, x_pitch, sums, fresh):
+def weight_sums(
+    part,
+    parts,
+    rows,
+    row0,
+    sequences,
+    back,
+    input_size,
+    emitted_size,
+    hidden_size,
+    k,
+    hidden_p,
+    x_rows,
+    x_pitch,
+    sums,
+    fresh,
+):
     """Add the rows of a piece to a share of the rows of each weight's gradient."""
     n, batch = lanes(x_rows), sequences.order.size
     vectors = (k + n - 1) // n
     m0, m1 = vectors * part // parts * n, min(k, vectors * (part + 1) // parts * n)
-    add_outer(rows, m0, m1, back.d_a_h, 0, back.a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
-              sums.w_hh, fresh, back.zeros)
+    add_outer(
+        rows,
+        m0,
+        m1,
+        back.d_a_h,
+        0,
+        back.a_pitch,
+        back.h_rows,
+        0,
+        back.h_pitch,
+        emitted_size,
+        sums.w_hh,
+        fresh,
+        back.zeros,
+    )
     if sequences.x.size:
-        add_outer(rows, m0, m1, back.d_a_x, 0, back.a_pitch, x_rows, 0, x_pitch, input_size,
-                  sums.w_ih, fresh, back.zeros)
+        add_outer(
+            rows,
+            m0,
+            m1,
+            back.d_a_x,
+            0,
+            back.a_pitch,
+            x_rows,
+            0,
+            x_pitch,
+            input_size,
+            sums.w_ih,
+            fresh,
+            back.zeros,
+        )
     else:
         if fresh and not sums.table.size:
             fill(sums.w_ih, m0 * input_size, (m1 - m0) * input_size, 0)
         for row in range(rows):
-            code = sequences.index[back.place[row] // batch * sequences.time
-                                   + back.place[row] % batch * sequences.row]
+            code = sequences.index[
+                back.place[row] // batch * sequences.time + back.place[row] % batch * sequences.row
+            ]
             if sums.table.size:
                 for m in range(m0, m1, n):
                     at = code * back.a_pitch + m
@@ -102,8 +173,21 @@ def weight_sums(part, parts, rows, row0, sequences, back, input_size, emitted_si
     add_columns(rows, m0, m1, back.d_a_h, 0, back.a_pitch, sums.b_hh, fresh)
     if sums.w_hr.size:
         e0, e1 = emitted_size * part // parts, emitted_size * (part + 1) // parts
-        add_outer(rows, e0, e1, back.d_h_rows, 0, back.d_h_pitch, back.unprojected, row0 * hidden_p,
-               hidden_p, hidden_size, sums.w_hr, fresh, back.zeros)
+        add_outer(
+            rows,
+            e0,
+            e1,
+            back.d_h_rows,
+            0,
+            back.d_h_pitch,
+            back.unprojected,
+            row0 * hidden_p,
+            hidden_p,
+            hidden_size,
+            sums.w_hr,
+            fresh,
+            back.zeros,
+        )
 
 
 @jit

@@ -85,10 +85,7 @@ class Estimator(Options):
         return {name: part for name, part in parts.items() if part is not None}
 
     def _train(
-        self,
-        losses: training.Losses,
-        lengths: NDArray,
-        validate: Callable[[], float] | None = None,
+        self, losses: training.Losses, lengths: NDArray, validate: Callable[[], float] | None = None
     ) -> Self:
         """Build a network and fit it.
 
@@ -106,9 +103,15 @@ class Estimator(Options):
             validate = partial(training.evaluate, losses, lengths, held_out)
         self.history_ = {}
         training.train(
-            self, list(self._parts.values()), losses, lengths, learnt, validate, random,
+            self,
+            list(self._parts.values()),
+            losses,
+            lengths,
+            learnt,
+            validate,
+            random,
             self.history_,
-        )  # fmt: skip
+        )
         return self
 
     def _begin(self) -> None:
@@ -129,9 +132,14 @@ class Estimator(Options):
         """Check that there is a network, and that X is such as it has learnt to read."""
         self._check_fitted()
         return sequences.known(
-            self._owner, "X", X, lengths, np.dtype(self.dtype), self.vocabulary_,
+            self._owner,
+            "X",
+            X,
+            lengths,
+            np.dtype(self.dtype),
+            self.vocabulary_,
             self.n_features_in_,
-        )  # fmt: skip
+        )
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():

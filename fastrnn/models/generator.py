@@ -111,9 +111,13 @@ class RNNGenerator(Estimator):
         )
 
     def generate(
-        self, prompt: Any = "", length: int = 500, temperature: float = 1.0, seed: int = 0,
+        self,
+        prompt: Any = "",
+        length: int = 500,
+        temperature: float = 1.0,
+        seed: int = 0,
         vector: Any = None,
-    ) -> str | list:  # fmt: skip
+    ) -> str | list:
         """Return what the network writes behind a prompt: a str, or a list of symbols.
 
         Args:
@@ -142,9 +146,14 @@ class RNNGenerator(Estimator):
             )
         written = []
         for index in sampling.continued(
-            self.rnn_, self.head_, before or [text.first_symbol(self._symbols)], state=state,
-            length=length, temperature=temperature, seed=seed,
-        ):  # fmt: skip
+            self.rnn_,
+            self.head_,
+            before or [text.first_symbol(self._symbols)],
+            state=state,
+            length=length,
+            temperature=temperature,
+            seed=seed,
+        ):
             if index == boundary:
                 break
             written.append(index)
@@ -170,9 +179,17 @@ class RNNGenerator(Estimator):
             raise ValueError(f"{self._owner}: fit had no vectors to predict for; use generate.")
         state = self._first_state(self.bridge_(self._vectors(X, self.n_features_in_)))
         return write(
-            self._owner, self.rnn_, self.head_, state, len(X), self._symbols, self.longest_,
-            beam=beam, max_length=max_length, length_penalty=length_penalty,
-        )  # fmt: skip
+            self._owner,
+            self.rnn_,
+            self.head_,
+            state,
+            len(X),
+            self._symbols,
+            self.longest_,
+            beam=beam,
+            max_length=max_length,
+            length_penalty=length_penalty,
+        )
 
     def score(self, X: Any, y: Any = None, lengths: Any = None) -> float:
         """Return the mean log-likelihood of a symbol, boundaries included: at most 0.

@@ -38,9 +38,15 @@ def recurrent(
     """
     relu: dict[str, Any] = {"nonlinearity": "relu"} if options.cell == "relu" else {}
     layer = LAYERS[options.cell](
-        input_size, hidden_size, options.num_layers, dropout=options.dropout,
-        bidirectional=bidirectional, dtype=options.dtype, seed=seed, **relu,
-    )  # fmt: skip
+        input_size,
+        hidden_size,
+        options.num_layers,
+        dropout=options.dropout,
+        bidirectional=bidirectional,
+        dtype=options.dtype,
+        seed=seed,
+        **relu,
+    )
     if options.init is not None:
         begin = options.init if callable(options.init) else _init(options._owner, options.init)
         wanted = inspect.signature(begin).parameters.get("seed")

@@ -15,12 +15,7 @@ from fastrnn import checks, optim
 from fastrnn.nn.layers import GRU, LSTM, RNN
 
 LAYERS = {"rnn": RNN, "relu": RNN, "lstm": LSTM, "gru": GRU}
-OPTIMIZERS = {
-    "adam": optim.Adam,
-    "adamw": optim.AdamW,
-    "rmsprop": optim.RMSprop,
-    "sgd": optim.SGD,
-}
+OPTIMIZERS = {"adam": optim.Adam, "adamw": optim.AdamW, "rmsprop": optim.RMSprop, "sgd": optim.SGD}
 
 
 @dataclass(eq=False, repr=False)

@@ -53,9 +53,15 @@ def prompted(prompt: Sequence, vocabulary: Vocabulary) -> list[int]:
 
 
 def continued(
-    rnn: _Recurrent, head: Linear, before: Sequence[int], *, state: Any = None, length: int,
-    temperature: float, seed: int,
-) -> Iterator[int]:  # fmt: skip
+    rnn: _Recurrent,
+    head: Linear,
+    before: Sequence[int],
+    *,
+    state: Any = None,
+    length: int,
+    temperature: float,
+    seed: int,
+) -> Iterator[int]:
     """Return an iterator over the symbols with which a network goes on.
 
     Args:

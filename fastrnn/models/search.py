@@ -19,9 +19,18 @@ from fastrnn.nn.linear import Linear
 
 
 def write(
-    owner: str, rnn: _Recurrent, head: Linear, state: Any, count: int, vocabulary: Vocabulary,
-    longest: int, *, beam: int, max_length: int | None, length_penalty: float,
-) -> list:  # fmt: skip
+    owner: str,
+    rnn: _Recurrent,
+    head: Linear,
+    state: Any,
+    count: int,
+    vocabulary: Vocabulary,
+    longest: int,
+    *,
+    beam: int,
+    max_length: int | None,
+    length_penalty: float,
+) -> list:
     """Return the best sequence found for each of some states: strings, or lists of symbols.
 
     Args:
@@ -43,10 +52,14 @@ def write(
     if not 0 <= length_penalty < np.inf:
         raise ValueError(f"{owner}: length_penalty must be at least 0, got {length_penalty!r}.")
     found = search(
-        partial(next_logits, rnn, head), state, count, len(vocabulary),
+        partial(next_logits, rnn, head),
+        state,
+        count,
+        len(vocabulary),
         beam=checks.integer(owner, "beam", beam),
-        most=checks.integer(owner, "max_length", most), length_penalty=length_penalty,
-    )  # fmt: skip
+        most=checks.integer(owner, "max_length", most),
+        length_penalty=length_penalty,
+    )
     return [decode(indices, vocabulary) for indices in found]
 
 

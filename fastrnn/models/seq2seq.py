@@ -72,9 +72,14 @@ class Seq2Seq(Estimator):
         return self._train(partial(self._losses, x, target), x.lengths + target.lengths)
 
     def predict(
-        self, X: Any, lengths: Any = None, *, beam: int = 1, max_length: int | None = None,
+        self,
+        X: Any,
+        lengths: Any = None,
+        *,
+        beam: int = 1,
+        max_length: int | None = None,
         length_penalty: float = 0.6,
-    ) -> list:  # fmt: skip
+    ) -> list:
         """Return the sequences that are written for X: strings, or lists of symbols.
 
         Args:
@@ -95,9 +100,17 @@ class Seq2Seq(Estimator):
             padded, some = x.select(rows).padded()
             state = self._handed_over(self.encoder_(padded, lengths=some)[1])
             found = write(
-                self._owner, self.decoder_, self.head_, state, len(rows), self.target_vocabulary_,
-                self.longest_, beam=beam, max_length=max_length, length_penalty=length_penalty,
-            )  # fmt: skip
+                self._owner,
+                self.decoder_,
+                self.head_,
+                state,
+                len(rows),
+                self.target_vocabulary_,
+                self.longest_,
+                beam=beam,
+                max_length=max_length,
+                length_penalty=length_penalty,
+            )
             for row, sequence in zip(rows, found, strict=True):
                 written[row] = sequence
         return written

@@ -163,8 +163,9 @@ def _alike(where: str, name: str, arrays: list[NDArray]) -> None:
                 f"{where}[{n}] has shape {row.shape}, and {name}[0] {arrays[0].shape}; expected "
                 "(T_n, I) floats, with one I for all, or (T_n,) symbols."
             )
-        kinds = {"f" if a.dtype.kind in "fiub" and a.ndim > 1 else a.dtype.kind
-                 for a in (row, arrays[0])}  # fmt: skip
+        kinds = {
+            "f" if a.dtype.kind in "fiub" and a.ndim > 1 else a.dtype.kind for a in (row, arrays[0])
+        }
         if len(kinds) > 1 and not kinds <= set("iub"):
             raise TypeError(
                 f"{where}[{n}] is {row.dtype}, and {name}[0] {arrays[0].dtype}; expected one kind."
@@ -257,9 +258,14 @@ def learn(
 
 
 def known(
-    owner: str, name: str, given: Any, lengths: Any, dtype: np.dtype | None,
-    vocabulary: Vocabulary | None, features: int,
-) -> Sequences:  # fmt: skip
+    owner: str,
+    name: str,
+    given: Any,
+    lengths: Any,
+    dtype: np.dtype | None,
+    vocabulary: Vocabulary | None,
+    features: int,
+) -> Sequences:
     """Return what a network that has been fitted is to read.
 
     Args:

@@ -104,9 +104,13 @@ class _Step:
         rows = (self.x.shape[1],) if self.batched else ()
         count = len(self.cell.states)
         given = checks.states(
-            self.layer._owner, name, value, [pattern.format(s) for s in self.cell.states],
+            self.layer._owner,
+            name,
+            value,
+            [pattern.format(s) for s in self.cell.states],
             [(*rows, self.layer.hidden_size)] * count,
-            ["batch, " * self.batched + "hidden_size"] * count, self.layer.dtype,
+            ["batch, " * self.batched + "hidden_size"] * count,
+            self.layer.dtype,
         )
         members = tuple(
             None if s is None else s[None] if self.batched else s[None, None] for s in given
@@ -122,8 +126,17 @@ class _Step:
     def run(self, keep):
         final = self._new_states()
         self.trace = scan.forward(
-            self.cell, self.size, self.weights, self.x, self.state, self.batch, 0, reverse=False,
-            output=Rows(final.first, 0, 0, self.layer.hidden_size), final=final, keep=keep,
+            self.cell,
+            self.size,
+            self.weights,
+            self.x,
+            self.state,
+            self.batch,
+            0,
+            reverse=False,
+            output=Rows(final.first, 0, 0, self.layer.hidden_size),
+            final=final,
+            keep=keep,
         )
         return self._bare(final)
 
@@ -159,8 +172,16 @@ class RNNCell(_Cell):
         seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)).
     """
 
-    def __init__(self, input_size, hidden_size, bias=True, nonlinearity="tanh", *,
-                 dtype=np.float32, seed=None):
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        bias=True,
+        nonlinearity="tanh",
+        *,
+        dtype=np.float32,
+        seed=None,
+    ):
         self.nonlinearity, self.cell = nonlinearity, rnn_cell("RNNCell", nonlinearity)
         super().__init__(input_size, hidden_size, bias, dtype, seed)
 

@@ -32,9 +32,18 @@ class _Recurrent(Parameters):
     cell: Cell
 
     def __init__(
-        self, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
-        proj_size, dtype, seed,
-    ):  # fmt: skip
+        self,
+        input_size,
+        hidden_size,
+        num_layers,
+        bias,
+        batch_first,
+        dropout,
+        bidirectional,
+        proj_size,
+        dtype,
+        seed,
+    ):
         name = self._owner
         super().__init__(checks.float_dtype(name, dtype))
         self.dropout = checks.probability(name, "dropout", dropout)
@@ -86,9 +95,17 @@ class _Recurrent(Parameters):
 
     def __repr__(self) -> str:
         return self._described(
-            self.input_size, self.hidden_size, proj_size=0, num_layers=1, nonlinearity="tanh",
-            bias=True, batch_first=False, dropout=0.0, bidirectional=False, dtype=np.float32,
-        )  # fmt: skip
+            self.input_size,
+            self.hidden_size,
+            proj_size=0,
+            num_layers=1,
+            nonlinearity="tanh",
+            bias=True,
+            batch_first=False,
+            dropout=0.0,
+            bidirectional=False,
+            dtype=np.float32,
+        )
 
     def __call__(self, x, state=None, lengths=None):
         """Run the layer for inference: no dropout, and nothing is kept for a gradient.
@@ -118,8 +135,9 @@ class _Recurrent(Parameters):
             remember(self._shortcuts, self, x, of_layer)
         return result
 
-    def vjp(self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None,
-            memory=None):  # fmt: skip
+    def vjp(
+        self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None, memory=None
+    ):
         """Run the layer and return its gradient as a function.
 
         Args:
@@ -205,12 +223,32 @@ class RNN(_Recurrent):
     """
 
     def __init__(
-        self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True,
-        batch_first=False, dropout=0.0, bidirectional=False, *, dtype=np.float32, seed=None,
-    ):  # fmt: skip
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        nonlinearity="tanh",
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        dtype=np.float32,
+        seed=None,
+    ):
         self.nonlinearity, self.cell = nonlinearity, rnn_cell("RNN", nonlinearity)
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, 0, dtype, seed)  # fmt: skip
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            dtype,
+            seed,
+        )
 
 
 class LSTM(_Recurrent):
@@ -244,11 +282,31 @@ class LSTM(_Recurrent):
     cell = cells.lstm.CELL
 
     def __init__(
-        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-        bidirectional=False, proj_size=0, *, dtype=np.float32, seed=None,
-    ):  # fmt: skip
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, proj_size, dtype, seed)  # fmt: skip
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        proj_size=0,
+        *,
+        dtype=np.float32,
+        seed=None,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            dtype,
+            seed,
+        )
 
 
 class GRU(_Recurrent):
@@ -280,8 +338,27 @@ class GRU(_Recurrent):
     cell = cells.gru.CELL
 
     def __init__(
-        self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-        bidirectional=False, *, dtype=np.float32, seed=None,
-    ):  # fmt: skip
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout,
-                         bidirectional, 0, dtype, seed)  # fmt: skip
+        self,
+        input_size,
+        hidden_size,
+        num_layers=1,
+        bias=True,
+        batch_first=False,
+        dropout=0.0,
+        bidirectional=False,
+        *,
+        dtype=np.float32,
+        seed=None,
+    ):
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            0,
+            dtype,
+            seed,
+        )

@@ -89,8 +89,9 @@ def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.n
     packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
     nothing = np.empty(0, dtype)
     n = _threads_for(rows, weight)
-    affine_forward(threads.call(n), n, x, weight, nothing if bias is None else plain(bias), y,
-                   packed, start)  # fmt: skip
+    affine_forward(
+        threads.call(n), n, x, weight, nothing if bias is None else plain(bias), y, packed, start
+    )
     return y
 
 
@@ -107,7 +108,18 @@ def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     if bias is not None:
         params["bias"] = new(columns, dtype)
     n = _threads_for(rows, weight)
-    affine_backward(threads.call(n), n, x, weight, d_y, d_x, params["weight"],
-                    params.get("bias", np.empty(0, dtype)), packed, zeros, x_rows,
-                    pitch)  # fmt: skip
+    affine_backward(
+        threads.call(n),
+        n,
+        x,
+        weight,
+        d_y,
+        d_x,
+        params["weight"],
+        params.get("bias", np.empty(0, dtype)),
+        packed,
+        zeros,
+        x_rows,
+        pitch,
+    )
     return d_x, params

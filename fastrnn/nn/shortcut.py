@@ -108,25 +108,48 @@ class Shortcut:
                 size, cell, most_rows(cell.width), sorted_batch, False, threads.get_num_threads()
             )
             self.possible = self.possible and plan.stride >= time
-            names = [(name + suffix, weight.shape)
-                     for name, weight in zip(TORCH_NAMES, weights, strict=True)
-                     if weight is not None]  # fmt: skip
-            blank = [array for array, weight in zip(scan.arrays(weights, self._dtype), weights,
-                                                    strict=True) if weight is None]  # fmt: skip
+            names = [
+                (name + suffix, weight.shape)
+                for name, weight in zip(TORCH_NAMES, weights, strict=True)
+                if weight is not None
+            ]
+            blank = [
+                array
+                for array, weight in zip(scan.arrays(weights, self._dtype), weights, strict=True)
+                if weight is None
+            ]
             there = [weight is not None for weight in weights]
             hole = there.index(False) if blank else 0  # what is missing is side by side
             _, (x_time, x_row) = layout(size.input, batch_first and depth == 0)
             last = depth == layer.num_layers - 1
             wide = directions * layer._emitted
             output_shape, (out_time, out_row) = layout(wide, batch_first and last)
-            self._passes.append((
-                plan.threads, names, blank, hole, None if direction else output_shape,
-                (scan.NO_INDEX, x_time, x_row, order, lengths, bool(direction)),
-                number, (direction * layer._emitted, out_time, out_row, nothing, nothing,
-                         plan.thin, plan.gather, plan.chunks, plan.chunk, plan.cuts,
-                         plan.offsets),
-                plan.size, time,
-            ))  # fmt: skip
+            self._passes.append(
+                (
+                    plan.threads,
+                    names,
+                    blank,
+                    hole,
+                    None if direction else output_shape,
+                    (scan.NO_INDEX, x_time, x_row, order, lengths, bool(direction)),
+                    number,
+                    (
+                        direction * layer._emitted,
+                        out_time,
+                        out_row,
+                        nothing,
+                        nothing,
+                        plan.thin,
+                        plan.gather,
+                        plan.chunks,
+                        plan.chunk,
+                        plan.cuts,
+                        plan.offsets,
+                    ),
+                    plan.size,
+                    time,
+                )
+            )
         self._first = (passes_count, batch, layer._emitted)
         self._others = (len(cell.states) - 1, passes_count, batch, layer.hidden_size)
         states = (self._first, *[self._others[1:]] * self._others[0])
@@ -143,22 +166,38 @@ class Shortcut:
         if not batched:
             x = x[:, None]
         output = below = x
-        for (n, names, blank, hole, output_shape, before, number, behind, size,
-             time) in self._passes:  # fmt: skip
+        for n, names, blank, hole, output_shape, before, number, behind, size, time in self._passes:
             weights = []
             for name, shape in names:
                 weight = params.get(name)
-                if not (type(weight) is np.ndarray and weight.shape == shape
-                        and weight.dtype == dtype and weight.flags.carray):  # fmt: skip
+                if not (
+                    type(weight) is np.ndarray
+                    and weight.shape == shape
+                    and weight.dtype == dtype
+                    and weight.flags.carray
+                ):
                     return None
                 weights.append(weight)
             weights[hole:hole] = blank
             if output_shape is not None:
                 below, output = output, np.empty(output_shape, dtype)
             self._kernel(
-                threads.call(n), n, below, *before, *weights, number, *initial, first,
-                others, output, *behind, workspace.scratch(dtype, size), 0, 0, time,
-            )  # fmt: skip
+                threads.call(n),
+                n,
+                below,
+                *before,
+                *weights,
+                number,
+                *initial,
+                first,
+                others,
+                output,
+                *behind,
+                workspace.scratch(dtype, size),
+                0,
+                0,
+                time,
+            )
         if not batched:
             output, first = output[:, 0], first[:, 0]
             others = others[:, :, 0] if self._others[0] else others

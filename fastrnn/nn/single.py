@@ -36,16 +36,23 @@ class OneStep:
         cell, sizes, count = layer.cell, layer._sizes, threads.get_num_threads()
         gates, states, dtype = len(cell.gates), len(cell.states), layer.dtype
         shape = 1, rows, False  # steps, sequences, one-hot
-        plans = [workspace.plan_equal(size, gates, states, cell.width, most_rows(cell.width),
-                                      *shape, count) for size in sizes]  # fmt: skip
+        plans = [
+            workspace.plan_equal(
+                size, gates, states, cell.width, most_rows(cell.width), *shape, count
+            )
+            for size in sizes
+        ]
         self.possible = not (layer.bidirectional or sizes[0].projects) and all(
             plan.thin and plan.threads == 1 for plan in plans
         )
 
         def differentiable(wanted):
-            plans = [workspace.back_plan_equal(size, gates, states, cell.shared, *shape,
-                                               wanted or number > 0, count)
-                     for number, size in enumerate(sizes)]  # fmt: skip
+            plans = [
+                workspace.back_plan_equal(
+                    size, gates, states, cell.shared, *shape, wanted or number > 0, count
+                )
+                for number, size in enumerate(sizes)
+            ]
             return self.possible and all(not p.packed and p.threads == 1 for p in plans)
 
         self.differentiable = differentiable(False), differentiable(True)
@@ -55,12 +62,15 @@ class OneStep:
         self.state, self.output = (len(sizes), rows, first.hidden), (1, rows, first.hidden)
         self.others = states - 1, *self.state
         self.saved = len(sizes), rows, len(cell.saved), hidden_p
-        self.sizes = [(len(sizes), number, rows, size.input, size.hidden)
-                      for number, size in enumerate(sizes)]  # fmt: skip
+        self.sizes = [
+            (len(sizes), number, rows, size.input, size.hidden) for number, size in enumerate(sizes)
+        ]
         self.input = 1, rows, first.input
         widest = max(workspace.padded(size.input, dtype) for size in sizes)
         self.work = single_step.forward_work(rows, first.columns, hidden_p, states, n)
-        self.back_work = single_step.backward_work(rows, gates * first.hidden, hidden_p, widest, states)
+        self.back_work = single_step.backward_work(
+            rows, gates * first.hidden, hidden_p, widest, states
+        )
         self._layer, self._dtype = layer, dtype
         names = TORCH_NAMES[: 4 if layer.bias else 2]
         self._names = [[name + suffix for name in names] for _, _, suffix in layer._passes]
@@ -122,7 +132,17 @@ class OneStep:
         work, read = workspace.scratch(dtype, self.work), x
         for own, sizes in zip(weights, self.sizes, strict=True):
             last = own is weights[-1]
-            self.forward(*sizes, *own, read, h_0, others_0, h_n, others_n,
-                         output if last else self.nothing, self._no_saved, work)  # fmt: skip
+            self.forward(
+                *sizes,
+                *own,
+                read,
+                h_0,
+                others_0,
+                h_n,
+                others_n,
+                output if last else self.nothing,
+                self._no_saved,
+                work,
+            )
             read = h_n
         return h_n, others_n, output

@@ -49,13 +49,17 @@ class StackCall:
         widths = [layer._emitted] + [layer.hidden_size] * (len(self.cell.states) - 1)
         symbols = "num_layers * num_directions, " + "batch, " * self.batched
         given = checks.states(
-            layer._owner, name, value,
+            layer._owner,
+            name,
+            value,
             [pattern.format(state) for state in self.cell.states],
             [(count, *rows, width) for width in widths],
-            [symbols + ("proj_size" if layer.proj_size and i == 0 else "hidden_size")
-             for i in range(len(widths))],
+            [
+                symbols + ("proj_size" if layer.proj_size and i == 0 else "hidden_size")
+                for i in range(len(widths))
+            ],
             layer.dtype,
-        )  # fmt: skip
+        )
         return scan.as_states(
             tuple(s if s is None or self.batched else s[:, None] for s in given), layer.dtype
         )
@@ -83,8 +87,9 @@ class StackCall:
 
     def every(self, checkpoint, memory) -> int:
         """Return the steps between checkpoints that these arguments of `vjp` mean."""
-        return steps_between(self.layer._owner, checkpoint, memory, self.cell, self.layer._sizes,
-                             self.batch)  # fmt: skip
+        return steps_between(
+            self.layer._owner, checkpoint, memory, self.cell, self.layer._sizes, self.batch
+        )
 
     def run(self, keep: bool, training: bool, every: int = 0):
         """Run the stack and return `output, state`; every: steps between checkpoints."""
@@ -99,16 +104,30 @@ class StackCall:
                 mask = layer._drop(x)
                 x = x * mask
             wide = directions * layer._emitted
-            output = (self._like_input(wide, fill) if depth == layer.num_layers - 1
-                      else fill((*x.shape[:2], wide), layer.dtype))  # fmt: skip
+            output = (
+                self._like_input(wide, fill)
+                if depth == layer.num_layers - 1
+                else fill((*x.shape[:2], wide), layer.dtype)
+            )
             rows, traces = workspace.rows_of(output), []
             for direction in range(directions):
                 index = depth * directions + direction
-                traces.append(scan.forward(
-                    self.cell, layer._sizes[index], self.weights[index], x, self.state,
-                    self.batch, index, reverse=bool(direction), keep=keep, every=every, final=final,
-                    output=Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
-                ))  # fmt: skip
+                traces.append(
+                    scan.forward(
+                        self.cell,
+                        layer._sizes[index],
+                        self.weights[index],
+                        x,
+                        self.state,
+                        self.batch,
+                        index,
+                        reverse=bool(direction),
+                        keep=keep,
+                        every=every,
+                        final=final,
+                        output=Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
+                    )
+                )
             if keep:
                 self.stages.append(_Stage(traces, mask, output.shape))
             x = output
@@ -138,8 +157,9 @@ class StackCall:
             }
             moved = [trace._replace(**changes) for trace in stage.traces]
             if depth == len(self.stages) - 1:
-                moved = [trace._replace(output=rows._replace(at=trace.output.at))
-                         for trace in moved]  # fmt: skip
+                moved = [
+                    trace._replace(output=rows._replace(at=trace.output.at)) for trace in moved
+                ]
             mask = masks[depth - 1] if depth and masks else stage.mask
             call.stages.append(stage._replace(traces=moved, mask=mask))
         return call
@@ -179,10 +199,16 @@ class StackCall:
                 index = depth * directions + direction
                 d_x_part = self._d_input(depth, trace) if depth or wrt_input else None
                 d_weights = scan.backward(
-                    self.cell, layer._sizes[index], self.weights[index], trace,
+                    self.cell,
+                    layer._sizes[index],
+                    self.weights[index],
+                    trace,
                     rows and Rows(rows.array, direction * layer._emitted, rows.time, rows.row),
-                    d_final, d_x_part, initial, watch and watch(index, d_output, d_final),
-                )  # fmt: skip
+                    d_final,
+                    d_x_part,
+                    initial,
+                    watch and watch(index, d_output, d_final),
+                )
                 suffix = layer._passes[index][2]
                 for name, d_weight in zip(TORCH_NAMES, d_weights, strict=True):
                     if d_weight is not None:

@@ -141,9 +141,13 @@ class _Source:
         """Check a new chunk."""
         layer = self._layer
         x, self._batched = checks.sequence(
-            _NAME, self._chunk, layer.input_size, layer.dtype, batch_first=layer.batch_first,
+            _NAME,
+            self._chunk,
+            layer.input_size,
+            layer.dtype,
+            batch_first=layer.batch_first,
             unbatched=True,
-        )  # fmt: skip
+        )
         if self._batch not in (None, x.shape[1]):
             raise ValueError(
                 f"{_NAME}: a chunk of x has {x.shape[1]} sequences, the one before "

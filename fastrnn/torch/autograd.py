@@ -120,8 +120,11 @@ def native_gradients(call, wanted, inputs, d_outputs):
         pairs = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
         leaves = [t for t, w in zip(inputs, wanted, strict=True) if w]
         grads = torch.autograd.grad(
-            [o for o, _ in pairs], leaves, [d for _, d in pairs],
-            create_graph=graph, allow_unused=True,
-        )  # fmt: skip
+            [o for o, _ in pairs],
+            leaves,
+            [d for _, d in pairs],
+            create_graph=graph,
+            allow_unused=True,
+        )
     found = iter(grads)
     return [next(found) if w else None for w in wanted]

@@ -68,8 +68,10 @@ def _arguments(x, states, weights, masks, lengths, options):
     return layer, _arrays([x])[0], state, drawn, None if lengths is None else lengths.numpy()
 
 
-_OPTIONS = ("str mode, int input_size, int hidden_size, int num_layers, bool bias, "
-            "bool batch_first, bool bidirectional, int proj_size")  # fmt: skip
+_OPTIONS = (
+    "str mode, int input_size, int hidden_size, int num_layers, bool bias, "
+    "bool batch_first, bool bidirectional, int proj_size"
+)
 _KEEP = "str? checkpoint, int? memory, bool keep"  # a number of steps as text
 _INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
 # Torch keeps compiled graphs on disk by these names alone: with another schema, another number.
@@ -93,9 +95,24 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
 
 
 @torch.library.register_fake(_NAME)
-def _forward_shapes(x, states, weights, masks, lengths, mode, input_size, hidden_size, num_layers,
-                    bias, batch_first, bidirectional, proj_size, checkpoint, memory,
-                    keep):  # fmt: skip
+def _forward_shapes(
+    x,
+    states,
+    weights,
+    masks,
+    lengths,
+    mode,
+    input_size,
+    hidden_size,
+    num_layers,
+    bias,
+    batch_first,
+    bidirectional,
+    proj_size,
+    checkpoint,
+    memory,
+    keep,
+):
     emitted, directions = proj_size or hidden_size, 1 + bidirectional
     batch = x.shape[0 if batch_first else 1 : 1 if batch_first else 2] if x.dim() == 3 else ()
     rows = num_layers * directions, *batch
@@ -122,15 +139,23 @@ def _backward(d_results, output, kept, x, states, weights, masks, lengths, *opti
 
 @torch.library.register_fake(_BACK)
 def _backward_shapes(d_results, output, kept, x, states, weights, masks, lengths, *options):
-    return [torch.empty_like(t, memory_format=torch.contiguous_format)
-            for t in (x, *states, *weights)]  # fmt: skip
+    return [
+        torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, *states, *weights)
+    ]
 
 
 def _setup(ctx, inputs, output):
     x, states, weights, masks, lengths, *ctx.options, _, _, _ = inputs
     ctx.counts = len(states), len(weights), len(masks)
-    ctx.save_for_backward(output[0], output[-1], x, *states, *weights, *masks,
-                          *(() if lengths is None else (lengths,)))  # fmt: skip
+    ctx.save_for_backward(
+        output[0],
+        output[-1],
+        x,
+        *states,
+        *weights,
+        *masks,
+        *(() if lengths is None else (lengths,)),
+    )
 
 
 def _gradients(ctx, d_results):

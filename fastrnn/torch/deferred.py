@@ -50,8 +50,10 @@ class _Left:
         if task in self._factors:
             total = [d_w for steps in self._factors.pop(task) for d_w in self._product(steps)]
         for gradients in self._ready.pop(task, ()):
-            total = [b if a is None else a if b is None else a + b
-                     for a, b in zip(total, gradients, strict=True)]  # fmt: skip
+            total = [
+                b if a is None else a if b is None else a + b
+                for a, b in zip(total, gradients, strict=True)
+            ]
         return total
 
     def _product(self, steps: list[Factors]) -> list[Tensor]:
@@ -60,8 +62,10 @@ class _Left:
         if d_a_h[0] is not d_a_x[0]:
             d_h = torch.cat(d_a_h)
         rows = len(d_x)
-        h = [d.new_zeros(len(d), self._hidden).flatten() if h_t is None else h_t.flatten()
-             for h_t, d in zip(h, d_a_x, strict=True)]  # fmt: skip
+        h = [
+            d.new_zeros(len(d), self._hidden).flatten() if h_t is None else h_t.flatten()
+            for h_t, d in zip(h, d_a_x, strict=True)
+        ]
         x, h = torch.cat(x).view(rows, -1), torch.cat(h).view(rows, -1)
         return [d_x.t() @ x, d_h.t() @ h, d_x.sum(0), d_h.sum(0)][: self._each]
 

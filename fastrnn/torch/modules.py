@@ -96,8 +96,9 @@ class _Recurrent(nn.RNNBase):
             lengths = np.asarray(lengths)
         twin = twin_of(self) if plain else None
         if twin is not None:
-            result = (self._run_packed(twin, input, hx) if packed
-                      else self._run(twin, input, hx, lengths))  # fmt: skip
+            result = (
+                self._run_packed(twin, input, hx) if packed else self._run(twin, input, hx, lengths)
+            )
             if result is not None:
                 return result
         if lengths is None:

@@ -118,8 +118,9 @@ class _Single:
         self._like_weights = [new(weight.shape) for weight in twin.weights]
         places = [weight.data_ptr() for weight in twin.weights]
         self._no_bias = (0,) * (4 - each)
-        self._weights = [(*places[i : i + each], *self._no_bias)
-                         for i in range(0, len(places), each)]  # fmt: skip
+        self._weights = [
+            (*places[i : i + each], *self._no_bias) for i in range(0, len(places), each)
+        ]
 
     def room(self) -> Tensor:
         """Return room for what the gradient reads besides."""
@@ -141,8 +142,9 @@ class _Single:
         work, read = workspace.scratch(self._numpy, one.work), x.data_ptr()
         for sizes, weights in zip(one.sizes, self._weights, strict=True):
             top = sizes is one.sizes[-1]
-            one.forward(*sizes, *weights, read, h_0, c_0, h_n, c_n, output if top else 0, kept,
-                        work)  # fmt: skip
+            one.forward(
+                *sizes, *weights, read, h_0, c_0, h_n, c_n, output if top else 0, kept, work
+            )
             read = h_n
         return tuple(results)
 
@@ -173,8 +175,10 @@ class _Single:
         if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_w = [d.data_ptr() for d in d_weights]
-        d_inputs: list[Any] = [torch.empty_like(like) if number or wants_input else None
-                               for number, like in enumerate(self._like_inputs)]  # fmt: skip
+        d_inputs: list[Any] = [
+            torch.empty_like(like) if number or wants_input else None
+            for number, like in enumerate(self._like_inputs)
+        ]
         work = workspace.scratch(self._numpy, one.back_work)
         for number in range(len(one.sizes) - 1, -1, -1):
             d_a_x = d_a_h = None
@@ -188,14 +192,27 @@ class _Single:
                     before = before.view(one.state)[number]
                 factors[number].append(Factors(d_a_x, d_a_h, read, before))
             first = number * self._each
-            at, at_a_x, at_a_h = [0 if d is None else d.data_ptr()
-                                  for d in (d_inputs[number], d_a_x, d_a_h)]  # fmt: skip
+            at, at_a_x, at_a_h = [
+                0 if d is None else d.data_ptr() for d in (d_inputs[number], d_a_x, d_a_h)
+            ]
             one.backward(
-                *one.sizes[number], weights[first].data_ptr(), weights[first + 1].data_ptr(),
-                h_n.data_ptr() if number else x.data_ptr(), h_0, saved.data_ptr(),
-                d_output, *d_n, at, *d_0, *d_w[first : first + self._each], *self._no_bias,
-                at_a_x, at_a_h, one.shared, work,
-            )  # fmt: skip
+                *one.sizes[number],
+                weights[first].data_ptr(),
+                weights[first + 1].data_ptr(),
+                h_n.data_ptr() if number else x.data_ptr(),
+                h_0,
+                saved.data_ptr(),
+                d_output,
+                *d_n,
+                at,
+                *d_0,
+                *d_w[first : first + self._each],
+                *self._no_bias,
+                at_a_x,
+                at_a_h,
+                one.shared,
+                work,
+            )
             d_output = at
         return d_inputs[0], d_states, d_weights
 
@@ -241,11 +258,15 @@ class _Node(torch.autograd.Function):
                 deferred.add_ready(d_weights)
         else:
             d_x, d_states, d_weights = single.gradients(
-                x, states, weights, ctx.h_n, ctx.kept,
+                x,
+                states,
+                weights,
+                ctx.h_n,
+                ctx.kept,
                 [None if d is None else d.resolve_neg() for d in d_results],
                 (wants_input, wants_weights and deferred is None),
                 deferred.factors() if deferred is not None and wants_weights else None,
-            )  # fmt: skip
+            )
         d_weights = (None,) if deferred is not None else d_weights
         return None, d_x, *(d_states if given else ()), *d_weights
 

@@ -11,9 +11,13 @@ from fastrnn.torch import modules
 from fastrnn.torch.twin import FLOATS
 
 _SWAPS: dict[type[nn.Module], type[nn.Module]] = {
-    nn.RNN: modules.RNN, nn.LSTM: modules.LSTM, nn.GRU: modules.GRU,
-    nn.RNNCell: modules.RNNCell, nn.LSTMCell: modules.LSTMCell, nn.GRUCell: modules.GRUCell,
-}  # fmt: skip
+    nn.RNN: modules.RNN,
+    nn.LSTM: modules.LSTM,
+    nn.GRU: modules.GRU,
+    nn.RNNCell: modules.RNNCell,
+    nn.LSTMCell: modules.LSTMCell,
+    nn.GRUCell: modules.GRUCell,
+}
 _BACK = {ours: torchs for torchs, ours in _SWAPS.items()}
 
 
@@ -31,8 +35,9 @@ class Records(list[Record]):
 
     def __str__(self) -> str:
         rows = [("name", "type", "swapped", "reason")]
-        rows += [(r.name or "(the model)", r.type, "yes" if r.swapped else "no", r.reason)
-                 for r in self]  # fmt: skip
+        rows += [
+            (r.name or "(the model)", r.type, "yes" if r.swapped else "no", r.reason) for r in self
+        ]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -16,8 +16,16 @@ from fastrnn.nn import cells, layers
 
 RecurrentModule = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
-OPTIONS = ("mode", "input_size", "hidden_size", "num_layers", "bias", "batch_first",
-           "bidirectional", "proj_size")  # fmt: skip
+OPTIONS = (
+    "mode",
+    "input_size",
+    "hidden_size",
+    "num_layers",
+    "bias",
+    "batch_first",
+    "bidirectional",
+    "proj_size",
+)
 
 
 def _undrawn(kind):
@@ -31,9 +39,10 @@ def _undrawn(kind):
     return type(kind.__name__, (kind,), {"_make": _make})
 
 
-_LAYERS = {kind.__name__: _undrawn(kind) for kind in (
-    layers.RNN, layers.LSTM, layers.GRU, cells.RNNCell, cells.LSTMCell, cells.GRUCell
-)}  # fmt: skip
+_LAYERS = {
+    kind.__name__: _undrawn(kind)
+    for kind in (layers.RNN, layers.LSTM, layers.GRU, cells.RNNCell, cells.LSTMCell, cells.GRUCell)
+}
 
 
 def new_layer(dtype: torch.dtype, *options):
@@ -48,8 +57,16 @@ def new_layer(dtype: torch.dtype, *options):
     own: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
     if kind == "LSTM":
         own["proj_size"] = proj_size
-    return _LAYERS[kind](input_size, hidden_size, num_layers, bias=bias, batch_first=batch_first,
-                         bidirectional=bidirectional, **own, dtype=FLOATS[dtype])  # fmt: skip
+    return _LAYERS[kind](
+        input_size,
+        hidden_size,
+        num_layers,
+        bias=bias,
+        batch_first=batch_first,
+        bidirectional=bidirectional,
+        **own,
+        dtype=FLOATS[dtype],
+    )
 
 
 def _layer_of(module: RecurrentModule, dtype: torch.dtype):
@@ -57,8 +74,9 @@ def _layer_of(module: RecurrentModule, dtype: torch.dtype):
         return new_layer(dtype, *[getattr(module, name) for name in OPTIONS])
     kind = next(k for k in ("RNNCell", "LSTMCell", "GRUCell") if isinstance(module, getattr(nn, k)))
     options = {"nonlinearity": module.nonlinearity} if kind == "RNNCell" else {}
-    return _LAYERS[kind](module.input_size, module.hidden_size, bool(module.bias), **options,
-                         dtype=FLOATS[dtype])  # fmt: skip
+    return _LAYERS[kind](
+        module.input_size, module.hidden_size, bool(module.bias), **options, dtype=FLOATS[dtype]
+    )
 
 
 class Twin:
@@ -101,8 +119,11 @@ class Twin:
         for name, weight, place, plain in self._seen:
             # A tensor stays the same object when `.to()` or `.data =` gives it other memory, and
             # when `t_()` turns it over.
-            if (own.get(name) is not weight or weight.data_ptr() != place
-                    or weight.is_contiguous() is not plain):  # fmt: skip
+            if (
+                own.get(name) is not weight
+                or weight.data_ptr() != place
+                or weight.is_contiguous() is not plain
+            ):
                 return False
         return True
 
@@ -136,8 +157,12 @@ def twin_of(module: RecurrentModule) -> Twin | None:
     if weights[0].dtype not in FLOATS:
         return None
     key, twin = id(module), _twins.get(id(module))
-    if (twin is not None and twin.owner() is module and twin.is_like(module)
-            and twin.dtype == weights[0].dtype):  # fmt: skip
+    if (
+        twin is not None
+        and twin.owner() is module
+        and twin.is_like(module)
+        and twin.dtype == weights[0].dtype
+    ):
         twin.read(module, weights)
         return twin
     try:

@@ -9,5 +9,13 @@ numbers are those of the training pass itself, which is run one step at a time a
 from fastrnn.tracing.flow import Curve, GradientFlow, PassFlow, Saturation, gradient_flow
 from fastrnn.tracing.traces import PassTrace, Trace, trace
 
-__all__ = ["Curve", "GradientFlow", "PassFlow", "PassTrace", "Saturation", "Trace",
-           "gradient_flow", "trace"]  # fmt: skip
+__all__ = [
+    "Curve",
+    "GradientFlow",
+    "PassFlow",
+    "PassTrace",
+    "Saturation",
+    "Trace",
+    "gradient_flow",
+    "trace",
+]

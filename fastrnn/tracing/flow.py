@@ -128,9 +128,15 @@ class GradientFlow:
 
 
 def gradient_flow(
-    layer: Any, x: Any, d_output: Any = None, state: Any = None, lengths: Any = None,
-    d_state: Any = None, *, threshold: float = 0.95,
-) -> GradientFlow:  # fmt: skip
+    layer: Any,
+    x: Any,
+    d_output: Any = None,
+    state: Any = None,
+    lengths: Any = None,
+    d_state: Any = None,
+    *,
+    threshold: float = 0.95,
+) -> GradientFlow:
     """Measure how a gradient flows back through a layer.
 
     To see one gradient on its way, ask for the loss at the last step alone: d_output that is zero
@@ -179,14 +185,20 @@ def gradient_flow(
         assert recorder.d_gates is not None
         d_gates = np.split(recorder.d_gates, len(gates), axis=1)
         passes[name] = PassFlow(
-            {state: _curve(recorder, rows, call)
-             for state, rows in zip(recorder.cell.states, recorder.d_states, strict=True)},
+            {
+                state: _curve(recorder, rows, call)
+                for state, rows in zip(recorder.cell.states, recorder.d_states, strict=True)
+            },
             {gate: _curve(recorder, rows, call) for gate, rows in zip(gates, d_gates, strict=True)},
-            found.weight, found.jacobian, found.steps,
-            {gate: _saturation(recorder.saved(gate), function, threshold)
-             for gate, function in zip(gates, recorder.cell.activations, strict=True)},
+            found.weight,
+            found.jacobian,
+            found.steps,
+            {
+                gate: _saturation(recorder.saved(gate), function, threshold)
+                for gate, function in zip(gates, recorder.cell.activations, strict=True)
+            },
             _many(recorder),
-        )  # fmt: skip
+        )
     time, batch = call.x.shape[:2]
     return GradientFlow(repr(layer), time, batch, float(threshold), passes)
 
@@ -241,8 +253,16 @@ def _many(recorder: Recorder) -> bool:
 
 
 def _table(name: str, one: PassFlow, threshold: float) -> list[str]:
-    header = [name, "last step", "first step", "a step", "radius of W_hh", "near 0 or -1",
-              "near 1", "always"]  # fmt: skip
+    header = [
+        name,
+        "last step",
+        "first step",
+        "a step",
+        "radius of W_hh",
+        "near 0 or -1",
+        "near 1",
+        "always",
+    ]
     rows = [header]
     for state, curve in one.d_states.items():
         rows.append([f"dL/d{state}", *_ends(curve), "", "", "", ""])
@@ -250,14 +270,21 @@ def _table(name: str, one: PassFlow, threshold: float) -> list[str]:
         saturated = [f"{share:.1%}" for share in one.saturation[gate]]
         rows.append([f"gate {gate}", *_ends(curve), f"{one.spectral_radius[gate]:.3g}", *saturated])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i])
-                       for i, cell in enumerate(row)).rstrip() for row in rows]  # fmt: skip
+    lines = [
+        "  ".join(
+            cell.ljust(widths[0]) if i == 0 else cell.rjust(widths[i]) for i, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]
     states = ", ".join(one.d_states)
     states = f"({states})" if len(one.d_states) > 1 else states
     if one.many:
         lines.append("many outputs have a gradient: steps add up")
-    return [*lines, f"mean step Jacobian of {states}: spectral radius {one.jacobian_radius:.4g} "
-            f"(mean of {one.jacobian_steps:,}); saturated: beyond {threshold:g}"]  # fmt: skip
+    return [
+        *lines,
+        f"mean step Jacobian of {states}: spectral radius {one.jacobian_radius:.4g} "
+        f"(mean of {one.jacobian_steps:,}); saturated: beyond {threshold:g}",
+    ]
 
 
 def _ends(curve: Curve) -> list[str]:

@@ -76,8 +76,14 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
         steps = np.arange(len(curve.back))
         drawable = (curve.back > 0) & np.isfinite(curve.back)
         label = f"{name}: x {curve.factor:.3f} a step" if math.isfinite(curve.factor) else name
-        ax.plot(steps, np.where(drawable, curve.back, np.nan), color=colour, label=label,
-                linewidth=1.4, marker="." if drawable.sum() < 3 else "")  # fmt: skip
+        ax.plot(
+            steps,
+            np.where(drawable, curve.back, np.nan),
+            color=colour,
+            label=label,
+            linewidth=1.4,
+            marker="." if drawable.sum() < 3 else "",
+        )
         if band and drawable.any():
             least = np.where(drawable & (curve.least > 0), curve.least, np.nan)
             most = np.where(drawable & np.isfinite(curve.most), curve.most, np.nan)
@@ -88,8 +94,15 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
         for bad, mark in ((curve.back == 0, "0"), (~np.isfinite(curve.back), "infinite")):
             if len(bad) and bad[-1] and not bad.all():
                 at, level = len(bad) - np.argmin(bad[::-1]), 0.03 if mark == "0" else 0.97
-                ax.plot(at, level, _MARKS[mark], color=colour, markersize=6, clip_on=False,
-                        transform=ax.get_xaxis_transform())  # fmt: skip
+                ax.plot(
+                    at,
+                    level,
+                    _MARKS[mark],
+                    color=colour,
+                    markersize=6,
+                    clip_on=False,
+                    transform=ax.get_xaxis_transform(),
+                )
                 ends.add(mark)
     if band and named:
         ax.plot([], [], "--", color=GREY, linewidth=1, label="fitted; band: single sequences")
@@ -115,8 +128,14 @@ def _saturation(ax: Any, gates: dict[str, Any]) -> None:
         share = gates[gate]
         ax.barh(y, share.low, color=ORANGE, height=0.6)
         ax.barh(y, share.high, left=share.low, color=BLUE, height=0.6)
-        ax.text(min(share.low + share.high, 1.0) + 0.02, y, f"{share.low:.0%} + {share.high:.0%}",
-                va="center", fontsize=8, color=GREY)  # fmt: skip
+        ax.text(
+            min(share.low + share.high, 1.0) + 0.02,
+            y,
+            f"{share.low:.0%} + {share.high:.0%}",
+            va="center",
+            fontsize=8,
+            color=GREY,
+        )
     ax.set_yticks(range(len(names)), [f"gate {gate}" for gate in names])
     ax.set_ylim(len(names) - 0.3, -0.7)
     ax.set_xlim(0, 1)

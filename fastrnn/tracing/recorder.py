@@ -131,8 +131,10 @@ class Recorder:
         others = work[begin : begin + states * count * size.hidden_p]
         others = others.reshape(states, count, size.hidden_p)[1:, :, : size.hidden]
         width = len(self.cell.gates) * size.hidden
-        return (region(gates, plan.most, width),
-                [region(backward.D_EMITTED, count, size.emitted), *others])  # fmt: skip
+        return (
+            region(gates, plan.most, width),
+            [region(backward.D_EMITTED, count, size.emitted), *others],
+        )
 
     def finish(self) -> None:
         """Add to the gradients of h what the output at each step gets."""

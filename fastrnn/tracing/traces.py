@@ -50,9 +50,8 @@ class Trace(Mapping[str, PassTrace]):
     """
 
     def __init__(
-        self, passes: dict[str, PassTrace], output: NDArray, state: Any,
-        gradients: Gradients | None,
-    ):  # fmt: skip
+        self, passes: dict[str, PassTrace], output: NDArray, state: Any, gradients: Gradients | None
+    ):
         self._passes, self.output, self.state, self.gradients = passes, output, state, gradients
 
     def __getitem__(self, name: str) -> PassTrace:
@@ -72,9 +71,13 @@ class Trace(Mapping[str, PassTrace]):
 
 
 def trace(
-    layer: Any, x: Any, d_output: Any = None, state: Any = None, lengths: Any = None,
+    layer: Any,
+    x: Any,
+    d_output: Any = None,
+    state: Any = None,
+    lengths: Any = None,
     d_state: Any = None,
-) -> Trace:  # fmt: skip
+) -> Trace:
     """Run a layer, forward and back, and return what happened inside at every step.
 
     The gradients are those of sum(output * d_output) + sum(state * d_state), by the very kernels

@@ -224,8 +224,9 @@ def test_progress_is_told():
 
 def test_an_output_that_is_an_input():
     assert gradcheck(lambda x: (x, lambda d: d), (X,), method="richardson").ok
-    report = gradcheck(lambda x: (x, lambda d: 2 * d), (X,), method="richardson",
-                       raise_exception=False)  # fmt: skip
+    report = gradcheck(
+        lambda x: (x, lambda d: 2 * d), (X,), method="richardson", raise_exception=False
+    )
     assert report.variables[0].wrong == X.size
 
 
@@ -311,8 +312,9 @@ def test_long_sequences_are_bisected_for_the_first_wrong_step():
 
         return np.array(states), pullback
 
-    report = gradcheck(decay, (RNG.standard_normal((200, 2)),), mode="sample",
-                       raise_exception=False)  # fmt: skip
+    report = gradcheck(
+        decay, (RNG.standard_normal((200, 2)),), mode="sample", raise_exception=False
+    )
     assert report.location.first == (123, [""])
 
 
@@ -368,9 +370,10 @@ def test_an_exception_beside_the_point_is_the_edge_of_a_domain():
         gradcheck(never, X)
 
 
-@pytest.mark.parametrize(("output", "words"), [
-    ({"a": X}, "returned object"), (X * 1j, "returned complex128"), ("abc", "returned <U3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [({"a": X}, "returned object"), (X * 1j, "returned complex128"), ("abc", "returned <U3")],
+)
 def test_outputs_that_are_no_numbers(output, words):
     with pytest.raises(TypeError, match=words):
         gradcheck(lambda x: (output, lambda d: x), X)

@@ -50,11 +50,17 @@ def test_the_gate_and_the_last_step_are_located(words, gates):
     assert location.first == (len(inputs[0]) - 1, gates)
 
 
-@pytest.mark.parametrize("words", [
-    "no gradient carried by c", "c carried without the forget gate", "c carried in float32",
-    "the reset gate forgotten in a_h", "the way past the gates forgotten",
-    "nothing carried to the step before",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words",
+    [
+        "no gradient carried by c",
+        "c carried without the forget gate",
+        "c carried in float32",
+        "the reset gate forgotten in a_h",
+        "the way past the gates forgotten",
+        "nothing carried to the step before",
+    ],
+)
 def test_an_error_in_what_is_carried_shows_one_step_back(words):
     [mutant] = [m for m in MUTANTS if m.words == words]
     target, inputs = mutant.problem(0)
@@ -75,8 +81,11 @@ def product(change):
         return a @ b, lambda d: change(d @ b.T, a.T @ d)
 
     random = np.random.default_rng(0)
-    return gradcheck(product, (random.standard_normal((4, 4)), random.standard_normal((4, 4))),
-                     raise_exception=False).hints  # fmt: skip
+    return gradcheck(
+        product,
+        (random.standard_normal((4, 4)), random.standard_normal((4, 4))),
+        raise_exception=False,
+    ).hints
 
 
 @pytest.mark.parametrize(
@@ -101,6 +110,10 @@ def test_patterns(change, hint):
 
 
 def test_a_pattern_in_mode_project():
-    report = gradcheck(lambda x: (np.sin(x), lambda d: 2 * np.cos(x) * d),
-                       (np.ones((3, 2)),), mode="project", raise_exception=False)  # fmt: skip
+    report = gradcheck(
+        lambda x: (np.sin(x), lambda d: 2 * np.cos(x) * d),
+        (np.ones((3, 2)),),
+        mode="project",
+        raise_exception=False,
+    )
     assert any("twice as large" in hint for hint in report.hints)

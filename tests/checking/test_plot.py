@@ -38,9 +38,16 @@ def variable(name, excess, **more):
 def report_of(variables, **more):
     worst = max((v.worst for v in variables if v.worst), key=lambda c: c.excess, default=None)
     return GradcheckReport(
-        "target", "function", "richardson: asked for", "full", 0, variables=variables,
-        ok=not any(v.wrong for v in variables), worst=worst, **more,
-    )  # fmt: skip
+        "target",
+        "function",
+        "richardson: asked for",
+        "full",
+        0,
+        variables=variables,
+        ok=not any(v.wrong for v in variables),
+        worst=worst,
+        **more,
+    )
 
 
 def located(where="", steps=7, gates=GATES, first=(3, ["f"]), **more):
@@ -50,9 +57,12 @@ def located(where="", steps=7, gates=GATES, first=(3, ["f"]), **more):
 
 def wrong_lstm(layers, **more):
     """A report as of a stack of bidirectional LSTMs that is wrong everywhere."""
-    names = [f"{kind}_l{layer}{direction}" for layer in range(layers)
-             for direction in ("", "_reverse")
-             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")]  # fmt: skip
+    names = [
+        f"{kind}_l{layer}{direction}"
+        for layer in range(layers)
+        for direction in ("", "_reverse")
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    ]
     gates = dict(zip(GATES, (0.0, 3.0, 5e3, math.inf), strict=True))
     location = located("layer 0")
     location.others = [
@@ -61,8 +71,10 @@ def wrong_lstm(layers, **more):
     sweep = [(10.0**-k, 0.1) for k in range(1, 12)]
     return report_of(
         [variable("input", 0.3), *(variable(n, 1e6, gates=gates) for n in names)],
-        location=location, sweep=sweep, **more,
-    )  # fmt: skip
+        location=location,
+        sweep=sweep,
+        **more,
+    )
 
 
 REPORTS = {
@@ -78,10 +90,15 @@ REPORTS = {
     ),
     "dollars": report_of([variable("$x^{", 3.0), variable("_$\\", 3.0), variable("", 0.1)]),
     "project": GradcheckReport(
-        "target", "layer", "richardson: asked for", "project", 0,
-        variables=[VariableReport("x", (3,))], projections=[(1.0, 1.0, 0.1), (1.0, 2.0, 0.0)],
+        "target",
+        "layer",
+        "richardson: asked for",
+        "project",
+        0,
+        variables=[VariableReport("x", (3,))],
+        projections=[(1.0, 1.0, 0.1), (1.0, 2.0, 0.0)],
     ),
-}  # fmt: skip
+}
 
 
 def drawn(report):
@@ -93,8 +110,11 @@ def words(texts):
 
 
 def axes_of(figure, label):
-    return [ax for ax in figure.findobj(lambda a: hasattr(a, "get_xlabel"))
-            if ax.get_xlabel().startswith(label)]  # fmt: skip
+    return [
+        ax
+        for ax in figure.findobj(lambda a: hasattr(a, "get_xlabel"))
+        if ax.get_xlabel().startswith(label)
+    ]
 
 
 class TestFile:

@@ -78,8 +78,10 @@ def test_numbers_that_are_not_finite():
     assert "output 0: 12 entries are not finite" in report.table()
     assert report.variables[0].kinks == 0
     assert report.variables[0].wrong == X.size
-    edge = gradcheck(lambda x: (np.sqrt(x), lambda d: d / (2 * np.sqrt(x + (x == 0)))),
-                     (np.array([4.0, 0.0, 1.0]),))  # fmt: skip
+    edge = gradcheck(
+        lambda x: (np.sqrt(x), lambda d: d / (2 * np.sqrt(x + (x == 0)))),
+        (np.array([4.0, 0.0, 1.0]),),
+    )
     assert edge.variables[0].kinks == 1
 
 

@@ -25,10 +25,19 @@ def failing():
 
 def test_the_table_tells_what_a_reader_needs():
     text = failing().table()
-    for piece in ("gradcheck of lstm: FAILED: wrong gradient of", "worst: ", "analytic",
-                  "numeric", "first wrong: step t = ", "gate f", "in time (. right, X wrong)",
-                  "central differences at the worst coordinate", "seed 0, mode full", "numpy 2",
-                  "threads"):  # fmt: skip
+    for piece in (
+        "gradcheck of lstm: FAILED: wrong gradient of",
+        "worst: ",
+        "analytic",
+        "numeric",
+        "first wrong: step t = ",
+        "gate f",
+        "in time (. right, X wrong)",
+        "central differences at the worst coordinate",
+        "seed 0, mode full",
+        "numpy 2",
+        "threads",
+    ):
         assert piece in text
     assert max(map(len, text.splitlines())) < 200
 

@@ -107,10 +107,20 @@ class TestCells:
 
     def test_options_reach_the_check(self, checks):
         options = {
-            "--input": 3, "--hidden": 6, "--seq": 5, "--batch": 2, "--layers": 2, "--proj": 4,
-            "--dropout": 0.5, "--dtype": "float32", "--method": "central", "--mode": "sample",
-            "--samples": 7, "--projections": 8, "--seed": 9,
-        }  # fmt: skip
+            "--input": 3,
+            "--hidden": 6,
+            "--seq": 5,
+            "--batch": 2,
+            "--layers": 2,
+            "--proj": 4,
+            "--dropout": 0.5,
+            "--dtype": "float32",
+            "--method": "central",
+            "--mode": "sample",
+            "--samples": 7,
+            "--projections": 8,
+            "--seed": 9,
+        }
         flags = ["--bidirectional", "--lengths", "--second-order"]
         assert run("gradcheck", "LSTM", *flags, *itertools.chain(*options.items())) == 0
         [(name, layer, (x, (h_0, c_0), lengths), given)] = checks
@@ -123,8 +133,14 @@ class TestCells:
         assert lengths[0] == 5
         assert lengths.shape == (2,)
         assert given.pop("progress")
-        assert given == {"method": "central", "mode": "sample", "n_samples": 7, "seed": 9,
-                         "n_projections": 8, "second_order": True}  # fmt: skip
+        assert given == {
+            "method": "central",
+            "mode": "sample",
+            "n_samples": 7,
+            "seed": 9,
+            "n_projections": 8,
+            "second_order": True,
+        }
 
     def test_defaults(self, checks):
         assert run("gradcheck", "gru") == 0

@@ -15,8 +15,10 @@ def test_no_held_out_name_is_learnt_from():
     assert len(learnt) > 5 * len(held_out) * 0.95
     assert len(held_out) > 140
     assert {row["en"]: row for row in learnt + held_out}["Germany"] == {
-        "en": "Germany", "fr": "Allemagne", "de": "Deutschland",
-    }  # fmt: skip
+        "en": "Germany",
+        "fr": "Allemagne",
+        "de": "Deutschland",
+    }
 
 
 def test_the_short_form():

@@ -48,11 +48,24 @@ def test_pieces_and_stops_change_no_bit_but_of_sums_over_time(cell, data, limits
 
 
 @every_cell
-@pytest.mark.parametrize("sizes", [
-    {"H": 40, "B": 1}, {"H": 70, "B": 3, "lengths": (11, 3, 7)}, {"H": 70, "B": 5, "T": 1},
-    {"H": 33, "B": 9, "num_layers": 2, "bidirectional": True, "lengths": (11, 0, *range(4, 11))},
-    {"H": 130, "B": 2, "one_hot": True, "I": 9}, {"H": 130, "B": 2, "one_hot": True, "I": 700},
-], ids=["single", "ragged", "step", "stack", "one-hot", "one-hot-many"])  # fmt: skip
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"H": 40, "B": 1},
+        {"H": 70, "B": 3, "lengths": (11, 3, 7)},
+        {"H": 70, "B": 5, "T": 1},
+        {
+            "H": 33,
+            "B": 9,
+            "num_layers": 2,
+            "bidirectional": True,
+            "lengths": (11, 0, *range(4, 11)),
+        },
+        {"H": 130, "B": 2, "one_hot": True, "I": 9},
+        {"H": 130, "B": 2, "one_hot": True, "I": 700},
+    ],
+    ids=["single", "ragged", "step", "stack", "one-hot", "one-hot-many"],
+)
 @pytest.mark.parametrize("operations", [1, 4e9], ids=["stops", "whole"])
 def test_any_number_of_threads_gives_the_same_bits_in_pieces(
     cell, sizes, operations, limits, threads

@@ -24,9 +24,11 @@ SHARED = {"_SHARED_OPERATIONS": 0, "_MARCH_OPERATIONS": 0, "_CHUNK_OPERATIONS": 
 def tiny(rows, operations=4e9):
     """Return limits under which a piece has so many rows, and even the shortest is kept apart."""
     return {
-        "_PIECE_ROWS": (rows, rows), "_PIECE_OPERATIONS": operations,
-        "THIN_STEPS": 0, "THIN_ROWS": 0,
-    }  # fmt: skip
+        "_PIECE_ROWS": (rows, rows),
+        "_PIECE_OPERATIONS": operations,
+        "THIN_STEPS": 0,
+        "THIN_ROWS": 0,
+    }
 
 
 def assert_same(got, expected):
@@ -45,19 +47,26 @@ def test_checkpoints_change_no_bit(cell, dtype, data, limits, threads):
     drawn = data.draw(configurations(cell, dtype))
     layer, values, lengths = drawn.layer(dtype), drawn.values(dtype), drawn.array_lengths()
     rows = data.draw(st.sampled_from([1, 2, 3, 10, 17]), "rows of a piece")
-    limits(**tiny(rows, data.draw(st.sampled_from([1, 4e9]), "operations between two stops")),
-           **data.draw(st.sampled_from([{}, SHARED]), "limits"))  # fmt: skip
+    limits(
+        **tiny(rows, data.draw(st.sampled_from([1, 4e9]), "operations between two stops")),
+        **data.draw(st.sampled_from([{}, SHARED]), "limits"),
+    )
     threads(data.draw(st.sampled_from([1, 2, 3]), "threads"))
     checkpoint = data.draw(st.one_of(st.integers(1, 13), st.just("auto")), "checkpoint")
     assert_same(run(layer, values, lengths, checkpoint=checkpoint), run(layer, values, lengths))
 
 
 @every_cell
-@pytest.mark.parametrize("sizes", [
-    {"T": 1500, "B": 1, "H": 40}, {"T": 700, "B": 3, "H": 70, "lengths": (700, 3, 411)},
-    {"T": 90, "B": 40, "H": 64, "num_layers": 2, "bidirectional": True},
-    {"T": 3000, "B": 2, "H": 17, "one_hot": True, "I": 9},
-], ids=["single", "ragged", "stack", "one-hot"])  # fmt: skip
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"T": 1500, "B": 1, "H": 40},
+        {"T": 700, "B": 3, "H": 70, "lengths": (700, 3, 411)},
+        {"T": 90, "B": 40, "H": 64, "num_layers": 2, "bidirectional": True},
+        {"T": 3000, "B": 2, "H": 17, "one_hot": True, "I": 9},
+    ],
+    ids=["single", "ragged", "stack", "one-hot"],
+)
 def test_long_sequences_without_any_limit_changed(cell, sizes):
     drawn = Configuration(cell, **sizes)
     layer, values, lengths = (
@@ -162,16 +171,19 @@ def test_a_budget_is_kept_and_used():
     assert pullback.nbytes - outputs < 20 << 20
 
 
-@pytest.mark.parametrize(("options", "error", "message"), [
-    ({"checkpoint": 0}, ValueError, "checkpoint must be at least 1, got 0"),
-    ({"checkpoint": 2.5}, TypeError, "checkpoint should be of type int"),
-    ({"checkpoint": True}, TypeError, "checkpoint should be of type int"),
-    ({"checkpoint": "sqrt"}, ValueError, "expected None, 'auto' or a number of steps"),
-    ({"memory": 1000}, ValueError, "expected checkpoint='auto'"),
-    ({"checkpoint": 5, "memory": 1000}, ValueError, "pass checkpoint='auto' with it"),
-    ({"checkpoint": "auto", "memory": 1e6}, TypeError, "memory should be of type int"),
-    ({"checkpoint": "auto", "memory": 0}, ValueError, "memory must be at least 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"checkpoint": 0}, ValueError, "checkpoint must be at least 1, got 0"),
+        ({"checkpoint": 2.5}, TypeError, "checkpoint should be of type int"),
+        ({"checkpoint": True}, TypeError, "checkpoint should be of type int"),
+        ({"checkpoint": "sqrt"}, ValueError, "expected None, 'auto' or a number of steps"),
+        ({"memory": 1000}, ValueError, "expected checkpoint='auto'"),
+        ({"checkpoint": 5, "memory": 1000}, ValueError, "pass checkpoint='auto' with it"),
+        ({"checkpoint": "auto", "memory": 1e6}, TypeError, "memory should be of type int"),
+        ({"checkpoint": "auto", "memory": 0}, ValueError, "memory must be at least 1"),
+    ],
+)
 def test_bad_arguments(options, error, message):
     with pytest.raises(error, match=f"LSTM: .*{message}"):
         fastrnn.LSTM(3, 4).vjp(np.ones((100, 1, 3), np.float32), **options)

@@ -64,14 +64,27 @@ class Step:
     def forward(self):
         c = self.configuration
         columns = len(self.cell.gates) * self.hidden_p
-        work = np.full(single_step.forward_work(c.B, columns, self.hidden_p, len(self.cell.states),
-                                            self.lanes), np.nan, self.dtype)  # fmt: skip
+        work = np.full(
+            single_step.forward_work(
+                c.B, columns, self.hidden_p, len(self.cell.states), self.lanes
+            ),
+            np.nan,
+            self.dtype,
+        )
         nothing = zero_states(self.dtype).first
         for number in range(c.num_layers):
             x = self.h_n if number else self.values["x"]
             output = self.output if number == c.num_layers - 1 else nothing
-            arrays = [*self.weights(number), x, self.h_0, self.others_0, self.h_n, self.others_n,
-                      output, self.saved]  # fmt: skip
+            arrays = [
+                *self.weights(number),
+                x,
+                self.h_0,
+                self.others_0,
+                self.h_n,
+                self.others_n,
+                output,
+                self.saved,
+            ]
             self.cell.one_forward(*self.sizes(number), *places(arrays, self.at), work)
         return self.output, (self.h_n, *self.others_n)
 
@@ -80,8 +93,11 @@ class Step:
         c = self.configuration
         k = len(self.cell.gates) * c.H
         widest = workspace.padded(max(c.I, c.H), self.dtype)
-        work = np.full(single_step.backward_work(c.B, k, self.hidden_p, widest, len(self.cell.states)),
-                       np.nan, self.dtype)  # fmt: skip
+        work = np.full(
+            single_step.backward_work(c.B, k, self.hidden_p, widest, len(self.cell.states)),
+            np.nan,
+            self.dtype,
+        )
         d_h_n, d_others_n = self.states(self.values["d_state"])
         d_h_0, d_others_0 = self.states(None, np.nan)
         nothing, gradients = zero_states(self.dtype).first, {}
@@ -91,10 +107,23 @@ class Step:
             d_x = np.full((1, c.B, x.shape[2]), np.nan, self.dtype) if number or wanted else nothing
             d_own = [np.full(w.shape, np.nan, self.dtype) for w in own]
             d_a = [np.full((c.B, k), np.nan, self.dtype) if factors else nothing for _ in "xh"]
-            arrays = [*own[:2], x, self.h_0, self.saved, d_output, d_h_n, d_others_n, d_x,
-                      d_h_0, d_others_0, *d_own, *d_a]  # fmt: skip
-            self.cell.one_backward(*self.sizes(number), *places(arrays, self.at),
-                                   self.cell.shared, work)  # fmt: skip
+            arrays = [
+                *own[:2],
+                x,
+                self.h_0,
+                self.saved,
+                d_output,
+                d_h_n,
+                d_others_n,
+                d_x,
+                d_h_0,
+                d_others_0,
+                *d_own,
+                *d_a,
+            ]
+            self.cell.one_backward(
+                *self.sizes(number), *places(arrays, self.at), self.cell.shared, work
+            )
             gradients[number], d_output = (d_own, d_a, x), d_x
         return d_output, (d_h_0, *d_others_0), gradients
 
@@ -104,11 +133,16 @@ def drawn(cell, data, dtype, whole):
     sizes = [2 * lanes, 4 * lanes] if whole else [1, lanes - 1, lanes, 2 * lanes + 1]
     size = st.sampled_from(sizes)
     return Configuration(
-        cell, T=1, B=data.draw(st.integers(1, 1 if not whole else 3)), I=data.draw(size),
-        H=data.draw(size), num_layers=data.draw(st.integers(1, 3)), bias=data.draw(st.booleans()),
+        cell,
+        T=1,
+        B=data.draw(st.integers(1, 1 if not whole else 3)),
+        I=data.draw(size),
+        H=data.draw(size),
+        num_layers=data.draw(st.integers(1, 3)),
+        bias=data.draw(st.booleans()),
         given=(data.draw(st.booleans()),) * 2,
         cotangents=(data.draw(st.booleans()), data.draw(st.booleans())),
-    )  # fmt: skip
+    )
 
 
 @every_cell

@@ -46,10 +46,14 @@ def arguments(dtype):
     tiny = np.finfo(dtype).tiny
     rng = np.random.default_rng(0)
     parts = [
-        np.linspace(0, 1, 50001), np.linspace(0, 20, 50001), np.linspace(0, MOST[dtype], 50001),
-        np.geomspace(tiny, 1, 5001), np.log(2) * (np.arange(1, 60) / 2),
-        np.nextafter(np.log(2) * (np.arange(1, 60) / 2), 0), np.abs(rng.normal(size=50000)),
-    ]  # fmt: skip
+        np.linspace(0, 1, 50001),
+        np.linspace(0, 20, 50001),
+        np.linspace(0, MOST[dtype], 50001),
+        np.geomspace(tiny, 1, 5001),
+        np.log(2) * (np.arange(1, 60) / 2),
+        np.nextafter(np.log(2) * (np.arange(1, 60) / 2), 0),
+        np.abs(rng.normal(size=50000)),
+    ]
     x = np.concatenate(parts).astype(dtype)
     return np.concatenate([x, -x])
 

@@ -35,8 +35,11 @@ def compute(x, weight, bias, d_y):
 
 def check(x, weight, bias, d_y):
     exact, k = [a.astype(np.longdouble) for a in (x, weight, d_y)], 2 + max(*weight.shape, len(x))
-    expected = {"y": exact[0] @ exact[1].T, "d_x": exact[2] @ exact[1],
-                "weight": exact[2].T @ exact[0]}  # fmt: skip
+    expected = {
+        "y": exact[0] @ exact[1].T,
+        "d_x": exact[2] @ exact[1],
+        "weight": exact[2].T @ exact[0],
+    }
     if bias is not None:
         expected["y"] += bias
         expected["bias"] = exact[2].sum(0)
@@ -66,8 +69,9 @@ def test_the_weights_gradient_is_a_sum_over_pieces(rows, dtype):
 
 
 @both
-@pytest.mark.parametrize(("rows", "k", "columns"), [(2 * PIECE + 9, 33, 70), (5, 500, 900),
-                                                    (900, 300, 9)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "k", "columns"), [(2 * PIECE + 9, 33, 70), (5, 500, 900), (900, 300, 9)]
+)
 def test_any_number_of_threads_gives_the_same_bits(rows, k, columns, dtype, threads):
     """More of them than rows or columns too; and when another kernel has the pool."""
     arrays = draw(rows, k, columns, True, dtype)

@@ -16,8 +16,22 @@ both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f
 
 @compiled
 def call_dots(rows, count, k, a, a_at, a_row, b, b_at, b_row, d, d_at, c, c_at, c_row):
-    dots(rows, count, k, flat(a), a_at, a_row, flat(b), b_at, b_row, flat(d), d_at,
-         flat(c), c_at, c_row)  # fmt: skip
+    dots(
+        rows,
+        count,
+        k,
+        flat(a),
+        a_at,
+        a_row,
+        flat(b),
+        b_at,
+        b_row,
+        flat(d),
+        d_at,
+        flat(c),
+        c_at,
+        c_row,
+    )
 
 
 def multiply(a, b, d, margin=3):
@@ -28,9 +42,22 @@ def multiply(a, b, d, margin=3):
     d_wide = np.full(n + 2, np.nan, a.dtype)
     d_wide[1 : n + 1] = d
     c = np.full((rows + 2, n + 5), np.nan, a.dtype)
-    call_dots(rows, count, k, a_wide.ravel(), k + margin, k + margin,
-              b_wide.ravel(), k + margin, k + margin, d_wide, 1,
-              c.reshape(-1), n + 5 + 2, n + 5)  # fmt: skip
+    call_dots(
+        rows,
+        count,
+        k,
+        a_wide.ravel(),
+        k + margin,
+        k + margin,
+        b_wide.ravel(),
+        k + margin,
+        k + margin,
+        d_wide,
+        1,
+        c.reshape(-1),
+        n + 5 + 2,
+        n + 5,
+    )
     untouched = np.ones(c.shape, bool)
     untouched[1 : rows + 1, 2 : n + 2] = False
     assert np.isnan(c[untouched]).all()

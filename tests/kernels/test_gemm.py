@@ -18,16 +18,70 @@ both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f
 
 
 @compiled
-def product(rows, columns, k, terms, a, a_at, a_row, a_step, b, b_at, b_panel, b_step, width,
-            d, d_at, d_row, c, c_at, c_row):  # fmt: skip
-    gemm.product(rows, columns, k, terms, flat(a), a_at, a_row, a_step, flat(b), b_at, b_panel,
-                 b_step, width, flat(d), d_at, d_row, flat(c), c_at, c_row)  # fmt: skip
+def product(
+    rows,
+    columns,
+    k,
+    terms,
+    a,
+    a_at,
+    a_row,
+    a_step,
+    b,
+    b_at,
+    b_panel,
+    b_step,
+    width,
+    d,
+    d_at,
+    d_row,
+    c,
+    c_at,
+    c_row,
+):
+    gemm.product(
+        rows,
+        columns,
+        k,
+        terms,
+        flat(a),
+        a_at,
+        a_row,
+        a_step,
+        flat(b),
+        b_at,
+        b_panel,
+        b_step,
+        width,
+        flat(d),
+        d_at,
+        d_row,
+        flat(c),
+        c_at,
+        c_row,
+    )
 
 
 @compiled
 def product_back(rows, first, columns, k, a, w, packed, d, c):
-    gemm.product_back(rows, first, columns, k, flat(a), 0, k, flat(w), w.shape[1], packed,
-                      flat(d), 0, c.shape[1], flat(c), 0, c.shape[1])  # fmt: skip
+    gemm.product_back(
+        rows,
+        first,
+        columns,
+        k,
+        flat(a),
+        0,
+        k,
+        flat(w),
+        w.shape[1],
+        packed,
+        flat(d),
+        0,
+        c.shape[1],
+        flat(c),
+        0,
+        c.shape[1],
+    )
 
 
 @compiled
@@ -118,10 +172,27 @@ def test_product_equals_numpy(dtype, data):
     a_flat = poisoned((rows, k + 3), dtype)
     a_flat[:, :k] = a
     c = poisoned((rows, columns + 2), dtype)
-    product(rows, columns, k, terms,
-            a_flat.ravel(), 0, k + 3, 1, b_flat, 0, b_panel, b_step, width,
-            d.ravel(), 0, 0 if repeated else columns,
-            c.reshape(-1), 0, columns + 2)  # fmt: skip
+    product(
+        rows,
+        columns,
+        k,
+        terms,
+        a_flat.ravel(),
+        0,
+        k + 3,
+        1,
+        b_flat,
+        0,
+        b_panel,
+        b_step,
+        width,
+        d.ravel(),
+        0,
+        0 if repeated else columns,
+        c.reshape(-1),
+        0,
+        columns + 2,
+    )
     exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
     assert_close(c[:, :columns], exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
     assert np.isnan(c[:, columns:]).all()

@@ -14,10 +14,14 @@ import pytest
 from tests.support.processes import python
 
 CPUS = {
-    "haswell": ("haswell", "+avx2,+fma,+avx,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,+popcnt,+bmi,+bmi2,"
-                "+f16c,+lzcnt,+movbe", "AVX2 + FMA", {"avx2", "fma"}),
+    "haswell": (
+        "haswell",
+        "+avx2,+fma,+avx,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,+popcnt,+bmi,+bmi2,+f16c,+lzcnt,+movbe",
+        "AVX2 + FMA",
+        {"avx2", "fma"},
+    ),
     "x86-64": ("x86-64", "+sse2", "128-bit vectors", set()),
-}  # fmt: skip
+}
 
 # Packed and unpacked weights, marching threads, ragged and one-hot rows, each against the
 # reference; one-hot rows whose classes are so few that a gradient is added up by class.
@@ -91,5 +95,6 @@ def test_equals_the_reference(cpu):
     if not all(host.get(feature) for feature in needed):
         pytest.skip(f"this CPU cannot run what is compiled for {cpu}")
     cache = Path(os.environ["NUMBA_CACHE_DIR"]) / cpu
-    python(CODE, described, cache=cache, timeout=600, NUMBA_CPU_NAME=name,
-           NUMBA_CPU_FEATURES=features)  # fmt: skip
+    python(
+        CODE, described, cache=cache, timeout=600, NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES=features
+    )

@@ -137,8 +137,11 @@ def first_use(cache, **variables):
 
 
 def files(folder):
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in Path(folder).rglob("*") if path.is_file()}  # fmt: skip
+    return {
+        path: (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +215,9 @@ for name in sys.argv[1:]:
     path.write_text(before)
 folder()
 """
-    inlined = [path for folder in ("cells", "engine", "kernels") for path in copy.glob(f"{folder}/*.py")]
+    inlined = [
+        path for folder in ("cells", "engine", "kernels") for path in copy.glob(f"{folder}/*.py")
+    ]
     options = {"cache": tmp_path / "cache", "PYTHONPATH": str(tmp_path)}
     first, *edited, last = python(code, *inlined, **options).split()
     assert Path(first).parent == tmp_path / "cache"

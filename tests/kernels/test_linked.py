@@ -77,8 +77,11 @@ def test_the_largest_tile_stays_in_registers(assembly):
         name = f"tile_{dtype}_{tile.most_rows(tile.WIDEST)}x{tile.WIDEST}"
         lines = body(assembly[f"linked {dtype}"], name).splitlines()
         at = [i for i, line in enumerate(lines) if "vfmadd" in line and f"%{REGISTER}" in line]
-        assert not [i for i in range(at[0], at[-1]) if re.search(r"\(%r[sb]p\)", lines[i])
-                    and f"%{REGISTER}" in lines[i]]  # fmt: skip
+        assert not [
+            i
+            for i in range(at[0], at[-1])
+            if re.search(r"\(%r[sb]p\)", lines[i]) and f"%{REGISTER}" in lines[i]
+        ]
 
 
 @needs_fma

@@ -83,8 +83,10 @@ def test_one_at_a_time_has_the_pool_and_the_others_go_on_alone():
     """Eight callers at once, two that serve: nobody hangs, nobody's parts are lost."""
     pool, counts = new_pool(), np.zeros((8, 41), np.int64)
     with Serving(pool, 2):
-        callers = [threading.Thread(target=job, args=(pool, 40, 50, counts[i], 10), daemon=True)
-                   for i in range(8)]  # fmt: skip
+        callers = [
+            threading.Thread(target=job, args=(pool, 40, 50, counts[i], 10), daemon=True)
+            for i in range(8)
+        ]
         for thread in callers:
             thread.start()
         for thread in callers:
@@ -183,8 +185,9 @@ def march(pool, members, chunks, first, table, done, late):
     owned = parallel.acquire(pool)
     if owned:
         parallel.begin_march(pool, first, chunks, members)
-        parallel.share(pool, owned, members, outlined(_march, (
-            pool, first, chunks, table, done, late)))  # fmt: skip
+        parallel.share(
+            pool, owned, members, outlined(_march, (pool, first, chunks, table, done, late))
+        )
         parallel.release(pool)
 
 
@@ -195,8 +198,9 @@ def check_march(pool, members, chunks, steps, first=0, late=-1):
     for row in range(steps):
         expected[row + 1] = np.cumsum(expected[row])[-1] / table.shape[1] + table[0]
     done = np.zeros(steps * chunks, np.int64)
-    thread = threading.Thread(target=march, args=(pool, members, chunks, first, table, done, late),
-                              daemon=True)  # fmt: skip
+    thread = threading.Thread(
+        target=march, args=(pool, members, chunks, first, table, done, late), daemon=True
+    )
     thread.start()
     thread.join(20)
     assert not thread.is_alive(), "deadlock"

@@ -151,7 +151,9 @@ def test_a_forked_child_makes_threads_of_its_own():
             fine = False
             try:
                 words = module._pool.words
-                fine = words is not before and not words[parallel.OWNED] and not module._pool._workers
+                fine = (
+                    words is not before and not words[parallel.OWNED] and not module._pool._workers
+                )
                 module.call(3)
                 fine = fine and len(module._pool._workers) == 2
             finally:

@@ -12,10 +12,46 @@ SIZES = [(r, v) for v in range(1, WIDEST + 1) for r in range(1, most_rows(v) + 1
 
 
 @compiled
-def call_tile(rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_at, b_step,
-              d, d_at, d_row, c, c_at, c_row):  # fmt: skip
-    tile(rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_at, b_step,
-         d, d_at, d_row, c, c_at, c_row)  # fmt: skip
+def call_tile(
+    rows,
+    vectors,
+    last,
+    k,
+    terms,
+    a,
+    a_at,
+    a_row,
+    a_step,
+    b,
+    b_at,
+    b_step,
+    d,
+    d_at,
+    d_row,
+    c,
+    c_at,
+    c_row,
+):
+    tile(
+        rows,
+        vectors,
+        last,
+        k,
+        terms,
+        a,
+        a_at,
+        a_row,
+        a_step,
+        b,
+        b_at,
+        b_step,
+        d,
+        d_at,
+        d_row,
+        c,
+        c_at,
+        c_row,
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
@@ -40,8 +76,20 @@ def test_equals_numpy_and_touches_nothing_else(rows, vectors, dtype):
             d_view[...] = d
             c_flat = np.full((rows + 1) * (columns + 4), np.nan, dtype)
             c_view = c_flat[1 : 1 + rows * (columns + 4)].reshape(rows, -1)[:, :columns]
-            arguments = (rows, vectors, last, k, terms, a_flat, 1, 1, rows + 3,
-                         b_flat, 3, vectors * n + 5)  # fmt: skip
+            arguments = (
+                rows,
+                vectors,
+                last,
+                k,
+                terms,
+                a_flat,
+                1,
+                1,
+                rows + 3,
+                b_flat,
+                3,
+                vectors * n + 5,
+            )
             call_tile(*arguments, d_flat, 2, columns + 2, c_flat, 1, columns + 4)
             exact = d.astype(np.longdouble) + a.astype(np.longdouble) @ b
             tolerance = 6 * (k + 2) * np.finfo(dtype).eps
@@ -70,8 +118,26 @@ def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
         c = np.zeros((rows, vectors * n), dtype)
         wide = np.zeros(vectors * n, dtype)
         wide[:n] = d
-        call_tile(rows, vectors, n, k, 16, a, 0, k, 1, b, 0, WIDEST * n, wide, 0, 0,
-                  c.ravel(), 0, vectors * n)  # fmt: skip
+        call_tile(
+            rows,
+            vectors,
+            n,
+            k,
+            16,
+            a,
+            0,
+            k,
+            1,
+            b,
+            0,
+            WIDEST * n,
+            wide,
+            0,
+            0,
+            c.ravel(),
+            0,
+            vectors * n,
+        )
         results.append(c.ravel()[:n].copy())
     for result in results[1:]:
         assert_close(result, results[0], atol=0)

@@ -81,10 +81,7 @@ class TestText:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (
-                {"prompt": "hx!"},
-                r"has characters that the model has never seen: '!', 'x'",
-            ),
+            ({"prompt": "hx!"}, r"has characters that the model has never seen: '!', 'x'"),
             ({"prompt": ["h"]}, "expected a str"),
             ({"temperature": -1}, "the temperature must be finite and not below 0"),
             ({"length": -1}, "the length must not be below 0"),

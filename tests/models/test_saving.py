@@ -21,15 +21,19 @@ CASES = [
     (RNNClassifier, {"dtype": np.float64}, [[5, 7], [7], [5], [5], [7], [5]], [0.1, 2, 1, 2, 1, 2]),
     (RNNClassifier, {"truncate": 2}, [["ein", "Wort"], ["Wort"]] * 3, [True, False] * 3),
     (RNNClassifier, {}, WORDS, np.array(list("xyxyxy"), object)),
-    (RNNRegressor, {"optimizer": "sgd", "optimizer_options": {"momentum": np.float32(0.5)}},
-     VECTORS, VECTORS.sum(axis=1)),
+    (
+        RNNRegressor,
+        {"optimizer": "sgd", "optimizer_options": {"momentum": np.float32(0.5)}},
+        VECTORS,
+        VECTORS.sum(axis=1),
+    ),
     (RNNRegressor, {"seed": None}, WORDS, np.arange(6.0)),
     (RNNTagger, {}, WORDS, [word.upper() for word in WORDS]),
     (RNNTagger, {"bidirectional": False}, VECTORS, np.arange(24).reshape(6, 4) % 5),
     (RNNGenerator, {"cell": "gru"}, VECTORS[:, 0], ["a\0", "é😀", '"', "\\", "a", "b"]),
     (Seq2Seq, {"bidirectional": True}, WORDS, [[1, 2], [3], [1], [2], [2], [1, 1]]),
     (Seq2Seq, {}, VECTORS, [["le", "chat"], ["chat"]] * 3),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "options", "x", "y"), CASES)
@@ -67,8 +71,10 @@ def test_what_is_in_the_file(tmp_path):
     model.save(tmp_path / "m")
     with safetensors.safe_open(tmp_path / "m", framework="numpy") as file:
         assert set(file.keys()) == {
-            *(f"rnn.{name}" for name in model.rnn_.params), "head.weight", "head.bias",
-        }  # fmt: skip
+            *(f"rnn.{name}" for name in model.rnn_.params),
+            "head.weight",
+            "head.bias",
+        }
         metadata = file.metadata()
     assert metadata["model"] == "RNNClassifier"
     assert json.loads(metadata["options"])["hidden_size"] == 4

@@ -29,8 +29,11 @@ class Decoder:
         options = {"beam": 1, "most": 4, "length_penalty": 0.6} | options
         return search(
             lambda *args: next_logits(self.rnn, self.head, *args),
-            self.state, self.count, self.symbols, **options,
-        )  # fmt: skip
+            self.state,
+            self.count,
+            self.symbols,
+            **options,
+        )
 
     def of(self, n):
         """Return the state of sentence n."""

@@ -173,11 +173,7 @@ def test_floats_are_refused_where_symbols_are_wanted():
 @pytest.mark.parametrize(
     ("fitted", "given", "message"),
     [
-        (
-            ["ab"],
-            ["b", "aßa"],
-            r"X\[1\]\[1\] is 'ß', which fit has not seen; the vocabulary",
-        ),
+        (["ab"], ["b", "aßa"], r"X\[1\]\[1\] is 'ß', which fit has not seen; the vocabulary"),
         ([[1, 5]], [[5, 1, 4]], r"X\[0\]\[2\] is 4, which fit has not seen"),
         ([["cat"]], [["cat"], ["dog"]], r"X\[1\]\[0\] is 'dog', which"),
         (["ab"], [[1, 2]], "X is integers, and in fit it was strings"),

@@ -32,20 +32,32 @@ both = pytest.mark.parametrize(
     "options",
     [
         {},
-        {"cell": "gru", "num_layers": 2, "optimizer": "sgd", "lr": 0.1, "lr_decay": 0.7,
-         "optimizer_options": {"momentum": 0.9, "nesterov": True}},
+        {
+            "cell": "gru",
+            "num_layers": 2,
+            "optimizer": "sgd",
+            "lr": 0.1,
+            "lr_decay": 0.7,
+            "optimizer_options": {"momentum": 0.9, "nesterov": True},
+        },
         {"cell": "relu", "clip_norm": 0.05, "optimizer": "rmsprop"},
-        {"cell": "rnn", "clip_value": 0.01, "clip_norm": None, "optimizer": "adamw",
-         "validation_fraction": 0.3},
+        {
+            "cell": "rnn",
+            "clip_value": 0.01,
+            "clip_norm": None,
+            "optimizer": "adamw",
+            "validation_fraction": 0.3,
+        },
         {"truncate": 3, "num_layers": 2, "clip_value": 0.02, "clip_norm": 0.06},
         {"cell": "gru", "truncate": 1},
     ],
     ids=lambda options: "-".join(map(str, options.values())) or "plain",
-)  # fmt: skip
+)
 two_directions = pytest.mark.parametrize(
-    "options", [{"bidirectional": True}, {"bidirectional": True, "cell": "gru", "num_layers": 2}],
+    "options",
+    [{"bidirectional": True}, {"bidirectional": True, "cell": "gru", "num_layers": 2}],
     ids=["lstm", "gru"],
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True, scope="module")

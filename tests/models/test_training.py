@@ -182,9 +182,11 @@ class TestUpdates:
         grads = [{"w": np.array([3.0, -4.0])}]
         loss = training.Loss(1.0, 1, lambda: [{"w": grads[0]["w"].copy()}])
         for norm, value, expected in [
-            (None, None, [3, -4]), (None, 3.5, [3, -3.5]), (1.0, None, [0.6, -0.8]),
+            (None, None, [3, -4]),
+            (None, 3.5, [3, -3.5]),
+            (1.0, None, [0.6, -0.8]),
             (1.0, 3.0, [0.5**0.5, -(0.5**0.5)]),
-        ]:  # fmt: skip
+        ]:
             found, before = training.clipped(loss, norm, value, at="", lower="")
             assert before == 5
             assert np.allclose(found[0]["w"], expected, atol=1e-5)

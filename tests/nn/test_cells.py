@@ -107,8 +107,11 @@ def test_a_cell_takes_indices_and_none(cell):
     nothing = pullback(None)
     assert not any(a.any() for a in [*members(nothing.state), *nothing.params.values()])
     if len(d) == 2:
-        assert_close(pullback((None, d[1])).params["weight_ih"],
-                     pullback((0 * d[0], d[1])).params["weight_ih"], atol=0)  # fmt: skip
+        assert_close(
+            pullback((None, d[1])).params["weight_ih"],
+            pullback((0 * d[0], d[1])).params["weight_ih"],
+            atol=0,
+        )
 
 
 @every_cell
@@ -151,8 +154,14 @@ def test_nbytes_of_a_cell(cell, batch):
 def test_a_stream_is_its_layer(cell, data):
     """Bit for bit; but where a layer has so few steps that it packs no weights, to a few ulp."""
     drawn = data.draw(configurations(cell, np.float64))
-    drawn = replace(drawn, bidirectional=False, lengths=None, batched=True, B=max(drawn.B, 1),
-                    T=data.draw(st.sampled_from([9, 14, drawn.T]), "steps"))  # fmt: skip
+    drawn = replace(
+        drawn,
+        bidirectional=False,
+        lengths=None,
+        batched=True,
+        B=max(drawn.B, 1),
+        T=data.draw(st.sampled_from([9, 14, drawn.T]), "steps"),
+    )
     layer, values = drawn.layer(np.float64), drawn.values(np.float64)
     x = values["x"].swapaxes(0, 1) if drawn.batch_first else values["x"]
     output, _ = layer(values["x"])
@@ -173,10 +182,13 @@ def test_a_stream_of_one_takes_rows_without_a_batch(cell, dtype):
     expected = layer(indices)[0]
     assert expected.dtype == dtype
     forms = {
-        "(I,)": np.eye(4, dtype=dtype)[indices], "(1, I)": np.eye(4, dtype=dtype)[indices][:, None],
-        "()": indices, "(1,)": indices[:, None], "int8": indices.astype(np.int8),
+        "(I,)": np.eye(4, dtype=dtype)[indices],
+        "(1, I)": np.eye(4, dtype=dtype)[indices][:, None],
+        "()": indices,
+        "(1,)": indices[:, None],
+        "int8": indices.astype(np.int8),
         "big-endian": np.eye(4)[indices].astype(np.dtype(dtype).newbyteorder(">")),
-    }  # fmt: skip
+    }
     for name, x in forms.items():
         stream = layer.stream()
         for t in range(9):

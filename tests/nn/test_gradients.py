@@ -46,7 +46,8 @@ class Problem:
     def loss(self, values):
         (output, state), _ = self.call(values)
         return np.sum(output * self.d_output) + sum(
-            np.sum(s * d) for s, d in zip(members(state), self.d_state, strict=True))  # fmt: skip
+            np.sum(s * d) for s, d in zip(members(state), self.d_state, strict=True)
+        )
 
     def gradient(self):
         grads = self.call(self.values)[1](self.d_output, bare(self.d_state))
@@ -137,12 +138,14 @@ PLANTED = {
     "sign": flipped("w_ih"),
     "sign of the state": flipped("h"),
     "swapped gate": swapped_gates,
-    "transposed": lambda this, g: g | {"w_hh": np.concatenate(
-        [block.T for block in np.split(g["w_hh"], len(this.cell.gates))])},
+    "transposed": lambda this, g: (
+        g
+        | {"w_hh": np.concatenate([block.T for block in np.split(g["w_hh"], len(this.cell.gates))])}
+    ),
     "dropped row": dropped_row,
     "no gradient past the state": lambda this, g: g | {"h": 0 * g["h"]},
     "scaled": lambda this, g: g | {"b_hh": g["b_hh"] * (1 + 1e-6)},
-}  # fmt: skip
+}
 
 
 @every_cell

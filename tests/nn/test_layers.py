@@ -218,8 +218,9 @@ def test_parameters_are_torchs_by_name_shape_and_order(cell):
 
     _, kind, own = torch_class(cell)
     configuration = Configuration(cell, num_layers=2, bidirectional=True, H=16)
-    theirs = {n: tuple(p.shape) for n, p in kind(4, 16, **configuration.options, **own)
-              .named_parameters()}  # fmt: skip
+    theirs = {
+        n: tuple(p.shape) for n, p in kind(4, 16, **configuration.options, **own).named_parameters()
+    }
     layer = configuration.layer(np.float32)
     assert [(n, p.shape) for n, p in layer.params.items()] == list(theirs.items())
     drawn = np.concatenate([p.ravel() for p in layer.params.values()])

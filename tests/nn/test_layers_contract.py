@@ -91,9 +91,10 @@ def test_a_cotangent_of_none_is_zero(cell):
         ((values["d_output"], None), (values["d_output"], bare(zeros))),
     ]
     if len(given) > 1:
-        cases += [((None, (None, given[1])), (zero_output, (zeros[0], given[1]))),
-                  ((values["d_output"], (given[0], None)),
-                   (values["d_output"], (given[0], zeros[1])))]  # fmt: skip
+        cases += [
+            ((None, (None, given[1])), (zero_output, (zeros[0], given[1]))),
+            ((values["d_output"], (given[0], None)), (values["d_output"], (given[0], zeros[1]))),
+        ]
     for with_none, with_zeros in cases:
         got = pullback(*with_none)
         assert_same(named(output, state, got), named(output, state, pullback(*with_zeros)))
@@ -175,8 +176,9 @@ def test_empty_input(cell, T, B, one_hot, with_lengths):
     configuration, layer, values = case(cell, **sizes)
     got = run(layer, values, configuration.array_lengths())
     assert got["output"].shape == (T, B, 18)
-    for i, (first, d_last) in enumerate(zip(members(values["state"]), members(values["d_state"]),
-                                            strict=True)):  # fmt: skip
+    for i, (first, d_last) in enumerate(
+        zip(members(values["state"]), members(values["d_state"]), strict=True)
+    ):
         assert_close(got[f"state {i}"], first, atol=0)
         assert_close(got[f"d_state {i}"], d_last, atol=0)
     for name, param in layer.params.items():
@@ -195,8 +197,9 @@ def test_a_row_of_a_batch_is_the_row_alone(cell, dtype, ragged, T):
     whole = run(layer, values, configuration.array_lengths())
     for b in range(9):
         exact = T > 8 and (lengths is None or lengths[b] > 8)
-        row = {name: bare([v[:, b : b + 1] for v in members(value)])
-               for name, value in values.items()}  # fmt: skip
+        row = {
+            name: bare([v[:, b : b + 1] for v in members(value)]) for name, value in values.items()
+        }
         length = None if lengths is None else np.array(lengths[b : b + 1])
         alone = run(layer, row, length)
         for name in alone:
@@ -286,10 +289,13 @@ def test_load_state_dict():
 def test_load_state_dict_takes_torchs(cell):
     torch = pytest.importorskip("torch")
     configuration, layer, values = case(cell)
-    theirs = {name: torch.nn.Parameter(torch.tensor(value * 2))
-              for name, value in layer.state_dict().items()}  # fmt: skip
+    theirs = {
+        name: torch.nn.Parameter(torch.tensor(value * 2))
+        for name, value in layer.state_dict().items()
+    }
     layer.load_state_dict(theirs)
-    expected = run_torch(configuration, {n: t.detach().numpy() for n, t in theirs.items()},
-                         values, np.float64)  # fmt: skip
+    expected = run_torch(
+        configuration, {n: t.detach().numpy() for n, t in theirs.items()}, values, np.float64
+    )
     for name, array in run(layer, values).items():
         assert_close(array, expected[name], atol=1e-12, rtol=1e-12, name=name)

@@ -225,8 +225,11 @@ def test_a_parameter_of_the_wrong_kind_is_refused():
         layer(x)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))],
-                         ids=["deepcopy", "pickle"])  # fmt: skip
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))],
+    ids=["deepcopy", "pickle"],
+)
 @pytest.mark.parametrize("make", [fastrnn.LSTM, fastrnn.GRUCell], ids=["layer", "cell"])
 def test_a_copy_is_equal_and_has_parameters_of_its_own(make, copied):
     layer, x = make(4, 3, seed=0), np.ones((2, 4), np.float32)
@@ -243,4 +246,8 @@ def test_every_cell_has_a_layer():
     assert all(layer_class(cell)[0] for cell in CELLS)
     assert all(layer_class(cell, suffix="Cell")[0] for cell in CELLS)
     assert named(np.ones(1), (np.ones(2),), fastrnn.Gradients(None, np.ones(3), {})).keys() == {
-        "output", "d_x", "state 0", "d_state 0"}  # fmt: skip
+        "output",
+        "d_x",
+        "state 0",
+        "d_state 0",
+    }

@@ -25,8 +25,9 @@ def general(layer, x, state=None):
 
 def assert_same(got, expected):
     assert type(got[1]) is type(expected[1])
-    for one, other in zip((got[0], *members(got[1])), (expected[0], *members(expected[1])),
-                          strict=True):  # fmt: skip
+    for one, other in zip(
+        (got[0], *members(got[1])), (expected[0], *members(expected[1])), strict=True
+    ):
         assert one.dtype == other.dtype
         assert_close(one, other, atol=0)
 

@@ -76,8 +76,10 @@ def test_a_call_goes_this_way_and_parameters_are_live(kind, monkeypatch):
         for got, want in zip(flat(layer(x, state)), flat(general()), strict=True):
             assert_close(got, want, atol=0)
     assert taken[-1] is None
-    for wrong, message in ((layer.params[name][:-1], "shape"),
-                           (layer.params[name].astype(np.float64), "float64")):  # fmt: skip
+    for wrong, message in (
+        (layer.params[name][:-1], "shape"),
+        (layer.params[name].astype(np.float64), "float64"),
+    ):
         layer.params[name] = wrong
         with pytest.raises(ValueError, match=message):
             layer(x, state)

@@ -63,15 +63,26 @@ def cases(cell):
     return st.builds(
         lambda T, B, k1, more, seed, ragged: (
             Configuration(
-                cell, T=T, B=B, H=5, I=3, seed=seed,
+                cell,
+                T=T,
+                B=B,
+                H=5,
+                I=3,
+                seed=seed,
                 lengths=tuple(int(n) for n in np.random.default_rng(seed).integers(0, T + 1, B))
-                if ragged else None,
+                if ragged
+                else None,
             ),
-            k1, k1 + more,
+            k1,
+            k1 + more,
         ),
-        st.integers(1, 25), st.integers(1, 3), st.integers(1, 9), st.integers(0, 20),
-        st.integers(0, 99), st.booleans(),
-    )  # fmt: skip
+        st.integers(1, 25),
+        st.integers(1, 3),
+        st.integers(1, 9),
+        st.integers(0, 20),
+        st.integers(0, 99),
+        st.booleans(),
+    )
 
 
 def chunked(x, random, axis=0):
@@ -226,31 +237,40 @@ def test_no_steps():
 X = np.ones((6, 2, 3), np.float32)
 
 
-@pytest.mark.parametrize(("options", "error", "message"), [
-    ({"layer": np.ones(3)}, TypeError, "layer is a ndarray; expected a fastrnn.RNN"),
-    ({"layer": fastrnn.LSTM(3, 4, bidirectional=True)}, ValueError, "bidirectional"),
-    ({"k1": 0}, ValueError, "k1 must be at least 1"),
-    ({"k2": 1.5}, TypeError, "k2 should be of type int"),
-    ({"k1": 4, "k2": 3}, ValueError, "k2 is 3; expected at least k1 = 4"),
-    ({"x": 3}, TypeError, "x is a int; expected an array, or an iterable of chunks"),
-    ({"x": []}, ValueError, "x has no chunks"),
-    ({"x": [X, X[:, :1]], "d_output": lambda output, t: output}, ValueError,
-     "has 1 sequences, the one before 2"),
-    ({"x": [X]}, TypeError, "d_output is a ndarray and x comes in chunks"),
-    ({"x": X.astype(float)}, ValueError, "input is float64 but the weights are float32"),
-    ({"d_output": np.ones((5, 2, 4), np.float32)}, ValueError, "6 steps on axis 0"),
-    ({"d_output": np.ones((6, 2, 5), np.float32)}, ValueError, "d_output has shape"),
-    ({"d_output": lambda output, t: output[1:]}, ValueError, "d_output has shape"),
-    ({"lengths": np.array([7, 1])}, ValueError, r"lengths\[0\] is 7"),
-    ({"update": 3}, TypeError, "update is a int; expected a function"),
-    ({"wrt_input": True, "x": np.ones((6, 2), int)}, ValueError, "one array of floats"),
-    ({"state": (np.ones((1, 3, 4), np.float32), None)}, ValueError, "h_0 has shape"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"layer": np.ones(3)}, TypeError, "layer is a ndarray; expected a fastrnn.RNN"),
+        ({"layer": fastrnn.LSTM(3, 4, bidirectional=True)}, ValueError, "bidirectional"),
+        ({"k1": 0}, ValueError, "k1 must be at least 1"),
+        ({"k2": 1.5}, TypeError, "k2 should be of type int"),
+        ({"k1": 4, "k2": 3}, ValueError, "k2 is 3; expected at least k1 = 4"),
+        ({"x": 3}, TypeError, "x is a int; expected an array, or an iterable of chunks"),
+        ({"x": []}, ValueError, "x has no chunks"),
+        (
+            {"x": [X, X[:, :1]], "d_output": lambda output, t: output},
+            ValueError,
+            "has 1 sequences, the one before 2",
+        ),
+        ({"x": [X]}, TypeError, "d_output is a ndarray and x comes in chunks"),
+        ({"x": X.astype(float)}, ValueError, "input is float64 but the weights are float32"),
+        ({"d_output": np.ones((5, 2, 4), np.float32)}, ValueError, "6 steps on axis 0"),
+        ({"d_output": np.ones((6, 2, 5), np.float32)}, ValueError, "d_output has shape"),
+        ({"d_output": lambda output, t: output[1:]}, ValueError, "d_output has shape"),
+        ({"lengths": np.array([7, 1])}, ValueError, r"lengths\[0\] is 7"),
+        ({"update": 3}, TypeError, "update is a int; expected a function"),
+        ({"wrt_input": True, "x": np.ones((6, 2), int)}, ValueError, "one array of floats"),
+        ({"state": (np.ones((1, 3, 4), np.float32), None)}, ValueError, "h_0 has shape"),
+    ],
+)
 def test_bad_arguments(options, error, message):
     usual = {
-        "layer": fastrnn.LSTM(3, 4), "x": X, "d_output": np.ones((6, 2, 4), np.float32), "k1": 2,
+        "layer": fastrnn.LSTM(3, 4),
+        "x": X,
+        "d_output": np.ones((6, 2, 4), np.float32),
+        "k1": 2,
         "k2": 2,
-    }  # fmt: skip
+    }
     with pytest.raises(error, match=message):
         truncated_bptt(**{**usual, **options})
 

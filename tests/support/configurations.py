@@ -133,20 +133,27 @@ def configurations(draw, cell, dtype, most_steps=12):
     projections = [p for p in around(lanes) if p < H] if "c" in cell.states else []
     pairs = st.tuples(booleans, booleans)
     return Configuration(
-        cell, T, B, draw(st.sampled_from([*sizes, 4 * lanes + 1])), H,
+        cell,
+        T,
+        B,
+        draw(st.sampled_from([*sizes, 4 * lanes + 1])),
+        H,
         num_layers=draw(st.sampled_from([1, 1, 2])),
         bidirectional=draw(booleans),
         bias=draw(booleans),
         batch_first=draw(booleans),
         proj_size=draw(st.sampled_from([0, *projections])),
         one_hot=draw(booleans),
-        lengths=(draw(st.none() | st.lists(st.integers(0, T), min_size=B, max_size=B).map(tuple))
-                 if batched else None),
+        lengths=(
+            draw(st.none() | st.lists(st.integers(0, T), min_size=B, max_size=B).map(tuple))
+            if batched
+            else None
+        ),
         given=draw(pairs if len(cell.states) > 1 else st.tuples(booleans)),
         cotangents=draw(pairs.filter(any)),
         batched=batched,
         seed=draw(st.integers(0, 99)),
-    )  # fmt: skip
+    )
 
 
 def named(output, state, grads) -> dict:
@@ -184,13 +191,23 @@ def run_torch(configuration, params, values, dtype, dropout=0.0) -> dict:
     x = np.eye(self.I)[values["x"]] if self.one_hot else values["x"]
     x, plain = x.astype(dtype), replace(self, given=(True, True), cotangents=(True, True))
     shapes = plain.values(dtype)
-    states = [whole(s, like.shape) for s, like in zip(
-        members(values["state"]) if values["state"] is not None else [None, None],
-        members(shapes["state"]), strict=False)]  # fmt: skip
+    states = [
+        whole(s, like.shape)
+        for s, like in zip(
+            members(values["state"]) if values["state"] is not None else [None, None],
+            members(shapes["state"]),
+            strict=False,
+        )
+    ]
     d_output = whole(values["d_output"], shapes["d_output"].shape)
-    d_states = [whole(s, like.shape) for s, like in zip(
-        members(values["d_state"]) if values["d_state"] is not None else [None, None],
-        members(shapes["d_state"]), strict=False)]  # fmt: skip
+    d_states = [
+        whole(s, like.shape)
+        for s, like in zip(
+            members(values["d_state"]) if values["d_state"] is not None else [None, None],
+            members(shapes["d_state"]),
+            strict=False,
+        )
+    ]
 
     # What holds for rows of length 0; the others are written over it.
     output, last = np.zeros_like(d_output), [s.copy() for s in states]

@@ -46,9 +46,12 @@ def in_torch(seen):
         else:
             own = {"nonlinearity": part.nonlinearity} if hasattr(part, "nonlinearity") else {}
             module = kind(
-                part.input_size, part.hidden_size, part.num_layers,
-                bidirectional=part.bidirectional, **own,
-            )  # fmt: skip
+                part.input_size,
+                part.hidden_size,
+                part.num_layers,
+                bidirectional=part.bidirectional,
+                **own,
+            )
         module.double().load_state_dict({name: torch.tensor(p) for name, p in first.items()})
         modules.append(module)
     return modules
@@ -135,8 +138,14 @@ def step_losses(rnn, head, inputs, targets, truncate, states):
                 right.append(y[t : t + k])
         right = torch.cat(right)
         yield torch.nn.functional.cross_entropy(torch.cat(logits), right), len(right)
-        states = [None if s is None else tuple(m.detach() for m in s) if isinstance(s, tuple)
-                  else s.detach() for s in states]  # fmt: skip
+        states = [
+            None
+            if s is None
+            else tuple(m.detach() for m in s)
+            if isinstance(s, tuple)
+            else s.detach()
+            for s in states
+        ]
 
 
 def one_hot(indices, size):

@@ -21,12 +21,19 @@ def python(code, *arguments, cache=None, check=True, timeout=300, **variables):
         variables: of the environment, in which no other setting of Numba or of threads is left.
     """
     cache = cache or os.environ["NUMBA_CACHE_DIR"]
-    env = {name: value for name, value in os.environ.items()
-           if not name.startswith(("NUMBA_", "FASTRNN_"))}  # fmt: skip
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("NUMBA_", "FASTRNN_"))
+    }
     env |= {"PYTHONPATH": str(PACKAGE.parent), "NUMBA_CACHE_DIR": str(cache), **variables}
     result = subprocess.run(
         [sys.executable, "-P", "-c", code, *map(str, arguments)],
-        env=env, check=False, capture_output=True, text=True, timeout=timeout,
-    )  # fmt: skip
+        env=env,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
     assert not check or result.returncode == 0, result.stderr
     return result if not check else result.stdout.strip()

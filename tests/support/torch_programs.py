@@ -109,9 +109,12 @@ def distributed(folder):
     begin()
     rank = int(os.environ["RANK"])
     torch.distributed.init_process_group(
-        "gloo", init_method=(folder / "store").as_uri(), rank=rank, world_size=2,
+        "gloo",
+        init_method=(folder / "store").as_uri(),
+        rank=rank,
+        world_size=2,
         timeout=timedelta(seconds=60),
-    )  # fmt: skip
+    )
     for view in (False, True):
         _, model = pair(seed=rank)
         first = compute(model)
@@ -136,9 +139,14 @@ def data_loader():
         return rows, each, compute(model, TOKENS[rows]), len(RUNS), helpers()
 
     loader = torch.utils.data.DataLoader(
-        8 * [*range(16)], batch_size=8, num_workers=2, collate_fn=collate, timeout=60,
-        worker_init_fn=begin_child, multiprocessing_context="fork",
-    )  # fmt: skip
+        8 * [*range(16)],
+        batch_size=8,
+        num_workers=2,
+        collate_fn=collate,
+        timeout=60,
+        worker_init_fn=begin_child,
+        multiprocessing_context="fork",
+    )
     for number, (rows, each, together, *counts) in enumerate(loader):
         train(model)
         assert_equal(each, compute(forked, TOKENS[rows]))
@@ -159,8 +167,10 @@ def hogwild(method):
     assert_equal(model, plain)
     context = multiprocessing.get_context(method)
     turn = context.Barrier(3)
-    children = [context.Process(target=_hogwild_child, args=(model, turn, rank), daemon=True)
-                for rank in range(2)]  # fmt: skip
+    children = [
+        context.Process(target=_hogwild_child, args=(model, turn, rank), daemon=True)
+        for rank in range(2)
+    ]
     for child in children:
         child.start()
     for number in range(10):

@@ -199,17 +199,19 @@ def arguments(mode, keep=True):
     module = layer(4, 8, 2, dtype=F64)
     weights = [p.detach().requires_grad_() for p in module.parameters()]
     x = torch.randn(5, 2, 4, dtype=F64, requires_grad=True)
-    states = [torch.randn(2, 2, 8, dtype=F64, requires_grad=True)
-              for _ in range(1 + (mode == "LSTM"))]  # fmt: skip
+    states = [
+        torch.randn(2, 2, 8, dtype=F64, requires_grad=True) for _ in range(1 + (mode == "LSTM"))
+    ]
     return x, states, weights, [], None, mode, 4, 8, 2, True, False, False, 0, None, None, keep
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])
 def test_torchs_checks_of_an_operation(mode):
     opcheck(
-        torch.ops.fastrnn.recurrence_v2.default, arguments(mode),
+        torch.ops.fastrnn.recurrence_v2.default,
+        arguments(mode),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])

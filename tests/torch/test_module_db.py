@@ -184,8 +184,12 @@ def test_copies(case, runs):
     filled = case.module(fastrnn.torch, dtype=case.dtype)
     torch.nn.init.zeros_(next(filled.parameters()))
     filled.load_state_dict(module.state_dict())
-    copies = [filled, copy.deepcopy(module), pickle.loads(pickle.dumps(module)),
-              torch.load(io.BytesIO(file.getvalue()), weights_only=False)]  # fmt: skip
+    copies = [
+        filled,
+        copy.deepcopy(module),
+        pickle.loads(pickle.dumps(module)),
+        torch.load(io.BytesIO(file.getvalue()), weights_only=False),
+    ]
     for parameter in module.parameters():
         parameter.data.zero_()  # theirs are other memory
     for copied in copies:

@@ -59,9 +59,7 @@ def everything(module, x, hx, lengths=None, packed=False):
     results = [output, *members(state)]
     cotangents = [torch.sin(torch.arange(r.numel(), dtype=r.dtype)).view(r.shape) for r in results]
     torch.autograd.backward(results, cotangents)
-    return [r.detach() for r in results] + [
-        t.grad for t in (x, *(hx or ()), *module.parameters())
-    ]  # fmt: skip
+    return [r.detach() for r in results] + [t.grad for t in (x, *(hx or ()), *module.parameters())]
 
 
 def compare(got, expected):
@@ -94,8 +92,9 @@ def test_everything_equals_torch(kind, data):
     if draw(booleans):
         widths = [options.get("proj_size") or H] + [H] * (kind == "LSTM")
         hx = tuple(torch.randn(rows, *batch, wide, dtype=torch.float64) for wide in widths)
-    lengths = draw(st.permutations([T, *draw(st.lists(st.integers(1, T), min_size=B - 1,
-                                                      max_size=B - 1))]))  # fmt: skip
+    lengths = draw(
+        st.permutations([T, *draw(st.lists(st.integers(1, T), min_size=B - 1, max_size=B - 1))])
+    )
     packed = how == "packed"
     # Rows of equal length: torch's sort may put them, and their masks, in another order.
     if packed and options.get("dropout"):
@@ -116,8 +115,9 @@ def test_cells_equal_torch(kind, options, state, batch, runs):
     results = []
     for module in (reference, ours(reference)):
         torch.manual_seed(0)
-        x, h, c = (torch.randn(*batch, n, dtype=torch.float64, requires_grad=True)
-                   for n in (5, 7, 7))  # fmt: skip
+        x, h, c = (
+            torch.randn(*batch, n, dtype=torch.float64, requires_grad=True) for n in (5, 7, 7)
+        )
         hx = None if not state else (h, c) if kind == "LSTMCell" else h
         new = members(module(x, hx))
         torch.autograd.backward(new, [torch.cos(n.detach()) for n in new])

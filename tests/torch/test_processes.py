@@ -15,10 +15,9 @@ from tests.support.processes import PACKAGE, python
 
 torch = pytest.importorskip("torch")
 
-from tests.support import torch_programs  # noqa: E402
-
 import fastrnn.torch  # noqa: E402
 from fastrnn.torch import autograd  # noqa: E402
+from tests.support import torch_programs  # noqa: E402
 from tests.support.torch_programs import RUNS, Model, assert_equal, compute, pair, train  # noqa: E402
 
 METHODS = multiprocessing.get_all_start_methods()
@@ -43,12 +42,20 @@ def test_two_ranks_train_as_one_process(tmp_path):
     """Ranks meet at files: torchrun's own store would listen on all interfaces."""
     python(
         "from torch.distributed.run import main; main()",
-        "--nproc-per-node=2", "--local-addr=127.0.0.1", f"--log-dir={tmp_path / 'logs'}",
-        "--rdzv-backend=c10d", "--rdzv-conf=store_type=file", f"--rdzv-endpoint={tmp_path / 'run'}",
-        torch_programs.__file__, tmp_path,
-        timeout=150, PYTHONPATH=path(), GLOO_SOCKET_IFNAME=LOOPBACK[0],
-        TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1", OMP_NUM_THREADS="1",
-    )  # fmt: skip
+        "--nproc-per-node=2",
+        "--local-addr=127.0.0.1",
+        f"--log-dir={tmp_path / 'logs'}",
+        "--rdzv-backend=c10d",
+        "--rdzv-conf=store_type=file",
+        f"--rdzv-endpoint={tmp_path / 'run'}",
+        torch_programs.__file__,
+        tmp_path,
+        timeout=150,
+        PYTHONPATH=path(),
+        GLOO_SOCKET_IFNAME=LOOPBACK[0],
+        TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
+        OMP_NUM_THREADS="1",
+    )
     before, _ = pair()
     plain, model = (train(one, steps=20) for one in pair())
     assert (compute(plain) - compute(before)).abs().max() > 0.5

@@ -102,8 +102,10 @@ def test_steps_train_as_torchs_do(kind, data):
             if given_state:
                 layers = (options["num_layers"],) if "Cell" not in kind else ()
                 shape = (*layers, *batch, hidden)
-                hx = [torch.linspace(-1, k, torch.Size(shape).numel(), dtype=F64).view(shape)
-                      for k in range(1 + ("LSTM" in kind))]  # fmt: skip
+                hx = [
+                    torch.linspace(-1, k, torch.Size(shape).numel(), dtype=F64).view(shape)
+                    for k in range(1 + ("LSTM" in kind))
+                ]
                 hx = [h.requires_grad_() for h in hx]
             given_hx = None if hx is None else tuple(hx) if "LSTM" in kind else hx[0]
             outputs, last = steps(one, xs, given_hx)
@@ -198,10 +200,12 @@ def test_only_some_weights_want_gradients(kind):
             parameter.requires_grad_("weight_hh" in name)
         outputs, _ = steps(one, inputs(kind, 3), None)
         sum(o.square().sum() for o in outputs).backward()
-    assert_same_gradients(*(
-        torch.nn.ParameterList([p for p in one.parameters() if p.requires_grad])
-        for one in (module, reference)
-    ))  # fmt: skip
+    assert_same_gradients(
+        *(
+            torch.nn.ParameterList([p for p in one.parameters() if p.requires_grad])
+            for one in (module, reference)
+        )
+    )
 
 
 @every_kind

@@ -43,14 +43,23 @@ def test_only_the_class_changes():
 
 
 def test_records_say_what_and_why():
-    model = torch.nn.ModuleDict({
-        "a": torch.nn.RNN(2, 2), "b": Own(2, 2), "c": torch.nn.LSTM(2, 2).bfloat16(),
-        "d": torch.nn.GRU(2, 2, device="meta"), "e": torch.nn.Linear(2, 2),
-    })  # fmt: skip
+    model = torch.nn.ModuleDict(
+        {
+            "a": torch.nn.RNN(2, 2),
+            "b": Own(2, 2),
+            "c": torch.nn.LSTM(2, 2).bfloat16(),
+            "d": torch.nn.GRU(2, 2, device="meta"),
+            "e": torch.nn.Linear(2, 2),
+        }
+    )
     plan = fastrnn.torch.accelerate(model, dry_run=True)
     assert type(model["a"]) is torch.nn.RNN
     assert [(r.name, r.swapped) for r in plan] == [
-        ("a", True), ("b", False), ("c", False), ("d", False)]  # fmt: skip
+        ("a", True),
+        ("b", False),
+        ("c", False),
+        ("d", False),
+    ]
     assert "class of its own" in plan[1].reason
     assert plan[2].reason == "weight_ih_l0 is bfloat16"
     assert plan[3].reason == "weight_ih_l0 is on meta"

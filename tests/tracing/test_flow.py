@@ -17,8 +17,14 @@ from tests.support.configurations import Configuration, configurations, every_ce
 
 def flow_of(configuration, dtype=np.float64, **options):
     layer, values = configuration.layer(dtype), configuration.values(dtype)
-    arguments = (layer, values["x"], values["d_output"], values["state"],
-                 configuration.array_lengths(), values["d_state"])  # fmt: skip
+    arguments = (
+        layer,
+        values["x"],
+        values["d_output"],
+        values["state"],
+        configuration.array_lengths(),
+        values["d_state"],
+    )
     return fastrnn.gradient_flow(*arguments, **options), fastrnn.trace(*arguments)
 
 
@@ -31,8 +37,10 @@ def test_norms_of_the_trace_at_any_sizes(cell, data):
     assert list(flow.passes) == list(t)
     lengths = c.lengths or (c.T,) * c.B
     for name, one in flow.passes.items():
-        for curves, arrays in ((one.d_states, t[name].d_states),
-                               (one.d_preactivations, t[name].d_preactivations)):  # fmt: skip
+        for curves, arrays in (
+            (one.d_states, t[name].d_states),
+            (one.d_preactivations, t[name].d_preactivations),
+        ):
             assert list(curves) == list(arrays)
             for part, curve in curves.items():
                 expected = np.linalg.norm(arrays[part], axis=-1)
@@ -41,8 +49,11 @@ def test_norms_of_the_trace_at_any_sizes(cell, data):
                 norm = norm.T if c.batched and c.batch_first else norm
                 assert len(curve.back) == max(lengths, default=0)
                 for k, back in enumerate(curve.back):
-                    of = [norm[k if name.endswith("reverse") else n - 1 - k, b]
-                          for b, n in enumerate(lengths) if n > k]  # fmt: skip
+                    of = [
+                        norm[k if name.endswith("reverse") else n - 1 - k, b]
+                        for b, n in enumerate(lengths)
+                        if n > k
+                    ]
                     assert math.isclose(back, np.sqrt(np.mean(np.square(of))), rel_tol=1e-9)
                     assert math.isclose(curve.least[k], min(of), rel_tol=1e-9)
                     assert math.isclose(curve.most[k], max(of), rel_tol=1e-9)
@@ -86,8 +97,9 @@ def test_what_explodes_is_seen_and_what_overflows_is_no_warning():
     rnn.params["bias_ih_l0"][...] = 1e-30
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        flow = fastrnn.gradient_flow(rnn, np.zeros((60, 1, 1), np.float32),
-                                     d_state=np.ones((1, 1, 4), np.float32))  # fmt: skip
+        flow = fastrnn.gradient_flow(
+            rnn, np.zeros((60, 1, 1), np.float32), d_state=np.ones((1, 1, 4), np.float32)
+        )
     back = flow["l0"].d_states["h"].back
     assert np.isfinite(back[:40]).all()
     assert not np.isfinite(back[-1])
@@ -98,8 +110,9 @@ def test_what_explodes_is_seen_and_what_overflows_is_no_warning():
 def test_what_vanishes_says_from_where_on():
     rnn = init.identity(fastrnn.RNN(1, 4, nonlinearity="relu"), 0.1, seed=0)
     rnn.params["bias_ih_l0"][...] = 1.0
-    flow = fastrnn.gradient_flow(rnn, np.zeros((90, 1, 1), np.float32),
-                                 d_state=np.ones((1, 1, 4), np.float32))  # fmt: skip
+    flow = fastrnn.gradient_flow(
+        rnn, np.zeros((90, 1, 1), np.float32), d_state=np.ones((1, 1, 4), np.float32)
+    )
     back = flow["l0"].d_states["h"].back
     last = np.flatnonzero(back)[-1]
     assert 35 < last < 50  # float32

@@ -31,8 +31,9 @@ def by_unit_cotangents(c, layer, values):
 
 
 @every_cell
-@pytest.mark.parametrize("options", [{}, {"one_hot": True}, {"lengths": (2, 5, 0)},
-                                     {"bias": False}, {"proj_size": 2}])  # fmt: skip
+@pytest.mark.parametrize(
+    "options", [{}, {"one_hot": True}, {"lengths": (2, 5, 0)}, {"bias": False}, {"proj_size": 2}]
+)
 def test_the_mean_of_one_step_pullbacks(cell, options):
     if "proj_size" in options and "c" not in cell.states:
         return

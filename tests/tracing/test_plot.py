@@ -39,8 +39,11 @@ def layers():
     }
 
 
-FLOWS = {f"{name} {steps}": (layer, steps) for name, layer in layers().items()
-         for steps in ((60,) if name == "deep" else (1, 2, 60))}  # fmt: skip
+FLOWS = {
+    f"{name} {steps}": (layer, steps)
+    for name, layer in layers().items()
+    for steps in ((60,) if name == "deep" else (1, 2, 60))
+}
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -53,8 +56,9 @@ def test_all_text_is_inside_and_nothing_warns(name):
         figure.draw_without_rendering()
     box = figure.bbox
     for text in figure.findobj(lambda artist: hasattr(artist, "get_text") and artist.get_text()):
-        if text.get_visible() and not any(text in (*a.get_xticklabels(), *a.get_yticklabels())
-                                          for a in figure.axes):  # fmt: skip
+        if text.get_visible() and not any(
+            text in (*a.get_xticklabels(), *a.get_yticklabels()) for a in figure.axes
+        ):
             extent = text.get_window_extent()
             assert extent.x0 >= box.x0 - 1, text.get_text()
             assert extent.y0 >= box.y0 - 1, text.get_text()
@@ -93,8 +97,11 @@ def test_what_has_no_place_on_the_axis_is_marked(name, mark):
     plot.fill(figure, flow)
     assert f"from here on {mark}" in words(figure.axes[0])
     back = flow["l0"].d_states["h"].back
-    [marker] = [line for line in figure.axes[0].lines
-                if line.get_marker() in ("v", "^") and len(line.get_xdata())]  # fmt: skip
+    [marker] = [
+        line
+        for line in figure.axes[0].lines
+        if line.get_marker() in ("v", "^") and len(line.get_xdata())
+    ]
     good = np.flatnonzero((back > 0) & np.isfinite(back))
     assert marker.get_xdata()[0] == good[-1] + 1
 

@@ -62,8 +62,10 @@ def by_hand(configuration, layer, values):
         given = values[name] if values[name] is not None else (None,) * len(cell.states)
         widths = [self.proj_size or self.H] + [self.H] * (len(cell.states) - 1)
         rows = self.num_layers * (1 + self.bidirectional)
-        whole = [np.zeros((rows, self.B, w)) if s is None else s.reshape(rows, self.B, w)
-                 for s, w in zip(members(given), widths, strict=True)]  # fmt: skip
+        whole = [
+            np.zeros((rows, self.B, w)) if s is None else s.reshape(rows, self.B, w)
+            for s, w in zip(members(given), widths, strict=True)
+        ]
         return [torch.tensor(s) for s in whole]
 
     params = {n: torch.tensor(v, requires_grad=True) for n, v in layer.params.items()}
@@ -100,8 +102,13 @@ def by_hand(configuration, layer, values):
                 )
             zero = torch.zeros(self.proj_size or self.H, dtype=x.dtype)
             outputs.append(
-                torch.stack([torch.stack([output.get((t, b), zero) for b in range(self.B)])
-                             for t in range(self.T)]))  # fmt: skip
+                torch.stack(
+                    [
+                        torch.stack([output.get((t, b), zero) for b in range(self.B)])
+                        for t in range(self.T)
+                    ]
+                )
+            )
             found[suffix] = kept
         read = torch.cat(outputs, dim=2)
     if values["d_output"] is not None:
@@ -118,8 +125,12 @@ def by_hand(configuration, layer, values):
     result = {}
     for suffix, kept in found.items():
         arrays = {}
-        parts = ((0, cell.gates, True), (1, cell.gates, False),
-                 (2, cell.states, False), (2, cell.states, True))  # fmt: skip
+        parts = (
+            (0, cell.gates, True),
+            (1, cell.gates, False),
+            (2, cell.states, False),
+            (2, cell.states, True),
+        )
         for which, names, gradient in parts:
             for i, name in enumerate(names):
                 wide = (self.proj_size or self.H) if which == 2 and i == 0 else self.H
@@ -135,8 +146,14 @@ def by_hand(configuration, layer, values):
 
 
 def traced(configuration, layer, values):
-    return fastrnn.trace(layer, values["x"], values["d_output"], values["state"],
-                         configuration.array_lengths(), values["d_state"])  # fmt: skip
+    return fastrnn.trace(
+        layer,
+        values["x"],
+        values["d_output"],
+        values["state"],
+        configuration.array_lengths(),
+        values["d_state"],
+    )
 
 
 def compare(configuration):

@@ -45,8 +45,14 @@ def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths:
         outputs = []
         for index in range(first, first + directions):
             weights = [params.get(name + target._passes[index][2]) for name in TORCH_NAMES]
-            output, last = _pass(target.cell.equations, x, [s[index] for s in final], weights,
-                                 lengths, reverse=index > first)  # fmt: skip
+            output, last = _pass(
+                target.cell.equations,
+                x,
+                [s[index] for s in final],
+                weights,
+                lengths,
+                reverse=index > first,
+            )
             for whole, member in zip(final, last, strict=True):
                 whole[index] = member
             outputs.append(output)
@@ -69,8 +75,9 @@ def _pass(equations: Callable, x, states, weights, lengths, *, reverse):
         rows = np.flatnonzero(step < ends)
         t = ends[rows] - 1 - step if reverse else np.full_like(rows, step)
         before = [s[rows] for s in states]
-        after = list(equations(_affine(x[t, rows], w_ih, b_ih), _affine(before[0], w_hh, b_hh),
-                               *before))  # fmt: skip
+        after = list(
+            equations(_affine(x[t, rows], w_ih, b_ih), _affine(before[0], w_hh, b_hh), *before)
+        )
         if w_hr is not None:
             after[0] = _affine(after[0], w_hr, None)
         for whole, member in zip(states, after, strict=True):

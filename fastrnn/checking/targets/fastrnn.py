@@ -32,9 +32,15 @@ def problem_of_own(target: Parameters, inputs: tuple, seed: int) -> Problem:
     kinds = {_Recurrent: OwnLayer, _Cell: OwnCell, Linear: OwnLinear}
     own = next(own for kind, own in kinds.items() if isinstance(target, kind))(target, inputs, seed)
     return Problem(
-        repr(target), "layer", own.variables, own.forward, own.vjp,
-        required=tuple(v.name for v in own.variables), steps=own.steps(), none_is_zero=True,
-    )  # fmt: skip
+        repr(target),
+        "layer",
+        own.variables,
+        own.forward,
+        own.vjp,
+        required=tuple(v.name for v in own.variables),
+        steps=own.steps(),
+        none_is_zero=True,
+    )
 
 
 class Own:
@@ -67,8 +73,10 @@ class Own:
         # Where no state was given it is zero, and its gradient is checked all the same.
         given = checks.members("gradcheck", "state", state, self.states) if self.states else ()
         final = outputs[len(outputs) - len(self.states) :]
-        start = [np.zeros_like(f) if s is None else checks.array("gradcheck", "state", s)
-                 for s, f in zip(given, final, strict=True)]  # fmt: skip
+        start = [
+            np.zeros_like(f) if s is None else checks.array("gradcheck", "state", s)
+            for s, f in zip(given, final, strict=True)
+        ]
         self.variables = (
             *[Variable("input", self.x, self.axes(), time=self.time())] * (not self.one_hot),
             *(self.state_variable(*pair) for pair in zip(self.states, start, strict=True)),
@@ -219,8 +227,13 @@ class OwnLayer(Own):
     def steps(self):
         """See Own."""
         time = self.time()
-        return Steps(self, None if self.one_hot else 0, time, 1 - time if self.batched else None,
-                     not self.target.bidirectional)  # fmt: skip
+        return Steps(
+            self,
+            None if self.one_hot else 0,
+            time,
+            1 - time if self.batched else None,
+            not self.target.bidirectional,
+        )
 
     def state_variable(self, name, value):
         """See Own."""

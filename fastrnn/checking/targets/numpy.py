@@ -60,9 +60,12 @@ def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
         return leaves(output), pullback
 
     return Problem(
-        name_of(forward), "pair", spread.variables,
-        lambda v: leaves(forward(*spread.nested(v))), with_gradient,
-    )  # fmt: skip
+        name_of(forward),
+        "pair",
+        spread.variables,
+        lambda v: leaves(forward(*spread.nested(v))),
+        with_gradient,
+    )
 
 
 def _pull(pullback, output, cotangents):

@@ -26,8 +26,13 @@ def widened_layers(own: OwnLayer) -> Iterator[tuple[str, Problem, tuple[str, ...
     x, state, _ = own.split([variable.value for variable in own.variables])
     members, directions = members_of(state), 1 + target.bidirectional
     x = np.eye(target.input_size, dtype=target.dtype)[x] if own.one_hot else x
-    read, parts = [x], [tuple(m[depth * directions : (depth + 1) * directions] for m in members)
-                        for depth in range(target.num_layers)]  # fmt: skip
+    read, parts = (
+        [x],
+        [
+            tuple(m[depth * directions : (depth + 1) * directions] for m in members)
+            for depth in range(target.num_layers)
+        ],
+    )
     for depth in range(target.num_layers - 1):
         read.append(_cut(target, depth)(read[-1], bare(parts[depth]), own.lengths)[0])
     for depth in reversed(range(target.num_layers)):
@@ -90,8 +95,10 @@ def _cut(target: Any, depth: int) -> Any:
     """Return a copy of one layer of a stack, its parameters renamed to those of layer 0."""
     layer = copied(target, target.dtype)
     layer.num_layers, layer.dropout = 1, 0.0
-    layer._passes = [(0, direction, "_l0" + "_reverse" * direction)
-                     for direction in range(1 + target.bidirectional)]  # fmt: skip
+    layer._passes = [
+        (0, direction, "_l0" + "_reverse" * direction)
+        for direction in range(1 + target.bidirectional)
+    ]
     params, shapes = {}, {}
     for name in target._shapes:
         kind, _, rest = name.partition("_l")
@@ -136,8 +143,13 @@ def widened_function(problem: Problem, x: int, precise: list, outputs: list) -> 
         ]
 
     zeros = np.zeros((*features.shape[:-1], count), features.dtype)
-    widened = Problem(problem.name, problem.kind, (Variable("pre", zeros),),
-                      lambda values: problem.forward(whole(values)), vjp)  # fmt: skip
+    widened = Problem(
+        problem.name,
+        problem.kind,
+        (Variable("pre", zeros),),
+        lambda values: problem.forward(whole(values)),
+        vjp,
+    )
     try:
         pairs = list(zip(widened.forward(widened.values), outputs, strict=True))
         vjp(widened.values)[1]([np.zeros_like(o) for o in outputs])

@@ -86,9 +86,10 @@ def floats_in(result: Any) -> list[Tensor]:
     """Return the floating and complex tensors of a result, which may be nested."""
     tensors = [_tensor_in(leaf) for leaf in pytree.tree_leaves(result, is_leaf=_is_packed)]
     return [
-        tensor for tensor in tensors
+        tensor
+        for tensor in tensors
         if tensor is not None and (tensor.is_floating_point() or tensor.is_complex())
-    ]  # fmt: skip
+    ]
 
 
 def tensor_of(array: Any, dtype: torch.dtype | None = None) -> Tensor:

@@ -71,9 +71,15 @@ class Target:
     def problem(self) -> Problem:
         """Return it."""
         return Problem(
-            self.name, self.kind, self.variables, self.forward, self.vjp,
-            required=tuple(v.name for v in self.variables), none_is_zero=True, notes=self.notes,
-        )  # fmt: skip
+            self.name,
+            self.kind,
+            self.variables,
+            self.forward,
+            self.vjp,
+            required=tuple(v.name for v in self.variables),
+            none_is_zero=True,
+            notes=self.notes,
+        )
 
     def forward(self, values: Arrays) -> Arrays:
         """See Problem."""
@@ -87,19 +93,27 @@ class Target:
         _show_changes(values, run.leaves)
 
         def pullback(cotangents):
-            given = [None if c is None else tensor_of(c, o.dtype)
-                     for c, o in zip(cotangents, outputs, strict=True)]  # fmt: skip
-            pairs = [(o, g) for o, g in zip(outputs, given, strict=True)
-                     if g is not None and o.requires_grad]  # fmt: skip
+            given = [
+                None if c is None else tensor_of(c, o.dtype)
+                for c, o in zip(cotangents, outputs, strict=True)
+            ]
+            pairs = [
+                (o, g)
+                for o, g in zip(outputs, given, strict=True)
+                if g is not None and o.requires_grad
+            ]
             grads: Sequence[Tensor | None] = [None] * len(run.leaves)
             if pairs:
                 ends, starts = zip(*pairs, strict=True)
                 with _apart():
-                    grads = torch.autograd.grad(ends, run.leaves, starts, retain_graph=True,
-                                                allow_unused=True)  # fmt: skip
+                    grads = torch.autograd.grad(
+                        ends, run.leaves, starts, retain_graph=True, allow_unused=True
+                    )
             _show_changes(cotangents, given)
-            return [array_of(torch.zeros_like(leaf) if grad is None else grad)
-                    for leaf, grad in zip(run.leaves, grads, strict=True)]  # fmt: skip
+            return [
+                array_of(torch.zeros_like(leaf) if grad is None else grad)
+                for leaf, grad in zip(run.leaves, grads, strict=True)
+            ]
 
         return [array_of(output) for output in outputs], pullback
 
@@ -124,8 +138,7 @@ class Target:
     def _described(self, variables: list[Variable]) -> list[Variable]:
         """Return the inputs with what is known of their axes and gates."""
         gates = gates_of(variables)
-        return [replace(v, gates=gates if plain_name(v.name) in BLOCKED else ())
-                for v in variables]  # fmt: skip
+        return [replace(v, gates=gates if plain_name(v.name) in BLOCKED else ()) for v in variables]
 
     def _run(self, values: Arrays, grad: bool) -> _Run:
         kinds = [np.asarray(value).dtype for value in values]
@@ -142,8 +155,10 @@ class Target:
                 outputs = floats_in(call(*nested))
                 if not is_complex and any(output.is_complex() for output in outputs):
                     self.complex_outputs = True
-                    outputs = [torch.view_as_real(output.resolve_conj()) if output.is_complex()
-                               else output for output in outputs]  # fmt: skip
+                    outputs = [
+                        torch.view_as_real(output.resolve_conj()) if output.is_complex() else output
+                        for output in outputs
+                    ]
             return _Run(outputs, [*leaves, *parameters], torch.get_rng_state())
 
     def _find_out(self) -> None:
@@ -168,8 +183,10 @@ class Target:
             self.variables = tuple(
                 replace(v, value=x) for v, x in zip(self.variables, values, strict=True)
             )
-            self.notes.append("in float32 it draws other random numbers than in float64, so its "
-                              "gradient was checked in float64")  # fmt: skip
+            self.notes.append(
+                "in float32 it draws other random numbers than in float64, so its "
+                "gradient was checked in float64"
+            )
         self._find_out_modes(values, precise)
 
     def _first(self, values: Arrays) -> _Run:
@@ -215,8 +232,9 @@ def _known(target: Any, count: int) -> tuple[str, list[str]]:
         skipped = int(function.setup_context is Function.setup_context)
         names = argument_names(function.forward, count + skipped)[skipped:]
         # Those that are not known are counted from ctx.
-        names = [f"inputs[{i}]" if name.startswith("inputs[") else name
-                 for i, name in enumerate(names)]  # fmt: skip
+        names = [
+            f"inputs[{i}]" if name.startswith("inputs[") else name for i, name in enumerate(names)
+        ]
         return function.__name__, names
     if isinstance(target, nn.Module):
         return type(target).__name__, argument_names(target.forward, count)

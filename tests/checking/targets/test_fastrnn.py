@@ -16,9 +16,7 @@ from tests.support.configurations import every_cell, layer_class
 
 RNG = np.random.default_rng(0)
 T, B, I, H = 4, 3, 2, 3  # noqa: E741
-OPTIONS = [
-    {}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}, {"bias": False},
-]  # fmt: skip
+OPTIONS = [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}, {"bias": False}]
 
 
 def made(cell, dtype=np.float64, **options):

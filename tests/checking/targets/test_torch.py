@@ -116,7 +116,8 @@ MODULES = {
     "batch norm": lambda: (nn.BatchNorm1d(3), drawn(5, 3)),
     "attention": lambda: (nn.TransformerEncoderLayer(4, 2, 6, batch_first=True), drawn(2, 2, 4)),
     "attention, eval": lambda: (
-        nn.TransformerEncoderLayer(4, 2, 6, batch_first=True).eval(), drawn(2, 2, 4),
+        nn.TransformerEncoderLayer(4, 2, 6, batch_first=True).eval(),
+        drawn(2, 2, 4),
     ),
     "in place": lambda: (nn.Sequential(nn.ReLU(inplace=True), nn.Linear(3, 2)), drawn(2, 3)),
     "parametrized": lambda: (nn.utils.parametrizations.weight_norm(nn.Linear(3, 4)), drawn(2, 3)),
@@ -124,23 +125,28 @@ MODULES = {
     "stateful": lambda: (Stateful(), drawn(2, 3)),
     "tied": lambda: (Tied(), drawn(2, 3)),
     "packed": lambda: (nn.GRU(3, 2), pack_padded_sequence(drawn(4, 2, 3), torch.tensor([4, 2]))),
-}  # fmt: skip
+}
 FUNCTIONS = {
     "written by hand": (Sigmoid.apply, drawn(4, 3), drawn(2, 3)),
     "its class": (Sigmoid, drawn(4, 3), drawn(2, 3)),
     "setup_context": (Power.apply, drawn(4), 3),
     "kinks": (torch.relu, torch.tensor([0.0, 1.0, -1.0, 2.0])),
-    "nested": (lambda x, hc: {"a": x * hc[0], "b": [hc[1]["k"], x.argmax(), None]},
-               drawn(3), (drawn(3), {"k": drawn(3)})),
+    "nested": (
+        lambda x, hc: {"a": x * hc[0], "b": [hc[1]["k"], x.argmax(), None]},
+        drawn(3),
+        (drawn(3), {"k": drawn(3)}),
+    ),
     "an input comes back": (lambda x, y: (x, x * y), drawn(3), drawn(3)),
     "no axes": (lambda x: x**3, drawn()),
     "complex outputs": (torch.fft.rfft, drawn(6)),
     "calls autograd": (
-        lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0], drawn(3)),
+        lambda x: torch.autograd.grad((x**3).sum(), x, create_graph=True)[0],
+        drawn(3),
+    ),
     "dropout": (lambda x: F.dropout(x, 0.5) ** 2, drawn(30)),
     "views": (lambda x: x.view(-1) ** 2, drawn(2, 3)),
     "unused": (lambda x, mask: x * (mask > 0), drawn(3), drawn(3)),
-}  # fmt: skip
+}
 WRONG = {
     "sign": lambda dx, dw, d, ctx: (dx, -dw),
     "term": lambda dx, dw, d, ctx: (dx, d.t() @ ctx.saved_tensors[0]),
@@ -264,8 +270,13 @@ def draw_recurrent(seed):
     ours, dtype = r.random() < 0.5, r.choice([torch.float32, torch.float64])
     kind = r.choice(["RNN", "GRU", "LSTM"])
     i, h, t, b, layers = (r.randint(1, 3) for _ in range(5))
-    options = {"num_layers": layers, "bidirectional": r.random() < 0.4, "bias": r.random() < 0.8,
-               "batch_first": r.random() < 0.4, "dropout": 0.4 * (layers > 1)}  # fmt: skip
+    options = {
+        "num_layers": layers,
+        "bidirectional": r.random() < 0.4,
+        "bias": r.random() < 0.8,
+        "batch_first": r.random() < 0.4,
+        "dropout": 0.4 * (layers > 1),
+    }
     module = getattr(fastrnn.torch if ours else nn, kind)(i, h, **options, dtype=dtype)
     x = torch.randn((b, t, i) if options["batch_first"] else (t, b, i), dtype=dtype)
     state = torch.randn(2, layers * (1 + options["bidirectional"]), b, h, dtype=dtype).unbind()
@@ -301,8 +312,10 @@ def test_names():
     assert names_of(torch.add, drawn(2), drawn(2)) == ["inputs[0]", "inputs[1]"]
     assert names_of(lambda *xs: xs[0], drawn(2)) == ["inputs[0]"]
     assert names_of(FUNCTIONS["nested"][0], *FUNCTIONS["nested"][1:]) == [
-        "x", "hc[0]", "hc[1]['k']",
-    ]  # fmt: skip
+        "x",
+        "hc[0]",
+        "hc[1]['k']",
+    ]
     assert names_of(Tied(), drawn(2, 3)) == ["x", "scale", "a.weight", "a.bias"]
 
 
@@ -349,18 +362,26 @@ def test_nothing_of_the_user_changes():
     assert torch.get_default_dtype() == torch.float32
 
 
-@pytest.mark.parametrize(("target", "inputs", "error", "text"), [
-    (torch.relu, drawn(3).half(), TypeError, r"inputs\[0\] is torch.float16; .*\.double\(\)"),
-    (torch.abs, drawn(3) * 1j, TypeError, "view_as_real"),
-    (torch.relu, drawn(3).to("meta"), TypeError, r"on meta; .*\.cpu\(\)"),
-    (torch.relu, drawn(2, 2).to_sparse(), TypeError, r"to_dense\(\)"),
-    (nn.Linear(3, 2).bfloat16(), drawn(3), TypeError, r"weight is torch.bfloat16; .*module.double"),
-    (nn.Linear(3, 2), (np.ones(3),), TypeError, r"torch.from_numpy\(input\)"),
-    ((torch.relu, torch.relu), drawn(3), TypeError, "NumPy arrays"),
-    (lambda x: x.argmax(), drawn(3), TypeError, "no floating tensor"),
-    (lambda x: x @ drawn(3), drawn(3), TypeError, "does not run in float64"),
-    (torch.relu, torch.arange(3), ValueError, "no gradient to check"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "inputs", "error", "text"),
+    [
+        (torch.relu, drawn(3).half(), TypeError, r"inputs\[0\] is torch.float16; .*\.double\(\)"),
+        (torch.abs, drawn(3) * 1j, TypeError, "view_as_real"),
+        (torch.relu, drawn(3).to("meta"), TypeError, r"on meta; .*\.cpu\(\)"),
+        (torch.relu, drawn(2, 2).to_sparse(), TypeError, r"to_dense\(\)"),
+        (
+            nn.Linear(3, 2).bfloat16(),
+            drawn(3),
+            TypeError,
+            r"weight is torch.bfloat16; .*module.double",
+        ),
+        (nn.Linear(3, 2), (np.ones(3),), TypeError, r"torch.from_numpy\(input\)"),
+        ((torch.relu, torch.relu), drawn(3), TypeError, "NumPy arrays"),
+        (lambda x: x.argmax(), drawn(3), TypeError, "no floating tensor"),
+        (lambda x: x @ drawn(3), drawn(3), TypeError, "does not run in float64"),
+        (torch.relu, torch.arange(3), ValueError, "no gradient to check"),
+    ],
+)
 def test_refusals(target, inputs, error, text):
     with pytest.raises(error, match=text):
         gradcheck(target, inputs)
