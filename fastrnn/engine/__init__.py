@@ -1,1 +1,1 @@
-"""WHEN: one direction of one layer run over time, forward and backward, compiled; no cell is named."""
+"""WHEN: one direction of one layer over time, compiled; knows arrays, and names no cell."""

@@ -1,1 +1,1 @@
-"""What users hold: layers, cells of one step, streams, Linear; and the one way from them to the kernels."""
+"""What users hold: layers, cells, streams, Linear, and their one way to the kernels."""

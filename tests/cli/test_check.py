@@ -85,9 +85,9 @@ def strict(text):
 
 class TestCells:
     def test_every_cell_has_a_name(self):
-        assert {cell.name for cell in CELLS} | {"rnn"} == {*check.LAYERS}
+        assert {cell.name for cell in CELLS} | {"rnn"} == {*command.LAYERS}
 
-    @pytest.mark.parametrize("name", check.LAYERS)
+    @pytest.mark.parametrize("name", command.LAYERS)
     def test_right(self, name, capsys):
         assert run("gradcheck", name, "--hidden", "3", "--seq", "4", "--batch", "2") == 0
         out, err = capsys.readouterr()
