@@ -31,8 +31,8 @@ from fastrnn.checking.check import gradcheck
 from fastrnn.checking.coordinates import Progress
 from fastrnn.checking.report import GradcheckReport
 from fastrnn.checking.targets.fastrnn import members_of
-from fastrnn.functional import bare
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.arguments import bare
+from fastrnn.nn.layer import RecurrentLayer
 
 _PACKAGE = str(Path(checks.__file__).parent) + os.sep
 # Where code lies that is not the user's.
@@ -73,9 +73,11 @@ class Sizes:
     dtype: str = "float64"
 
 
-def _layers() -> dict[str, Callable[..., _Recurrent]]:
+def _layers() -> dict[str, Callable[..., RecurrentLayer]]:
     """Return every layer by its name, and by those of its cells: rnn, and rnn_relu."""
-    found: dict[str, Any] = {kind.__name__.lower(): kind for kind in _Recurrent.__subclasses__()}
+    found: dict[str, Any] = {
+        kind.__name__.lower(): kind for kind in RecurrentLayer.__subclasses__()
+    }
     for cell in CELLS:
         kind, _, nonlinearity = cell.name.partition("_")
         if nonlinearity:
@@ -130,7 +132,7 @@ def found(target: str | None, asked: dict[str, Any], seed: int) -> tuple[Any, An
     return _imported(target)
 
 
-def _made(name: str, sizes: Sizes, seed: int) -> tuple[_Recurrent, tuple]:
+def _made(name: str, sizes: Sizes, seed: int) -> tuple[RecurrentLayer, tuple]:
     """Return a layer with random weights, and a random input and state."""
     layer, options = LAYERS[name], {}
     if sizes.dtype not in [str(dtype) for dtype in checks.FLOATS]:

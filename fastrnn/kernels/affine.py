@@ -11,7 +11,7 @@ from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST
+from fastrnn.kernels.tile import MAX_VECTORS, TERMS
 
 PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache
 
@@ -21,7 +21,7 @@ def _product_part(part, parts, rows, k, columns, x, packed, start, y):
     """Write a share of the rows of y = start + x packed."""
     r0, r1 = rows * part // parts, rows * (part + 1) // parts
     product(r1 - r0, columns, k, TERMS, x, r0 * k, k, 1,
-            packed, 0, WIDEST * lanes(y) * k, 0, WIDEST, start, 0, 0, y, r0 * columns, columns)
+            packed, 0, MAX_VECTORS * lanes(y) * k, 0, MAX_VECTORS, start, 0, 0, y, r0 * columns, columns)
 
 
 @kernel
@@ -39,7 +39,7 @@ def affine_forward(
     owned = threads > 1 and parallel.acquire(pool)
     rows, k = x.shape
     columns, packed, start = weight.shape[0], flat(packed), flat(start)
-    pack_gates(weight, 1, WIDEST, packed, 0, 1)
+    pack_gates(weight, 1, MAX_VECTORS, packed, 0, 1)
     if bias.size:
         copy_row(start, 0, flat(bias), 0, columns)
     else:

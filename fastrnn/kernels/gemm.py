@@ -16,9 +16,9 @@ from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat, load_part, store_part, transpose_square
 from fastrnn.kernels.rows import add_column, fill, pad_row
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST, most_rows, tile
+from fastrnn.kernels.tile import MAX_VECTORS, TERMS, max_rows, tile
 
-_ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
+_ROWS = tuple(max_rows(vectors) if vectors else 1 for vectors in range(MAX_VECTORS + 1))
 
 
 @jit
@@ -57,14 +57,14 @@ def product_back(
     """C = D + A W, for gradients. A weight as it lies must have whole vectors in each row."""
     n = lanes(c)
     if packed:
-        product(rows, columns, k, TERMS, a, a_at, a_row, 1, w, first * k, WIDEST * n * k, 0, WIDEST,
+        product(rows, columns, k, TERMS, a, a_at, a_row, 1, w, first * k, MAX_VECTORS * n * k, 0, MAX_VECTORS,
                 d, d_at, d_row, c, c_at, c_row)
     else:
         # Some of its rows for all columns, then the next: memory is read in order. The blocks of
         # the sums are those of the packed product, so are the results.
         for s in range(0, k, TERMS):
             product(rows, columns, min(TERMS, k - s), TERMS, a, a_at + s, a_row, 1,
-                    w, s * w_row + first, WIDEST * n, w_row, WIDEST,
+                    w, s * w_row + first, MAX_VECTORS * n, w_row, MAX_VECTORS,
                     d, d_at, d_row, c, c_at, c_row)
             d, d_at, d_row = c, c_at, c_row
 
@@ -88,7 +88,7 @@ def add_outer(
     """Add rows m0..m1 of aᵀ b to c."""
     d, d_at, d_row = (zeros, 0, 0) if fresh else (c, m0 * columns, columns)
     product(m1 - m0, columns, rows, terms_over_time(rows), a, a_at + m0, 1, a_pitch,
-            b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
+            b, b_at, MAX_VECTORS * lanes(c), b_pitch, MAX_VECTORS,
             d, d_at, d_row, c, m0 * columns, columns)
 
 
@@ -146,17 +146,17 @@ def pack_columns(
 @jit
 def pack_rows(
     weight,   # (k, columns) C-contiguous
-    packed,   # written: the same in panels of WIDEST vectors
+    packed,   # written: the same in panels of MAX_VECTORS vectors
     part, parts,   # which share of the panels
 ):
     """Pack a weight as it is: for the gradients d_a weight."""
     n = lanes(packed)
     k, columns = weight.shape
     source = flat(weight)
-    panels = (columns + WIDEST * n - 1) // (WIDEST * n)
+    panels = (columns + MAX_VECTORS * n - 1) // (MAX_VECTORS * n)
     for panel in range(panels * part // parts, panels * (part + 1) // parts):
-        column = panel * WIDEST * n
-        count = min(WIDEST * n, columns - column)
+        column = panel * MAX_VECTORS * n
+        count = min(MAX_VECTORS * n, columns - column)
         pitch = (count + n - 1) // n * n
         for s in range(k):
             pad_row(packed, column * k + s * pitch, source, s * columns + column, count, pitch)

@@ -131,6 +131,6 @@ class Generation:
             self.pending = True
             return None
         if self._deferred is None:
-            weights, layer = [weight for weight, _ in self._seen], twin.layer
-            self._deferred = Deferred(weights, len(layer._passes), layer.hidden_size)
+            weights, spec = [weight for weight, _ in self._seen], twin.spec
+            self._deferred = Deferred(weights, spec.num_layers, spec.hidden_size)
         return self._deferred

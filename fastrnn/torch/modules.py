@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 from torch.nn.utils import rnn as packing
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn.functional import bare
+from fastrnn.nn.arguments import bare
 from fastrnn.torch import autograd, calls, compiled, single
 from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
 
@@ -120,7 +120,7 @@ class _Recurrent(nn.RNNBase):
             output = (*input.shape[:-1], self.hidden_size)
             single.remember(twin, input, shapes[0], output, self.dropout > 0)
         keep = autograd.is_wanted(input, states, twin.weights)
-        call = calls.of_layer(self, twin.layer, len(states), lengths)
+        call = calls.of_layer(self, twin, len(states), lengths)
         output, *after = autograd.run(call, keep, input, states, twin.weights)
         return output, bare(tuple(after))
 
@@ -137,7 +137,7 @@ class _Recurrent(nn.RNNBase):
         if states is None:
             return None
         keep = autograd.is_wanted(data, states, twin.weights)
-        call = calls.of_packed(self, twin.layer, len(states), batch_sizes)
+        call = calls.of_packed(self, twin, len(states), batch_sizes)
         output, *after = autograd.run(call, keep, data, states, twin.weights)
         output = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         hidden: Any = bare(tuple(after))
@@ -191,7 +191,7 @@ class _Cell(nn.RNNCellBase):
             return super().forward(input, hx)
         single.remember(twin, input, shapes[0], None, False)
         keep = autograd.is_wanted(input, states, twin.weights)
-        call = calls.of_cell(self, twin.layer, len(states))
+        call = calls.of_cell(self, twin, len(states))
         return bare(tuple(autograd.run(call, keep, input, states, twin.weights)))
 
 

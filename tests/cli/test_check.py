@@ -14,7 +14,7 @@ import pytest
 from fastrnn.cells import CELLS
 from fastrnn.checking import GradcheckReport, selftest
 from fastrnn.cli import check as command
-from fastrnn.nn import stack
+from fastrnn.nn import arguments
 from tests.cli.test_app import SECONDS, run, start
 
 NUMBERS = itertools.count()
@@ -53,14 +53,14 @@ def module(folder):
 @pytest.fixture
 def wrong_lstm(monkeypatch):
     """Layers whose gradient of the recurrent weight has one gate too large."""
-    pull = stack.StackCall.__call__
+    pull = arguments.Pullback.__call__
 
     def pullback(self, *cotangents):
         grads = pull(self, *cotangents)
         grads.params["weight_hh_l0"][5:10] *= 1.01
         return grads
 
-    monkeypatch.setattr(stack.StackCall, "__call__", pullback)
+    monkeypatch.setattr(arguments.Pullback, "__call__", pullback)
 
 
 @pytest.fixture
