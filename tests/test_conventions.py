@@ -1,7 +1,7 @@
-"""What the sources promise of themselves, read from their syntax trees; nothing is run but README.
+"""What the sources promise of themselves, read from their syntax trees; only the READMEs run.
 
 One decorator, imports one way, every cell listed and none named elsewhere, docstrings that are
-true of their signatures.
+true of their signatures, READMEs that are true of the package.
 """
 
 import ast
