@@ -30,11 +30,24 @@ settings.register_profile("ci", deadline=None, derandomize=False, database=None,
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return how many processes run the tests: none of their own where files or tests are named.
+
+    So `pytest tests/test_init.py -k one` starts at once, and prints and stops in the debugger.
+    More than four would mostly compile the same kernels at the same time.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(os.cpu_count() or 1, 4)
+
+
 def _poisoned(shape, dtype=float):
     """An array as np.empty's, all bytes ones: NaN, and for integers -1."""
     array = np.empty(shape, dtype)
     array.reshape(-1).view(np.uint8).fill(255)
     return array
+
 
 
 @pytest.fixture(autouse=True, scope="session")
