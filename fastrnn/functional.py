@@ -121,6 +121,7 @@ def rnn(
         IndexError: an integer input outside [0, I).
 
     Example:
+        >>> import numpy as np
         >>> output, h_n = rnn(np.ones((5, 2, 4)), None, np.ones((3, 4)), np.eye(3))
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))

@@ -49,7 +49,6 @@ def _poisoned(shape, dtype=float):
     return array
 
 
-
 @pytest.fixture(autouse=True, scope="session")
 def poisoned_memory():
     """Poison all memory that the package takes for kernels to write."""

@@ -75,7 +75,7 @@ print(fastrnn.LSTM is LSTM, *fastrnn.__all__)
     [
         "kernels.__name__",
         "cells.lstm.CELL",
-        "engine.buffers.new",
+        "checks.np",
         "optim.rules.Adam",
         "kernels.jit.jit",
         "reference.lstm",
@@ -203,7 +203,7 @@ def module(name):
 
 threads = [threading.Thread(target=attribute, args=(path,)) for path in paths]
 threads += [threading.Thread(target=module, args=(name,))
-            for name in ("fastrnn.nn.stack", "fastrnn.engine.scan")]
+            for name in ("fastrnn.nn.program", "fastrnn.engine.scan")]
 for thread in threads:
     thread.start()
 for thread in threads:

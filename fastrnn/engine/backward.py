@@ -16,12 +16,12 @@ in lockstep (kernels/parallel.py) need each other's d_a of the later step only.
 Source: Werbos 1990, "Backpropagation through time: what it does and how to do it".
 """
 
-from fastrnn.engine.forward import load_states, store_states
 from fastrnn.engine.inputs import time_of
-from fastrnn.engine.records import read_rows, read_sequences
+from fastrnn.engine.records import read_input, read_rows
+from fastrnn.engine.states import load_states, store_states
 from fastrnn.engine.weight_gradients import (
-    BackwardBuffers,
     Sums,
+    buffers_in,
     input_gradient,
     transpose_table,
     weight_gradients,
@@ -31,7 +31,7 @@ from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import pack_rows, product, product_back
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
-from fastrnn.kernels.memory import flat, load, load_many, store_many, store_many_parts
+from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import add_row, copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS
@@ -46,47 +46,6 @@ def _pack_part(part, parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr):
         pack_rows(w_hh, packed_hh, part, parts)
     if packed_hr.size:
         pack_rows(w_hr, packed_hr, part, parts)
-
-
-def bind_row(name, step_backward, states_count, saved_count, shared):
-    """Return the gradient of a cell's step, of one row; shared: Cell.shared."""
-
-    @jit(name=f"{name}_row_backward")
-    def step_row(
-        hidden_size,
-        unit0,  # blocks of hidden units unit0..unit1
-        unit1,
-        saved,  # of the row
-        saved_at,
-        h,  # of the row, before the step
-        h_at,
-        d_states,  # of the row, each `between` from the next; changed
-        states_at,
-        between,
-        d_a_x,  # written; where a cell shares them, d_a_h alone
-        d_a_h,
-        d_at,
-    ):
-        n = lanes(d_a_h)
-        for unit in range(unit0, unit1):
-            at, gates_at = states_at + unit * n, d_at + unit * n
-            d_x, d_h, d_state = step_backward(
-                load_many(saved, saved_at + unit * saved_count * n, n, saved_count),
-                load(h, h_at + unit * n),
-                load_many(d_states, at, between, states_count),
-            )
-            store_many(d_states, at, between, d_state)
-            valid = hidden_size - unit * n
-            if valid >= n:
-                store_many(d_a_h, gates_at, hidden_size, d_h)
-                if not shared:
-                    store_many(d_a_x, gates_at, hidden_size, d_x)
-            else:
-                store_many_parts(d_a_h, gates_at, hidden_size, d_h, valid)
-                if not shared:
-                    store_many_parts(d_a_x, gates_at, hidden_size, d_x, valid)
-
-    return step_row
 
 
 def bind_backward(name, step_row, gates, states_count, saved_count, shared):
@@ -140,8 +99,9 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             if projects:
                 copy_row(back.d_h_rows, at * back.d_h_pitch, back.d_emitted, from_at, emitted_size)
             else:
-                copy_row(back.d_states, j * hidden_p + column0,
-                         back.d_emitted, from_at + column0, count)  # fmt: skip
+                copy_row(
+                    back.d_states, j * hidden_p + column0, back.d_emitted, from_at + column0, count
+                )
         if projects and rows > 0:
             product(rows, hidden_size, emitted_size, TERMS,
                     back.d_emitted, j0 * emitted_p, emitted_p, 1,
@@ -149,11 +109,21 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                     back.d_states, j0 * hidden_p, hidden_p)  # fmt: skip
         for row in range(rows):
             j, at = j0 + row, at_row + row
-            step_row(hidden_size, unit0, unit1,
-                     back.saved, (first + j) * hidden_p * saved_count,
-                     back.h_rows, at * back.h_pitch,
-                     back.d_states, j * hidden_p, batch * hidden_p,
-                     back.d_a_x, back.d_a_h, at * back.a_pitch)  # fmt: skip
+            step_row(
+                hidden_size,
+                unit0,
+                unit1,
+                back.saved,
+                (first + j) * hidden_p * saved_count,
+                back.h_rows,
+                at * back.h_pitch,
+                back.d_states,
+                j * hidden_p,
+                batch * hidden_p,
+                back.d_a_x,
+                back.d_a_h,
+                at * back.a_pitch,
+            )
 
     @jit(name=f"{name}_run_backward")
     def run_backward(
@@ -184,9 +154,23 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                     unit0 = mine * panels // chunks * MAX_VECTORS
                     unit1 = min(blocks, (mine + 1) * panels // chunks * MAX_VECTORS)
                 rows = min(running, j1) - j0 if s >= s0 else 0
-                step_backward(s, rows, first, first - row0 + j0, min(later, j1) - j0,
-                              later_first - row0 + j0, j0, unit0, unit1, hidden_size, emitted_size,
-                              sequences, output, d_output, back)  # fmt: skip
+                step_backward(
+                    s,
+                    rows,
+                    first,
+                    first - row0 + j0,
+                    min(later, j1) - j0,
+                    later_first - row0 + j0,
+                    j0,
+                    unit0,
+                    unit1,
+                    hidden_size,
+                    emitted_size,
+                    sequences,
+                    output,
+                    d_output,
+                    back,
+                )
                 if chunks:
                     parallel.chunk_done(pool)
                     waited = 0
@@ -194,35 +178,13 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             later, later_first = running, first
             s -= 1
 
-    @jit(name=f"{name}_buffers")
-    def buffers_in(work, plan, batch, slot, h_0, residuals, place, w_ih, w_hh):
-        """Return the BackwardBuffers that lie in a work space."""
-        offsets, rows = plan.offsets, plan.block_rows
-        d_a_h = region(work, offsets, BACKWARD.d_a_h, 0, 1)
-        d_a_x = d_a_h if shared else region(work, offsets, BACKWARD.d_a_x, 0, 1)
-        h_rows = region(work, offsets, BACKWARD.h_rows, 0, 1)
-        d_h_rows = region(work, offsets, BACKWARD.d_h_rows, 0, 1)
-        x_rows = region(work, offsets, BACKWARD.x_rows, 0, 1)
-        packed_hh = region(work, offsets, BACKWARD.w_hh, 0, 1)
-        packed_ih = region(work, offsets, BACKWARD.w_ih, 0, 1)
-        return BackwardBuffers(
-            flat(residuals[0]), flat(residuals[1]), slot, flat(h_0),
-            region(work, offsets, BACKWARD.d_states, 0, 1),
-            region(work, offsets, BACKWARD.d_emitted, 0, 1),
-            d_a_x, d_a_h, d_a_h.size // rows, h_rows, h_rows.size // rows,
-            d_h_rows, d_h_rows.size // rows, x_rows, x_rows.size // rows, flat(place),
-            plan.packed, packed_hh if plan.packed else flat(w_hh),
-            packed_ih if plan.packed else flat(w_ih),
-            region(work, offsets, BACKWARD.w_hr, 0, 1),
-            region(work, offsets, BACKWARD.zeros, 0, 1))  # fmt: skip
-
     @kernel(name=f"{name}_backward")
     def backward(
         pool,  # threads.call
         plan,  # Plan.words
         span,  # (row1, s0, s1): the number of the row past the last one of step s1 - 1, in
         # `residuals`; these steps. `work` keeps what the steps from s1 on have left.
-        sequences,  # records.Sequences
+        sequences,  # records.BatchedInput
         weights,  # (w_ih, w_hh, w_hr)
         states,  # (slot, h_0, *States at the end, *States at the start): the last two written
         residuals,  # (saved, unprojected)
@@ -239,17 +201,23 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
         (w_ih, w_hh, w_hr), (work, place) = weights, (flat(work[0]), work[1])
         slot, h_0, d_h_n, d_carried_n, d_h_0, d_carried_0 = states
         d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_w_hr = d_weights
-        sequences, output = read_sequences(sequences), read_rows(output)
+        sequences, output = read_input(sequences), read_rows(output)
         d_output, d_x = read_rows(d_output), read_rows(d_x)
         n, batch, k = lanes(work), sequences.order.size, w_ih.shape[0]
         input_size, emitted_size, hidden_size = w_ih.shape[1], w_hh.shape[1], k // gates
         hidden_p = (hidden_size + n - 1) // n * n
         sizes = input_size, emitted_size, hidden_size, k, hidden_p
-        back = buffers_in(work, plan, batch, slot, h_0, residuals, place, w_ih, w_hh)
+        back = buffers_in(work, plan, slot, h_0, residuals, place, w_ih, w_hh, shared)
         emitted_p = back.d_emitted.size // batch
         scratch = region(work, plan.offsets, BACKWARD.d_x_rows, 0, 1)
-        sums = Sums(flat(d_w_ih), flat(d_w_hh), flat(d_b_ih), flat(d_b_hh), flat(d_w_hr),
-                    region(work, plan.offsets, BACKWARD.table, 0, 1))  # fmt: skip
+        sums = Sums(
+            flat(d_w_ih),
+            flat(d_w_hh),
+            flat(d_b_ih),
+            flat(d_b_hh),
+            flat(d_w_hr),
+            region(work, plan.offsets, BACKWARD.table, 0, 1),
+        )
         parts = plan.threads
         if s1 == sequences.lengths[0]:
             packed_ih = region(work, plan.offsets, BACKWARD.w_ih, 0, 1)
@@ -258,17 +226,41 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             parallel.share(pool, owned, parts, job)
             fill(back.zeros, 0, back.zeros.size, 0)
             fill(sums.table, 0, sums.table.size, 0)
-            load_states(sequences.order, slot, d_h_n, d_carried_n, back.d_states, states_count,
-                        hidden_p, back.d_emitted, emitted_p)  # fmt: skip
+            load_states(
+                sequences.order,
+                slot,
+                d_h_n,
+                d_carried_n,
+                back.d_states,
+                states_count,
+                hidden_p,
+                back.d_emitted,
+                emitted_p,
+            )
         while s1 > s0:
             block0, row0 = max(s0, s1 - plan.block), row1
             for j in range(batch):
                 row0 -= max(0, min(sequences.lengths[j], s1) - block0)
             if chunks:
                 parallel.start_lockstep(pool, 0, chunks, plan.threads)
-            job = outlined(run_backward, (
-                pool, chunks, plan.cuts, block0, s1, row0, row1, hidden_size, emitted_size,
-                sequences, output, d_output, back))  # fmt: skip
+            job = outlined(
+                run_backward,
+                (
+                    pool,
+                    chunks,
+                    plan.cuts,
+                    block0,
+                    s1,
+                    row0,
+                    row1,
+                    hidden_size,
+                    emitted_size,
+                    sequences,
+                    output,
+                    d_output,
+                    back,
+                ),
+            )
             parallel.share(pool, owned, plan.threads if chunks else plan.cuts.size - 1, job)
             rows, fresh = row1 - row0, s1 == sequences.lengths[0]
             job = outlined(
@@ -285,8 +277,18 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                 job = outlined(transpose_table, (parts, sums, input_size, k, back.a_pitch))
                 parallel.share(pool, owned, parts, job)
             store_states(
-                sequences.order, sequences.lengths, slot, back.d_states, 0, hidden_p,
-                back.d_emitted, 0, emitted_p, d_h_0, d_carried_0)  # fmt: skip
+                sequences.order,
+                sequences.lengths,
+                slot,
+                back.d_states,
+                0,
+                hidden_p,
+                back.d_emitted,
+                0,
+                emitted_p,
+                d_h_0,
+                d_carried_0,
+            )
         if owned:
             parallel.release(pool)
         restore_mode(mode)

@@ -4,13 +4,16 @@ A cell brings what happens at one step; the loops over time, and how the loops s
 memory, are the engine's and the same for all cells. The cells themselves are in fastrnn/cells.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastrnn.engine.backward import bind_backward, bind_row
-from fastrnn.engine.forward import bind_forward, bind_operands, bind_tile
+from fastrnn.engine.backward import bind_backward
+from fastrnn.engine.forward import bind_forward
+from fastrnn.engine.operands import bind_operands
 from fastrnn.engine.recompute import bind_recompute
 from fastrnn.engine.single_step import bind_single_step
+from fastrnn.engine.step import bind_row, bind_tile
 from fastrnn.kernels.tile import MAX_VECTORS
 
 
@@ -55,14 +58,16 @@ class Cell:
         return f"Cell({self.name!r})"
 
     def __reduce__(self):
-        """Return how a pickle finds the cell: by its name, for kernels are compiled anew."""
-        return _cell, (self.name,)
+        """Return how a pickle finds the cell: by its name, once its module is imported."""
+        return _found, (self.equations.__module__, self.name)
 
 
-def _cell(name: str) -> Cell:
-    from fastrnn.cells import CELLS  # the cells import this module
+_bound: dict[str, Cell] = {}  # by name
 
-    return next(cell for cell in CELLS if cell.name == name)
+
+def _found(module: str, name: str) -> Cell:
+    importlib.import_module(module)
+    return _bound[name]
 
 
 def bind(
@@ -100,7 +105,7 @@ def bind(
     operands_in = bind_operands(name, len(states))
     forward, stream = bind_forward(name, step_tile, operands_in, *counts, width)
     single_forward, single_backward = bind_single_step(name, step_tile, step_row, *counts, shared)
-    return Cell(
+    cell = Cell(
         name,
         gates,
         activations,
@@ -116,3 +121,5 @@ def bind(
         single_forward,
         single_backward,
     )
+    _bound[name] = cell
+    return cell

@@ -23,163 +23,20 @@ Notation: T time, B batch, I input, H hidden, E emitted (H, or the projection's 
 `_p` suffix means padded to whole vectors. Pre-activations have blocked columns (kernels/gemm.py).
 """
 
-from typing import NamedTuple
-
 from fastrnn.engine.batch import Rows
 from fastrnn.engine.inputs import affine_unpacked, input_part, time_of
-from fastrnn.engine.records import (
-    Kept,
-    Operands,
-    Sequences,
-    StateBuffers,
-    read_rows,
-    read_sequences,
-)
+from fastrnn.engine.operands import Pass, pack_part
+from fastrnn.engine.records import BatchedInput, Kept, read_input, read_rows
+from fastrnn.engine.states import load_states, store_states
 from fastrnn.engine.work import FORWARD, KernelPlan, read_plan, region
 from fastrnn.kernels import parallel
-from fastrnn.kernels.gemm import block_bias, pack_gates, product
+from fastrnn.kernels.gemm import block_bias, product
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
-from fastrnn.kernels.memory import flat, load_many, part_of, store_many
+from fastrnn.kernels.memory import flat, part_of
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS, max_rows, tile
-
-
-class Pass(NamedTuple):
-    """What the loops of a forward pass work on."""
-
-    input_size: int
-    hidden_size: int
-    emitted_size: int
-    sequences: Sequences
-    operands: Operands
-    states: StateBuffers
-    kept: Kept
-    output: Rows  # where h goes: E values for each real step
-
-
-@jit
-def pack_part(part, parts, w_ih, w_hh, w_hr, gates, width, packed_ih, packed_hh, packed_hr):
-    """Pack a share of each weight that has a place to go."""
-    if packed_ih.size:
-        pack_gates(w_ih, gates, width, packed_ih, part, parts)
-    if packed_hh.size:
-        pack_gates(w_hh, gates, width, packed_hh, part, parts)
-    if packed_hr.size:
-        pack_gates(w_hr, 1, MAX_VECTORS, packed_hr, part, parts)
-
-
-@jit
-def load_states(order, slot, h, carried, states, states_count, states_row, emitted, emitted_row):
-    """Put the states at `slot`, or zeros, into the first buffer (records.States)."""
-    batch = order.size
-    fill(states, 0, states_count * batch * states_row, 0)
-    fill(emitted, 0, batch * emitted_row, 0)
-    for j in range(batch):
-        if h.size:
-            size = h.shape[2]
-            at = (slot * batch + order[j]) * size
-            copy_row(emitted, j * emitted_row, flat(h), at, size)
-        if carried.size:
-            slots, size = carried.shape[1], carried.shape[3]
-            for i in range(states_count - 1):
-                at = ((i * slots + slot) * batch + order[j]) * size
-                to = ((i + 1) * batch + j) * states_row
-                copy_row(states, to, flat(carried), at, size)
-
-
-@jit
-def store_states(
-    order,
-    lengths,
-    slot,
-    states,
-    stride,
-    states_row,
-    emitted,
-    emitted_stride,
-    emitted_row,
-    h,
-    carried,
-):
-    """Write the states at `slot`, from the buffer that each sequence's last step wrote."""
-    batch = order.size
-    for j in range(batch):
-        which, size = lengths[j] % 2, h.shape[2]
-        at = which * emitted_stride + j * emitted_row
-        copy_row(flat(h), (slot * batch + order[j]) * size, emitted, at, size)
-        slots, size = carried.shape[1], carried.shape[3]
-        for i in range(carried.shape[0]):
-            to = ((i * slots + slot) * batch + order[j]) * size
-            at = which * stride + ((i + 1) * batch + j) * states_row
-            copy_row(flat(carried), to, states, at, size)
-
-
-def bind_tile(name, step, gates, states_count, saved_count):
-    """Return a cell's step of a tile: of a few sequences and vectors of hidden units."""
-
-    @jit(name=f"{name}_step")
-    def step_tile(
-        rows,  # of the tile: sequences
-        vectors,  # of the tile: of hidden units
-        a_x,  # (rows, vectors * gates * lanes)
-        a_x_at,
-        a_x_row,
-        a_h,  # the same, from its start on
-        a_h_row,
-        states,  # each `between` from the next, rows state_row apart
-        old,  # where the tile starts in the states before the step
-        new,  # and after it
-        state_row,
-        between,
-        saved,  # empty: keep nothing
-        saved_at,
-        saved_row,
-    ):
-        n = lanes(a_h)
-        for r in range(rows):
-            for v in range(vectors):
-                at = r * state_row + v * n
-                after, kept = step(
-                    load_many(a_x, a_x_at + r * a_x_row + v * gates * n, n, gates),
-                    load_many(a_h, r * a_h_row + v * gates * n, n, gates),
-                    load_many(states, old + at, between, states_count),
-                )
-                store_many(states, new + at, between, after)
-                if saved.size:
-                    store_many(saved, saved_at + r * saved_row + v * saved_count * n, n, kept)
-
-    return step_tile
-
-
-def bind_operands(name, states_count):
-    """Return the function that finds what is multiplied, and the states, in a work space."""
-
-    @jit(name=f"{name}_operands")
-    def operands_in(work, plan, batch, projects, w_ih, w_hh):
-        """Return Operands and StateBuffers; w_ih and w_hh: the caller's, flat."""
-        offsets = plan.offsets
-        buffers = region(work, offsets, FORWARD.states, 0, 1)
-        row = buffers.size // (2 * states_count * batch)
-        stride = states_count * batch * row
-        packed_ih = plan.packed and not plan.gather
-        operands = Operands(
-            plan.packed,
-            plan.gather,
-            region(work, offsets, FORWARD.w_ih, 0, 1) if packed_ih else w_ih,
-            region(work, offsets, FORWARD.w_hh, 0, 1) if plan.packed else w_hh,
-            region(work, offsets, FORWARD.w_hr, 0, 1),
-            region(work, offsets, FORWARD.b_ih, 0, 1),
-            region(work, offsets, FORWARD.b_hh, 0, 1),
-            region(work, offsets, FORWARD.zeros, 0, 1),
-        )
-        if projects:
-            emitted = region(work, offsets, FORWARD.emitted, 0, 1)
-            return operands, StateBuffers(buffers, stride, row, emitted, 0, emitted.size // batch)
-        return operands, StateBuffers(buffers, stride, row, buffers, stride, row)
-
-    return operands_in
 
 
 def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count, width):
@@ -293,8 +150,16 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
     def share_forward(pool, owned, plan, s0, s1, row0, this, work):
         """Run steps s0..s1, in lockstep or in slices, with the threads that help."""
         if not owned:
-            plan = KernelPlan(plan.threads, plan.packed, plan.gather, 0, plan.block,
-                              plan.block_rows, plan.cuts, plan.offsets)  # fmt: skip
+            plan = KernelPlan(
+                plan.threads,
+                plan.packed,
+                plan.gather,
+                0,
+                plan.block,
+                plan.block_rows,
+                plan.cuts,
+                plan.offsets,
+            )
         if plan.chunks:
             parallel.start_lockstep(pool, s0, plan.chunks, plan.threads)
         parts = plan.threads if plan.chunks else plan.cuts.size - 1
@@ -307,7 +172,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
         plan,  # Plan.words
         span,  # (row0, s0, s1): the number of step s0's first row; these steps. `work` keeps
         # packed weights and states from the steps before s0.
-        sequences,  # records.Sequences
+        sequences,  # records.BatchedInput
         weights,  # records.Weights
         states,  # (slot, *States, *States): where, initial, final (written)
         output,  # batch.Rows, written; nothing past a sequence's end
@@ -319,13 +184,20 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
         w_ih, w_hh, b_ih, b_hh, w_hr = weights
         slot, h_0, carried_0, h_n, carried_n = states
         owned = plan.threads > 1 and parallel.acquire(pool)
-        sequences = read_sequences(sequences)
+        sequences = read_input(sequences)
         operands, buffers = operands_in(
             work, plan, sequences.order.size, w_hr.size > 0, flat(w_ih), flat(w_hh)
         )
         this = Pass(
-            w_ih.shape[1], w_ih.shape[0] // gates, w_hh.shape[1], sequences, operands, buffers,
-            Kept(flat(residuals[0]), flat(residuals[1])), read_rows(output))  # fmt: skip
+            w_ih.shape[1],
+            w_ih.shape[0] // gates,
+            w_hh.shape[1],
+            sequences,
+            operands,
+            buffers,
+            Kept(flat(residuals[0]), flat(residuals[1])),
+            read_rows(output),
+        )
         if s0 == 0:
             to_ih = region(work, plan.offsets, FORWARD.w_ih, 0, 1)
             to_hh = region(work, plan.offsets, FORWARD.w_hh, 0, 1)
@@ -337,14 +209,32 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             block_bias(b_ih, gates, operands.b_ih)
             block_bias(b_hh, gates, operands.b_hh)
             fill(operands.zeros, 0, operands.zeros.size, 0)
-            load_states(sequences.order, slot, h_0, carried_0, buffers.buffers, states_count,
-                        buffers.row, buffers.emitted, buffers.emitted_row)  # fmt: skip
+            load_states(
+                sequences.order,
+                slot,
+                h_0,
+                carried_0,
+                buffers.buffers,
+                states_count,
+                buffers.row,
+                buffers.emitted,
+                buffers.emitted_row,
+            )
         share_forward(pool, owned, plan, s0, s1, row0, this, work)
         if s1 == sequences.lengths[0]:
             store_states(
-                sequences.order, sequences.lengths, slot, buffers.buffers, buffers.stride,
-                buffers.row, buffers.emitted, buffers.emitted_stride, buffers.emitted_row,
-                h_n, carried_n)  # fmt: skip
+                sequences.order,
+                sequences.lengths,
+                slot,
+                buffers.buffers,
+                buffers.stride,
+                buffers.row,
+                buffers.emitted,
+                buffers.emitted_stride,
+                buffers.emitted_row,
+                h_n,
+                carried_n,
+            )
         if owned:
             parallel.release(pool)
         restore_mode(mode)
@@ -368,12 +258,26 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
         (batch, input_size), emitted_size = x.shape, output.shape[1]
         numbers, nothing = flat(rows), part_of(work, 0, 0)
         x, x_row = (nothing, 1) if one_hot else (flat(x), input_size)
-        sequences = Sequences(
-            x, part_of(numbers, 0, batch), 0, x_row, part_of(numbers, batch, batch),
-            part_of(numbers, 2 * batch, batch), False)  # fmt: skip
+        sequences = BatchedInput(
+            x,
+            part_of(numbers, 0, batch),
+            0,
+            x_row,
+            part_of(numbers, batch, batch),
+            part_of(numbers, 2 * batch, batch),
+            False,
+        )
         operands, buffers = operands_in(work, plan, batch, projects, nothing, nothing)
-        this = Pass(input_size, hidden_size, emitted_size, sequences, operands, buffers,
-                    Kept(nothing, nothing), Rows(flat(output), 0, 0, emitted_size))  # fmt: skip
+        this = Pass(
+            input_size,
+            hidden_size,
+            emitted_size,
+            sequences,
+            operands,
+            buffers,
+            Kept(nothing, nothing),
+            Rows(flat(output), 0, 0, emitted_size),
+        )
         share_forward(pool, owned, plan, s, s + 1, 0, this, work)
         if owned:
             parallel.release(pool)

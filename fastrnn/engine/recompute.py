@@ -11,9 +11,10 @@ Rows and notation are those of forward.py. backward.py reads what is written her
 Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 """
 
-from fastrnn.engine.forward import Pass, load_states, pack_part
 from fastrnn.engine.inputs import input_part, time_of
-from fastrnn.engine.records import Kept, Operands, Sequences, read_rows, read_sequences
+from fastrnn.engine.operands import Pass, pack_part
+from fastrnn.engine.records import BatchedInput, Kept, Operands, read_input, read_rows
+from fastrnn.engine.states import load_states
 from fastrnn.engine.work import FORWARD, read_plan, region
 from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import block_bias, product
@@ -32,9 +33,15 @@ def _earlier(sequences, output, lengths):
     lengths: one less than those of the sequences, whose last h no step needs.
     """
     at = output.at + (output.time if sequences.reverse else 0)
-    return Sequences(
-        part_of(output.array, at, output.array.size - at), sequences.index, output.time,
-        output.row, sequences.order, lengths, sequences.reverse)  # fmt: skip
+    return BatchedInput(
+        part_of(output.array, at, output.array.size - at),
+        sequences.index,
+        output.time,
+        output.row,
+        sequences.order,
+        lengths,
+        sequences.reverse,
+    )
 
 
 def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_count, width):
@@ -56,8 +63,16 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
         x_rows = region(work, offsets, FORWARD.x_rows, part, parts)
         a_x = region(work, offsets, FORWARD.a_x, 0, 1)
         a_h = region(work, offsets, FORWARD.a_h, 0, 1)
-        recurrent = Operands(True, False, operands.w_hh, operands.w_hh, operands.w_hr,
-                             operands.b_hh, operands.b_hh, operands.zeros)  # fmt: skip
+        recurrent = Operands(
+            True,
+            False,
+            operands.w_hh,
+            operands.w_hh,
+            operands.w_hr,
+            operands.b_hh,
+            operands.b_hh,
+            operands.zeros,
+        )
         running, first = batch, row0
         for early in range(s0, s1, block):
             late = min(early + block, s1)
@@ -92,8 +107,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                 if kept.unprojected.size:
                     for row in range(running):
                         to, from_at = (first + row) * hidden_p + unit0 * n, new + row * states.row
-                        copy_row(kept.unprojected, to, states.buffers, from_at,
-                                 (unit1 - unit0) * n)  # fmt: skip
+                        copy_row(kept.unprojected, to, states.buffers, from_at, (unit1 - unit0) * n)
                 rows += running
                 first += running
 
@@ -112,8 +126,13 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                 copy_row(states.buffers, to, output.array, at, hidden_size)
             if s0 > 0:
                 for i in range(states_count - 1):
-                    copy_row(states.buffers, to + (i + 1) * batch * states.row,
-                             carried, (i * batch + j) * hidden_size, hidden_size)  # fmt: skip
+                    copy_row(
+                        states.buffers,
+                        to + (i + 1) * batch * states.row,
+                        carried,
+                        (i * batch + j) * hidden_size,
+                        hidden_size,
+                    )
 
     @kernel(name=f"{name}_recompute")
     def recompute(
@@ -121,7 +140,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
         plan,  # Plan.words: as many parts of the hidden units as threads
         span,  # (row0, s0, s1): row of `residuals` for step s0; these steps. If row0 is not 0,
         # `work` has the states before s0.
-        sequences,  # records.Sequences
+        sequences,  # records.BatchedInput
         shorter,  # (B,) lengths - 1
         weights,  # (w_ih, w_hh, b_ih, b_hh)
         states,  # (slot, *States): initial
@@ -135,7 +154,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
         work, plan, (row0, s0, s1) = flat(work), read_plan(plan), span
         owned = plan.threads > 1 and parallel.acquire(pool)
         (w_ih, w_hh, b_ih, b_hh), (slot, h_0, carried_0) = weights, states
-        sequences, output = read_sequences(sequences), read_rows(output)
+        sequences, output = read_input(sequences), read_rows(output)
         kept = Kept(flat(residuals[0]), flat(residuals[1]))
         hidden_size, parts = w_ih.shape[0] // gates, plan.threads
         # As under a projection: the emitted h_0 has a place that no step writes, for other parts
@@ -143,27 +162,56 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
         operands, buffers = operands_in(
             work, plan, sequences.order.size, True, flat(w_ih), flat(w_hh)
         )
-        this = Pass(w_ih.shape[1], hidden_size, w_hh.shape[1], sequences, operands, buffers,
-                    kept, output)  # fmt: skip
+        this = Pass(
+            w_ih.shape[1], hidden_size, w_hh.shape[1], sequences, operands, buffers, kept, output
+        )
         if pack:
             # There is no place for W_hr, which is not multiplied: any matrix stands for it.
             to_ih = region(work, plan.offsets, FORWARD.w_ih, 0, 1)
-            job = outlined(pack_part, (
-                parts, w_ih, w_hh, w_hh, gates, width, to_ih, operands.w_hh,
-                operands.w_hr))  # fmt: skip
+            job = outlined(
+                pack_part,
+                (parts, w_ih, w_hh, w_hh, gates, width, to_ih, operands.w_hh, operands.w_hr),
+            )
             parallel.share(pool, owned, parts, job)
             block_bias(b_ih, gates, operands.b_ih)
             block_bias(b_hh, gates, operands.b_hh)
             fill(operands.zeros, 0, operands.zeros.size, 0)
         if s0 == 0:
-            load_states(sequences.order, slot, h_0, carried_0, buffers.buffers, states_count,
-                        buffers.row, buffers.emitted, buffers.emitted_row)  # fmt: skip
+            load_states(
+                sequences.order,
+                slot,
+                h_0,
+                carried_0,
+                buffers.buffers,
+                states_count,
+                buffers.row,
+                buffers.emitted,
+                buffers.emitted_row,
+            )
         if row0 == 0:
-            resume_states(s0, kept.unprojected.size > 0, sequences, output, flat(carried), buffers,
-                          hidden_size)  # fmt: skip
-        job = outlined(run_recompute, (
-            parts, s0, s1, row0, plan.block, this, _earlier(sequences, output, flat(shorter)),
-            work, plan.offsets))  # fmt: skip
+            resume_states(
+                s0,
+                kept.unprojected.size > 0,
+                sequences,
+                output,
+                flat(carried),
+                buffers,
+                hidden_size,
+            )
+        job = outlined(
+            run_recompute,
+            (
+                parts,
+                s0,
+                s1,
+                row0,
+                plan.block,
+                this,
+                _earlier(sequences, output, flat(shorter)),
+                work,
+                plan.offsets,
+            ),
+        )
         parallel.share(pool, owned, parts, job)
         if owned:
             parallel.release(pool)

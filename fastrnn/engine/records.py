@@ -85,8 +85,8 @@ class Residuals(NamedTuple):
 # Inside kernels.
 
 
-class Sequences(NamedTuple):
-    """What is read, and in which order."""
+class BatchedInput(NamedTuple):
+    """The sequences of a batch: what is read, and in which order."""
 
     x: np.ndarray  # (t, b) starts at t * time + b * row. Empty for one-hot input:
     index: np.ndarray  # the same places; then this holds the classes
@@ -98,10 +98,10 @@ class Sequences(NamedTuple):
 
 
 @jit
-def read_sequences(given):
-    """Return the Sequences of a kernel's argument."""
+def read_input(given):
+    """Return the BatchedInput of a kernel's argument."""
     x, index, time, row, order, lengths, reverse = given
-    return Sequences(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
+    return BatchedInput(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
 
 
 @jit

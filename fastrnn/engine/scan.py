@@ -42,7 +42,7 @@ class Scan(NamedTuple):
 
 
 def source_of(x: np.ndarray, dtype: np.dtype) -> tuple:
-    """Return the input (T, B, I), or integers (T, B), as the first four of records.Sequences."""
+    """Return the input (T, B, I), or integers (T, B), as the first four of records.BatchedInput."""
     if x.ndim == 3:
         array, _, time, row = rows_of(x)
         return array, NO_INDEX, time, row

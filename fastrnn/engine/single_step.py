@@ -32,8 +32,14 @@ def _pad_states(h, carried, layers, layer, rows, hidden_size, hidden_p, states_c
         slot = layer if i == 0 else (i - 1) * layers + layer
         size = hidden_size if source.size else 0
         for row in range(rows):
-            pad_row(to, at + (i * rows + row) * hidden_p,
-                    source, (slot * rows + row) * size, size, hidden_p)  # fmt: skip
+            pad_row(
+                to,
+                at + (i * rows + row) * hidden_p,
+                source,
+                (slot * rows + row) * size,
+                size,
+                hidden_p,
+            )
 
 
 @jit
@@ -43,8 +49,13 @@ def _write_states(h, carried, layers, layer, rows, hidden_size, hidden_p, states
         to = h if i == 0 else carried
         slot = layer if i == 0 else (i - 1) * layers + layer
         for row in range(rows):
-            copy_row(to, (slot * rows + row) * hidden_size,
-                     source, at + (i * rows + row) * hidden_p, hidden_size)  # fmt: skip
+            copy_row(
+                to,
+                (slot * rows + row) * hidden_size,
+                source,
+                at + (i * rows + row) * hidden_p,
+                hidden_size,
+            )
 
 
 def bind_single_step(name, step_tile, step_row, gates, states_count, saved_count, shared):
@@ -164,10 +175,21 @@ def bind_single_step(name, step_tile, step_row, gates, states_count, saved_count
             h_at = h_rows + r * hidden_p
             pad_row(work, h_at, h_0, (layer * rows + r) * h_size, h_size, hidden_p)
             pad_row(work, x_rows + r * input_p, x, x_at + r * input_size, input_size, input_p)
-            step_row(hidden_size, 0, hidden_p // n,
-                     saved, (layer * rows + r) * hidden_p * saved_count,
-                     work, h_at, work, r * hidden_p, rows * hidden_p,
-                     d_a_x, d_a_h, r * k)  # fmt: skip
+            step_row(
+                hidden_size,
+                0,
+                hidden_p // n,
+                saved,
+                (layer * rows + r) * hidden_p * saved_count,
+                work,
+                h_at,
+                work,
+                r * hidden_p,
+                rows * hidden_p,
+                d_a_x,
+                d_a_h,
+                r * k,
+            )
         _write_states(
             d_h_0, d_carried_0, layers, layer, rows, hidden_size, hidden_p, states_count, work, 0
         )
@@ -177,10 +199,12 @@ def bind_single_step(name, step_tile, step_row, gates, states_count, saved_count
             product_back(rows, 0, input_size, k, d_a_x, 0, k, w_ih, input_size, False,
                          zeros, 0, 0, d_x, 0, input_size)  # fmt: skip
         if d_w_hh.size:
-            add_outer(rows, 0, k, d_a_h, 0, k, work, h_rows, hidden_p, hidden_size, d_w_hh,
-                      True, zeros)  # fmt: skip
-            add_outer(rows, 0, k, d_a_x, 0, k, work, x_rows, input_p, input_size, d_w_ih,
-                      True, zeros)  # fmt: skip
+            add_outer(
+                rows, 0, k, d_a_h, 0, k, work, h_rows, hidden_p, hidden_size, d_w_hh, True, zeros
+            )
+            add_outer(
+                rows, 0, k, d_a_x, 0, k, work, x_rows, input_p, input_size, d_w_ih, True, zeros
+            )
         add_columns(rows, 0, k, d_a_x, 0, k, d_b_ih, True)
         add_columns(rows, 0, k, d_a_h, 0, k, d_b_hh, True)
         restore_mode(mode)

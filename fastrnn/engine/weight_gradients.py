@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastrnn.engine.work import BACKWARD, region
 from fastrnn.kernels.gemm import add_columns, add_outer, product_back
 from fastrnn.kernels.jit import jit
-from fastrnn.kernels.memory import load, store
+from fastrnn.kernels.memory import flat, load, store
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 
@@ -54,6 +55,42 @@ class Sums(NamedTuple):
 
 
 @jit
+def buffers_in(work, plan, slot, h_0, residuals, place, w_ih, w_hh, shared):
+    """Return the BackwardBuffers that lie in a work space."""
+    offsets, rows = plan.offsets, plan.block_rows
+    d_a_h = region(work, offsets, BACKWARD.d_a_h, 0, 1)
+    d_a_x = d_a_h if shared else region(work, offsets, BACKWARD.d_a_x, 0, 1)
+    h_rows = region(work, offsets, BACKWARD.h_rows, 0, 1)
+    d_h_rows = region(work, offsets, BACKWARD.d_h_rows, 0, 1)
+    x_rows = region(work, offsets, BACKWARD.x_rows, 0, 1)
+    packed_hh = region(work, offsets, BACKWARD.w_hh, 0, 1)
+    packed_ih = region(work, offsets, BACKWARD.w_ih, 0, 1)
+    return BackwardBuffers(
+        flat(residuals[0]),
+        flat(residuals[1]),
+        slot,
+        flat(h_0),
+        region(work, offsets, BACKWARD.d_states, 0, 1),
+        region(work, offsets, BACKWARD.d_emitted, 0, 1),
+        d_a_x,
+        d_a_h,
+        d_a_h.size // rows,
+        h_rows,
+        h_rows.size // rows,
+        d_h_rows,
+        d_h_rows.size // rows,
+        x_rows,
+        x_rows.size // rows,
+        flat(place),
+        plan.packed,
+        packed_hh if plan.packed else flat(w_hh),
+        packed_ih if plan.packed else flat(w_ih),
+        region(work, offsets, BACKWARD.w_hr, 0, 1),
+        region(work, offsets, BACKWARD.zeros, 0, 1),
+    )
+
+
+@jit
 def input_gradient(part, parts, rows, sequences, back, input_size, k, d_x, scratch):
     """Gather a share of the rows of x, and compute the same rows of its gradient.
 
@@ -89,20 +126,58 @@ def weight_gradients(part, parts, rows, row0, sequences, back, sizes, sums, fres
     n, a_pitch = lanes(back.zeros), back.a_pitch
     vectors = (k + n - 1) // n
     m0, m1 = vectors * part // parts * n, min(k, vectors * (part + 1) // parts * n)
-    add_outer(rows, m0, m1, back.d_a_h, 0, a_pitch, back.h_rows, 0, back.h_pitch, emitted_size,
-              sums.w_hh, fresh, back.zeros)  # fmt: skip
+    add_outer(
+        rows,
+        m0,
+        m1,
+        back.d_a_h,
+        0,
+        a_pitch,
+        back.h_rows,
+        0,
+        back.h_pitch,
+        emitted_size,
+        sums.w_hh,
+        fresh,
+        back.zeros,
+    )
     if sequences.x.size:
-        add_outer(rows, m0, m1, back.d_a_x, 0, a_pitch, back.x_rows, 0, back.x_pitch, input_size,
-                  sums.w_ih, fresh, back.zeros)  # fmt: skip
+        add_outer(
+            rows,
+            m0,
+            m1,
+            back.d_a_x,
+            0,
+            a_pitch,
+            back.x_rows,
+            0,
+            back.x_pitch,
+            input_size,
+            sums.w_ih,
+            fresh,
+            back.zeros,
+        )
     else:
         _one_hot_gradient(rows, m0, m1, sequences, back, input_size, sums, fresh)
     add_columns(rows, m0, m1, back.d_a_x, 0, a_pitch, sums.b_ih, fresh)
     add_columns(rows, m0, m1, back.d_a_h, 0, a_pitch, sums.b_hh, fresh)
     if sums.w_hr.size:
         e0, e1 = emitted_size * part // parts, emitted_size * (part + 1) // parts
-        add_outer(rows, e0, e1, back.d_h_rows, 0, back.d_h_pitch,
-                  back.unprojected, row0 * hidden_p, hidden_p, hidden_size,
-                  sums.w_hr, fresh, back.zeros)  # fmt: skip
+        add_outer(
+            rows,
+            e0,
+            e1,
+            back.d_h_rows,
+            0,
+            back.d_h_pitch,
+            back.unprojected,
+            row0 * hidden_p,
+            hidden_p,
+            hidden_size,
+            sums.w_hr,
+            fresh,
+            back.zeros,
+        )
 
 
 @jit

@@ -81,8 +81,8 @@ def truncated_bptt(
         )
     if layer.bidirectional:
         raise ValueError(
-            f"{_NAME}: the {type(layer).__name__} is bidirectional, and its reverse direction begins at "
-            "the end; use bidirectional=False, or vjp with checkpoint='auto'."
+            f"{_NAME}: the {type(layer).__name__} is bidirectional, and its reverse direction "
+            "begins at the end; use bidirectional=False, or vjp with checkpoint='auto'."
         )
     k1, k2 = checks.integer(_NAME, "k1", k1), checks.integer(_NAME, "k2", k2)
     if k2 < k1:

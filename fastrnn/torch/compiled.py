@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from fastrnn import checks
 from fastrnn.nn.arguments import read_sequence
 from fastrnn.nn.program import Tape, prepare
-from fastrnn.torch.calls import batch_of, dropout_factors, in_order, state_shapes
+from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
 
 _BUILDER = "torch._dynamo.variables.builder"
-_kept: weakref.WeakValueDictionary[int, "_Kept"] = weakref.WeakValueDictionary()
+_kept: weakref.WeakValueDictionary[int, "_NamedTape"] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
 
-class _Kept:
+class _NamedTape:
     """What a forward call keeps for its gradient, alive as long as the tensor that names it.
 
     NumPy and torch hold on to whose memory they show: the tensor of `token()` to this object.
@@ -96,7 +96,7 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
     else:
         program = prepare(program.spec, program.call._replace(keep=False))
     output, final, tape = program.run(*arguments, every)
-    kept = _Kept(tape).token() if keep else torch.zeros(1, dtype=torch.int64)
+    kept = _NamedTape(tape).token() if keep else torch.zeros(1, dtype=torch.int64)
     return [*_tensors((output, *final)), kept]
 
 

@@ -15,7 +15,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.single_step import SingleStep, is_single
-from fastrnn.torch import autograd, calls
+from fastrnn.torch import autograd, operations
 from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of
 
@@ -109,7 +109,7 @@ class _Single:
         ]
         self.states, self.layers = len(spec.cell.states), spec.num_layers
         self.shapes, self.output, self.drops = [state] * self.states, output, drops
-        self.native = calls.native_cell if output is None else calls.native_layer
+        self.native = operations.native_cell if output is None else operations.native_layer
         self.weights = len(twin.weights)
         self._each = self.weights // self.layers
         self._shared = spec.cell.shared
@@ -214,7 +214,7 @@ def _pair(tensors) -> tuple[int, int]:
     return first, tensors[1].data_ptr() if len(tensors) > 1 and tensors[1] is not None else 0
 
 
-class _Node(torch.autograd.Function):
+class _StepNode(torch.autograd.Function):
     """A step: of x, the states and the weights or, deferred, their token."""
 
     @staticmethod
@@ -246,7 +246,7 @@ class _Node(torch.autograd.Function):
             if deferred is not None:
                 wants[given:] = [wants_weights] * len(weights)
             native = functools.partial(single.native, module)
-            call = autograd.Call(single.run, native, given)
+            call = autograd.Operation(single.run, native, given)
             d_x, *d_others = autograd.native_gradients(
                 call, (wants_input, *wants), (x, *states, *weights), d_results
             )
@@ -270,4 +270,4 @@ class _Node(torch.autograd.Function):
 
 # What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
 # not come here.
-_apply: Any = super(torch.autograd.Function, _Node).apply  # pyright: ignore
+_apply: Any = super(torch.autograd.Function, _StepNode).apply  # pyright: ignore

@@ -66,7 +66,7 @@ def _spec_of(module: RecurrentModule, dtype: torch.dtype) -> Spec | None:
 
 
 def grouped(spec: Spec, arrays: Sequence[np.ndarray]) -> list[tuple]:
-    """Return parameters in torch's order as Program.run takes them; copies where kernels need it."""
+    """Return parameters, given in torch's order, as Program.run takes them; copied where needed."""
     rest, weights = iter(arrays), []
     for scan in spec.scans():
         found = spec.shapes_of(scan)

@@ -147,4 +147,4 @@ class Recorder:
 def _members(states: States, cell: Any) -> list[np.ndarray]:
     """Return an array for each state, also where all but the first are of size 0."""
     h, carried = states
-    return [h, *(carried if carried.size else [carried] * (len(cell.states) - 1))]
+    return [h, *(carried if len(carried) else [carried] * (len(cell.states) - 1))]

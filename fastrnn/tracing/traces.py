@@ -137,6 +137,7 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
             "For one of torch.nn make the same here and copy the parameters: "
             "layer.load_state_dict(module.state_dict()); for a cell take its layer."
         )
+    owner = type(layer).__name__
     x, call = read_sequence(owner, layer.spec, x, batch_first=layer.batch_first)
     lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
     program = prepare(layer.spec, call._replace(keep=True, plain=False))

@@ -1,8 +1,8 @@
 """What a node of autograd runs: the call of a layer or of a cell on arrays.
 
-Each function returns an `autograd.Call`: how to compute, what to keep for the gradient, and the
-same by torch's own operations. Which call it is, and whether its arguments fit, modules.py says;
-single steps have their own way, single.py.
+Each function returns an `autograd.Operation`: how to compute, what to keep for the gradient, and
+the same by torch's own operations. Which call it is, and whether its arguments fit, is decided in
+modules.py; single steps have their own way, single.py.
 """
 
 import functools
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from fastrnn import checks
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.nn import call as shapes
+from fastrnn.nn.call import Call
 from fastrnn.nn.program import prepare
-from fastrnn.torch.autograd import Call
+from fastrnn.torch.autograd import Operation
 from fastrnn.torch.twin import Twin
 
 _VF = torch._VF
@@ -24,7 +24,7 @@ _NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm,
 _NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
 
 
-def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None) -> Call:
+def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None) -> Operation:
     """Return the call of a layer.
 
     Args:
@@ -50,7 +50,7 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
             _dropout_mask(shape, dropout, twin.dtype, ends)
             for _ in range(1, spec.num_layers if dropout else 1)
         )
-        call = shapes.Call(
+        call = Call(
             time,
             batch,
             get_num_threads(),
@@ -67,11 +67,11 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
         return [output, *final], keep and _pullback(program, tape, given)
 
     native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
-    return Call(forward, native, given)
+    return Operation(forward, native, given)
 
 
 def _pullback(program: Any, tape: Any, given: int):
-    """Return the gradients of a call as autograd wants them; see autograd.Call."""
+    """Return the gradients of a call as autograd wants them; see autograd.Operation."""
 
     def pullback(d, wanted):
         d_final = None if all(one is None for one in d[1:]) else d[1:]
@@ -86,7 +86,7 @@ def in_order(d_x, d_initial, d_weights, given: int) -> tuple:
     return d_x, *(d_initial if given else ()), *params
 
 
-def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -> Call:
+def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -> Operation:
     """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
     sizes = batch_sizes.numpy()
     steps, rows = len(sizes), int(sizes[0])
@@ -119,7 +119,7 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
             states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
         return _native(module, (x, batch_sizes), states, weights)
 
-    return Call(forward, native if call.native else None, given)
+    return Operation(forward, native if call.native else None, given)
 
 
 def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
@@ -134,12 +134,12 @@ def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, 
     return shapes + [(rows, *batch, module.hidden_size)] * (module.mode == "LSTM")
 
 
-def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Call:
+def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
     """Return the call of a cell; arguments as of_layer's."""
 
     def forward(x, states, keep):
         batched = x.ndim == 2
-        call = shapes.Call(
+        call = Call(
             1,
             len(x) if batched else 1,
             get_num_threads(),
@@ -153,7 +153,7 @@ def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Call:
         back = _pullback(program, tape, given)
         return list(final), keep and (lambda d, wanted: back([None, *d], wanted))
 
-    return Call(forward, functools.partial(native_cell, module), given)
+    return Operation(forward, functools.partial(native_cell, module), given)
 
 
 def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):
