@@ -93,6 +93,11 @@ class _Recurrent(Parameters):
     def __setstate__(self, state):
         self.__dict__.update(state, _drawing=threading.Lock())
 
+    @property
+    def dropout_generator(self) -> np.random.Generator:
+        """What draws dropout's masks; to resume training bit for bit, its state has to be kept."""
+        return self._random
+
     def __repr__(self) -> str:
         return self._described(
             self.input_size,

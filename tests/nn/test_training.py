@@ -1,7 +1,7 @@
-"""Training as a whole: the same losses as torch, step by step, and the textbook's example learnt.
+"""Training with layers, losses and optimisers: torch's losses, and the textbook's example learnt.
 
-The parts are judged elsewhere: layers, losses and optimisers each have a file. The character model
-of the command line is test_charlm.py's.
+The parts are judged in files of their own. The trainer of the models and of the command line is not
+used here: see tests/models/test_training.py.
 """
 
 import numpy as np
