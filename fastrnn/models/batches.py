@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _POOL = 64  # batches' sequences that are sorted together: similar lengths, new batches every epoch
-_STEPS = 1 << 15  # at most, padding included, in a batch for inference, to bound memory
-_ROWS = 1024  # at most in such a batch
+MAX_STEPS = 1 << 15  # at most, padding included, in a batch for inference, to bound memory
+MAX_ROWS = 1024  # at most in such a batch
 
 
 def split(count: int, fraction: float, random: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -61,8 +61,8 @@ def sorted_by_length(lengths: NDArray) -> Iterator[NDArray]:
     start = 0
     while start < len(order):
         # A batch is padded to its last sequence, which is the longest.
-        sizes = np.arange(1, min(_ROWS, len(order) - start) + 1)
-        fits = sizes * lengths[order[start : start + len(sizes)]] <= _STEPS
+        sizes = np.arange(1, min(MAX_ROWS, len(order) - start) + 1)
+        fits = sizes * lengths[order[start : start + len(sizes)]] <= MAX_STEPS
         end = start + max(1, int(fits.sum()))
         yield order[start:end]
         start = end

@@ -156,4 +156,5 @@ class RNNClassifier(Estimator):
         yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)
 
     def _answers(self, X: Any, lengths: Any) -> NDArray:
-        return many_to_one.answers(self.rnn_, self.head_, self._known_input(X, lengths))
+        x = self._known_input(X, lengths)
+        return many_to_one.answers(self.rnn_, self.head_, x)

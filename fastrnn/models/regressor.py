@@ -111,7 +111,8 @@ class RNNRegressor(Estimator):
             NotFittedError: there is no network yet.
             TypeError, ValueError: X is not of the kind that fit had.
         """
-        answers = many_to_one.answers(self.rnn_, self.head_, self._known_input(X, lengths))
+        x = self._known_input(X, lengths)
+        answers = many_to_one.answers(self.rnn_, self.head_, x)
         return answers[:, 0] if self.n_outputs_ is None else answers
 
     def score(self, X: Any, y: Any, lengths: Any = None) -> float:

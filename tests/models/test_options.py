@@ -8,7 +8,8 @@ import pytest
 
 from fastrnn import init
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNTagger, Seq2Seq
-from fastrnn.models.options import LAYERS, OPTIMIZERS
+from fastrnn.models.options import OPTIMIZERS
+from fastrnn.nn.registry import CELL_NAMES, layer_class
 
 DATA = ["ab", "b", "ba", "aa"], [0, 1, 0, 1]
 
@@ -93,11 +94,11 @@ def test_ranges_are_checked_in_fit(options, message):
         model.fit(*DATA)
 
 
-@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_choice_trains(cell, optimizer):
     model = RNNClassifier(4, cell=cell, optimizer=optimizer, epochs=2).fit(*DATA)
-    assert type(model.rnn_) is LAYERS[cell]
+    assert type(model.rnn_) is layer_class(cell)[0]
     assert getattr(model.rnn_, "nonlinearity", cell) == {"rnn": "tanh"}.get(cell, cell)
 
 

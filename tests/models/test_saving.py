@@ -1,6 +1,6 @@
 """Models in files: what comes back predicts the same bit for bit; and files that are none.
 
-That writing is atomic is test_charlm_file.py's: it is the same function.
+That writing is atomic is test_file.py's.
 """
 
 import json
