@@ -33,28 +33,6 @@ class TestFile:
         assert model.vocabulary == run.model.vocabulary
         assert list(sample(model)) == list(sample(run.model))
 
-    def test_saving_is_atomic(self, tmp_path, monkeypatch):
-        path = tmp_path / "m"
-        run = trained(path)
-        before = path.read_bytes()
-        run.advance()
-
-        def no_space(descriptor):
-            raise OSError(28, "No space left on device")
-
-        with monkeypatch.context() as patched:
-            patched.setattr("os.fsync", no_space)
-            with pytest.raises(OSError, match="No space"):
-                run.save(path)
-        assert path.read_bytes() == before
-        assert list(tmp_path.iterdir()) == [path]
-
-    def test_a_link_stays_a_link(self, tmp_path):
-        (tmp_path / "link").symlink_to(tmp_path / "m")
-        trained(tmp_path / "link")
-        assert (tmp_path / "link").is_symlink()
-        load(tmp_path / "m")
-
     def test_saved_at_once_where_it_can_be(self, tmp_path):
         run = TrainingRun(CONFIG, TEXT)
         with pytest.raises(ValueError, match="is not a file, so no model can be saved there"):
@@ -66,22 +44,6 @@ class TestFile:
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=r"there is no file .*m; `fastrnn train"):
             load(tmp_path / "m")
-
-    @pytest.mark.parametrize("raw", [b"", b"PK\3\4 no such thing", b"\xff" * 100])
-    def test_not_safetensors(self, raw, tmp_path):
-        (tmp_path / "m").write_bytes(raw)
-        with pytest.raises(ValueError, match="m is no safetensors file, or a damaged one: "):
-            load(tmp_path / "m")
-
-    def test_truncated(self, tmp_path):
-        trained(tmp_path / "m")
-        (tmp_path / "m").write_bytes((tmp_path / "m").read_bytes()[:-1])
-        with pytest.raises(ValueError, match="m is no safetensors file, or a damaged one: "):
-            load(tmp_path / "m")
-
-    def test_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match="there is no file"):
-            load(tmp_path)
 
     @pytest.mark.parametrize(
         ("tensors", "metadata", "message"),
