@@ -146,7 +146,7 @@ class Fit:
         if self._validate is not None:
             entry["validation_loss"] = loss = self._validate()
         entry["seconds"] = self.seconds
-        with trainer.writing():
+        with trainer.writing:
             for name, value in entry.items():
                 self.history.setdefault(name, []).append(value)
             self.best.offer(loss)

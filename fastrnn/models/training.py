@@ -6,7 +6,6 @@ Deliberately not here: what is recorded, when to stop and which parameters are k
 and files (checkpoint.py, and cli/training_run.py for the command).
 """
 
-import contextlib
 import math
 import threading
 import time
@@ -87,6 +86,8 @@ class Trainer:
         updates: those of this epoch.
         optimizer: the optimiser.
         lock: held while an update is written.
+        writing: `with trainer.writing:` makes what is done inside one step, for every other thread
+            that takes the lock, and for Ctrl-C during `run`.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Trainer:
         params = [part.params for part in self.parts.values()]
         self.optimizer = rule(params, lr=options.lr, **more)
         self.lock = threading.RLock()
+        self.writing = interrupt.Deferral(self.lock)
         self._where, self._advice = where, advice
         self._dropout = network.dropout_states(self.parts)
         self._start_epoch()
@@ -116,31 +118,20 @@ class Trainer:
         """Whether every batch of this epoch has been read: `next_epoch` is what comes next."""
         return self.batch == len(self._batches)
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Make what is done inside one step for every other thread and for Ctrl-C."""
-        with interrupt.deferred(), self.lock:
-            yield
-
     def advance(self) -> float:
         """Do one update, and return the loss before it.
 
         Raises:
             FloatingPointError: training diverged; nothing was updated.
         """
-        if self._losses is None:
-            rows, before = self._batches[self.batch], self.state if self.piece else None
-            self._losses = self.task.losses(rows, True, self.piece, before)
-        loss = next(self._losses)
-        grads, norm = clipped(
-            loss,
-            self.options.clip_norm,
-            self.options.clip_value,
-            at=self._where.format(epoch=self.epoch, step=self.step + 1),
-            lower=self._advice,
-        )
+        try:
+            loss, grads, norm = self._gradient()
+        except BaseException:  # the next call begins this update anew
+            self._losses = None
+            network.set_dropout_states(self.parts, self._dropout)
+            raise
         dropout = network.dropout_states(self.parts)
-        with self.writing():
+        with self.writing:
             self.optimizer.step(grads)
             self.updates.append(Update(loss.value, loss.weight, norm))
             self.state, self._dropout = loss.state, dropout
@@ -152,7 +143,7 @@ class Trainer:
 
     def next_epoch(self) -> None:
         """Go on to the next epoch; its batches are drawn."""
-        with self.writing():
+        with self.writing:
             self.epoch += 1
             self.batch = self.piece = 0
             self.updates = []
@@ -181,14 +172,15 @@ class Trainer:
         save()  # a file that cannot be written should be known now, not after hours
         saved = time.monotonic()
         try:
-            while not done():
-                if self.epoch_read:
-                    (end_epoch or self.next_epoch)()
-                else:
-                    after_update(self.advance())
-                if time.monotonic() - saved > SAVE_EVERY:
-                    save()
-                    saved = time.monotonic()
+            with self.writing.installed():
+                while not done():
+                    if self.epoch_read:
+                        (end_epoch or self.next_epoch)()
+                    else:
+                        after_update(self.advance())
+                    if time.monotonic() - saved > SAVE_EVERY:
+                        save()
+                        saved = time.monotonic()
         finally:
             save()
 
@@ -217,7 +209,7 @@ class Trainer:
             KeyError, TypeError, ValueError: it does not fit.
         """
         arrays, facts = snapshot
-        with self.writing():
+        with self.writing:
             tensors.restore(arrays, {**self.parts, "optimizer": self.optimizer})
             carried = sorted(tensors.part(arrays, "state").items())
             self.state = states.joined([array for _, array in carried])
@@ -230,6 +222,21 @@ class Trainer:
             self.step, self.batch, self.piece = facts["step"], facts["batch"], facts["piece"]
             network.set_dropout_states(self.parts, facts.get("dropout", {}))
             self._dropout = network.dropout_states(self.parts)
+
+    def _gradient(self) -> tuple[Loss, Grads, float]:
+        """Return the next loss, its gradient, clipped, and the norm of that before."""
+        if self._losses is None:
+            rows, before = self._batches[self.batch], self.state if self.piece else None
+            self._losses = self.task.losses(rows, True, self.piece, before)
+        loss = next(self._losses)
+        grads, norm = clipped(
+            loss,
+            self.options.clip_norm,
+            self.options.clip_value,
+            at=self._where.format(epoch=self.epoch, step=self.step + 1),
+            lower=self._advice,
+        )
+        return loss, grads, norm
 
     def _start_epoch(self) -> None:
         self.optimizer.lr = self.options.lr * self.options.lr_decay**self.epoch

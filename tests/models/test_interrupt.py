@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fastrnn.models import interrupt
+from fastrnn.models.interrupt import Deferral
 
 
 @pytest.fixture(autouse=True)
@@ -17,57 +17,88 @@ def usual():
 
 
 def test_waits_for_the_end():
-    done = []
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, as the place is the point
-        with interrupt.deferred():
+    done, deferral = [], Deferral(threading.RLock())
+    with pytest.raises(KeyboardInterrupt), deferral.installed():  # noqa: PT012, the place matters
+        with deferral:
             signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)
+            with deferral:
+                signal.raise_signal(signal.SIGINT)
             done.append("inside")
         done.append("after")
     assert done == ["inside"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_does_not_wait_outside_a_block():
+    deferral = Deferral(threading.RLock())
+    with pytest.raises(KeyboardInterrupt), deferral.installed():  # noqa: PT012
+        with deferral:
+            pass
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it was held back")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_an_error_inside_comes_with_it():
-    with pytest.raises(KeyboardInterrupt) as raised, interrupt.deferred():  # noqa: PT012
+    deferral = Deferral(threading.RLock())
+    with pytest.raises(KeyboardInterrupt) as raised, deferral.installed(), deferral:  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         raise ValueError("wrong")
     assert isinstance(raised.value.__context__, ValueError)
 
 
 def test_nothing_happens_without():
-    with interrupt.deferred():
+    deferral = Deferral(threading.RLock())
+    with deferral.installed(), deferral:
         pass
-    with pytest.raises(ValueError, match="wrong"), interrupt.deferred():
+    with pytest.raises(ValueError, match="wrong"), deferral.installed(), deferral:
         raise ValueError("wrong")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_handler_of_the_users_is_called():
-    called = []
+    called, deferral = [], Deferral(threading.RLock())
     signal.signal(signal.SIGINT, lambda *call: called.append(call))
-    with interrupt.deferred():
+    with deferral.installed():
+        with deferral:
+            signal.raise_signal(signal.SIGINT)
+            assert called == []
+        assert len(called) == 1
         signal.raise_signal(signal.SIGINT)
-        assert called == []
-    assert len(called) == 1
-    assert called[0][0] == signal.SIGINT
+    assert [call[0] for call in called] == [signal.SIGINT] * 2
+
+
+def test_a_handler_set_meanwhile_stays():
+    deferral = Deferral(threading.RLock())
+    with deferral.installed():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
 def test_what_python_does_not_handle_is_left(handler):
     signal.signal(signal.SIGINT, handler)
-    with interrupt.deferred():
+    deferral = Deferral(threading.RLock())
+    with deferral.installed(), deferral:
         assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_other_threads_are_left():
-    found = []
+def test_in_another_thread_only_the_lock_is_held():
+    found, lock = [], threading.RLock()
+    deferral = Deferral(lock)
 
     def run():
-        with interrupt.deferred():
+        with deferral.installed(), deferral:
             found.append(signal.getsignal(signal.SIGINT))
+            started.set()
+            go_on.wait(60)
 
+    started, go_on = threading.Event(), threading.Event()
     thread = threading.Thread(target=run)
     thread.start()
+    assert started.wait(60)
+    assert not lock.acquire(blocking=False)
+    go_on.set()
     thread.join()
+    assert lock.acquire(blocking=False)
     assert found == [signal.default_int_handler]
