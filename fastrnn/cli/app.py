@@ -22,15 +22,10 @@ try:
     import typer
 
     from fastrnn.checking import options
-    from fastrnn.cli import character_model
+    from fastrnn.cli import character_model, config
     from fastrnn.cli import check as check_command
     from fastrnn.cli import demo as demo_command
     from fastrnn.cli import train as train_command
-    from fastrnn.cli.config import Config
-    from fastrnn.cli.training_run import TrainingRun
-    from fastrnn.models.corpus import read_text
-    from fastrnn.models.options import OPTIMIZERS
-    from fastrnn.nn.registry import CELL_NAMES
     from fastrnn.plotting import FORMATS
 except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
@@ -39,7 +34,7 @@ except ModuleNotFoundError as error:
     print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
     sys.exit(2)
 
-DEFAULTS = Config()
+DEFAULTS = config.Config()
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -56,22 +51,24 @@ def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
     )
 
 
+def _choice(name: str) -> Any:
+    return _option(name, f"One of {', '.join(config.CHOICES[name])}.")
+
+
 @app.command()
 def train(
     text: Annotated[
         list[Path] | None,
         typer.Argument(help="UTF-8 files; none: Python's own documentation.", show_default=False),
     ] = None,
-    cell: Annotated[str | None, _option("cell", f"One of {', '.join(CELL_NAMES)}.")] = None,
+    cell: Annotated[str | None, _choice("cell")] = None,
     hidden: Annotated[int | None, _option("hidden", "Hidden units per layer.")] = None,
     layers: Annotated[int | None, _option("layers", "Layers on top of each other.")] = None,
     seq_len: Annotated[int | None, _option("seq_len", "Characters that a gradient spans.")] = None,
     batch: Annotated[int | None, _option("batch", "Places of the text read side by side.")] = None,
     lr: Annotated[float | None, _option("lr", "Learning rate.")] = None,
     steps: Annotated[int | None, _option("steps", "Updates, in total.")] = None,
-    optimizer: Annotated[
-        str | None, _option("optimizer", f"One of {', '.join(OPTIMIZERS)}.")
-    ] = None,
+    optimizer: Annotated[str | None, _choice("optimizer")] = None,
     clip: Annotated[float | None, _option("clip", "Longest gradient; 0: any.")] = None,
     seed: Annotated[int | None, _option("seed", "Of the initial weights.")] = None,
     out: Annotated[
@@ -100,12 +97,8 @@ def train(
         "seed": seed,
     }
     options = {name: value for name, value in asked.items() if value is not None}
-    path = out or resume or Path("model.safetensors")
-    if resume is None:
-        training = TrainingRun(Config(**options), read_text(text or ()))
-    else:
-        training = TrainingRun.resume(resume, read_text(text or ()), options)
-    train_command.train(training, path, resume)
+    run = train_command.prepared(options, text or (), resume)
+    train_command.train(run, out or resume or Path("model.safetensors"), resume)
 
 
 @app.command()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from fastrnn.models import RNNGenerator
 from fastrnn.models.options import OPTIMIZERS
-from fastrnn.nn.registry import layer_class
+from fastrnn.nn.registry import CELL_NAMES, layer_class
 
+CHOICES = {"cell": CELL_NAMES, "optimizer": tuple(OPTIMIZERS)}
 _MINIMA = {"hidden": 1, "layers": 1, "seq_len": 1, "batch": 1, "steps": 1, "seed": 0}
 
 
@@ -50,9 +51,8 @@ class Config:
         except ValueError as error:
             raise ValueError(f"--{error}") from None
         if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
-                f"--optimizer must be one of {', '.join(OPTIMIZERS)}; got {self.optimizer!r}"
-            )
+            known = ", ".join(CHOICES["optimizer"])
+            raise ValueError(f"--optimizer must be one of {known}; got {self.optimizer!r}")
         for name, minimum in _MINIMA.items():
             value = getattr(self, name)
             if not isinstance(value, int) or value < minimum:

@@ -7,15 +7,34 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich import progress
 
 from fastrnn.cli.character_model import sample
+from fastrnn.cli.config import Config
 from fastrnn.cli.interrupt import interruptible
 from fastrnn.cli.training_run import Progress, TrainingRun
+from fastrnn.models.corpus import read_text
+
+
+def prepared(options: Mapping[str, Any], texts: Sequence[Path], resume: Path | None) -> TrainingRun:
+    """Return a run that has not begun, or the one that a file was saved from.
+
+    Args:
+        options: fields of `Config` that are asked for.
+        texts: the files to learn; none: Python's own documentation.
+        resume: the model file to go on with.
+
+    Raises:
+        ValueError: an option is out of its range, or something does not fit.
+        OSError: a file cannot be read.
+    """
+    if resume is None:
+        return TrainingRun(Config(**options), read_text(texts))
+    return TrainingRun.resume(resume, read_text(texts), options)
 
 
 def train(run: TrainingRun, path: Path, resume: Path | None) -> None:

@@ -59,8 +59,8 @@ class TrainingRun:
     """
 
     def __init__(self, config: Config, content: str) -> None:
-        rows, least = config.batch, config.batch * config.seq_len + 1
-        needed = max(11, -(-least * 10 // 9))  # 11: the held-out tenth must hold two characters
+        rows, to_learn = config.batch, config.batch * config.seq_len + 1
+        needed = max(11, -(-to_learn * 10 // 9))  # 11: the held-out tenth must hold two characters
         if len(content) < needed:
             raise ValueError(
                 f"the text has {len(content):,} characters; {rows:,} streams of "

@@ -26,7 +26,7 @@ _Learning = tuple[partial, NDArray, Callable[[], float] | None]  # what `_train`
 class RNNGenerator(Estimator):
     """One to many: learns to write sequences, one symbol after another.
 
-    A recurrent layer reads a symbol, and a linear one on its output says which comes next; softmax
+    A recurrent layer reads a symbol, and a linear one on its output predicts the next; softmax
     and cross-entropy, the mean over the real steps of a batch. A batch is read in pieces of
     `truncate` steps, one update each: the state goes on, its gradient does not. What `fit` is given
     decides what is learnt:
@@ -114,11 +114,13 @@ class RNNGenerator(Estimator):
             lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
-            TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
+            TypeError, ValueError: an argument or option is out of range, or X, y and what is in
+                the checkpoint do not fit.
+            OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
         self._begin()
-        self.is_text_ = y is None and _is_text(X)
+        self.is_text_ = y is None and text.is_text(X)
         return self._train(*(self._text(X) if self.is_text_ else self._sequences(X, y, lengths)))
 
     def _sequences(self, X: Any, y: Any, lengths: Any) -> _Learning:
@@ -126,9 +128,7 @@ class RNNGenerator(Estimator):
         name, given = ("X", X) if y is None else ("y", y)
         read, self.vocabulary_ = reading.learn_symbols(self.owner, name, given, lengths)
         self.longest_ = int(read.lengths.max())
-        given = None if y is None else self._vectors(X)
-        if given is not None:
-            self._check_count(len(given), len(read.lengths))
+        given = None if y is None else self._vectors(X, count=len(read.lengths))
         self.n_features_in_ = len(self.vocabulary_) if given is None else given.shape[1]
         self.has_vectors_ = given is not None
         whole = read.with_boundaries(len(self.vocabulary_))
@@ -246,9 +246,9 @@ class RNNGenerator(Estimator):
             if len(read.values) < 2:
                 raise ValueError(f"{self.owner}: X has one symbol; expected at least two.")
             return -text.mean_loss(self.rnn_, self.head_, read.values)
-        first = None if self.bridge_ is None else self._vectors(X, self.n_features_in_)
-        if first is not None:
-            self._check_count(len(first), len(read.lengths))
+        first = None
+        if self.bridge_ is not None:
+            first = self._vectors(X, self.n_features_in_, len(read.lengths))
         whole = read.with_boundaries(len(self._symbols))
         rows = np.arange(len(whole.lengths))
         return -evaluate(partial(self._losses, whole, first), whole.lengths, rows)
@@ -266,8 +266,11 @@ class RNNGenerator(Estimator):
                 f"{self.owner}: bidirectional=True: what is still to be written cannot be read."
             )
 
-    def _vectors(self, X: Any, size: int | None = None) -> NDArray:
-        return vectors(self.owner, X, size).astype(self.dtype)
+    def _vectors(self, X: Any, size: int | None = None, count: int | None = None) -> NDArray:
+        found = vectors(self.owner, X, size).astype(self.dtype)
+        if count is not None:
+            self._check_count(len(found), count)
+        return found
 
     def _make(self, seeds: list[int]) -> None:
         symbols = len(self._symbols) + (not self.is_text_)
@@ -294,9 +297,3 @@ class RNNGenerator(Estimator):
         pieces = whole.select(rows).pieces(self.truncate)
         some = None if first is None else first[rows]
         return self._writer.losses(pieces, some, training, piece, state)
-
-
-def _is_text(X: Any) -> bool:
-    if isinstance(X, np.ndarray):
-        return X.ndim == 1 and X.dtype.kind in "iu"
-    return isinstance(X, str)

@@ -94,7 +94,9 @@ class RNNTagger(Estimator):
             lengths: (N,) of the sequences in padded arrays; None: all T.
 
         Raises:
-            TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
+            TypeError, ValueError: an argument or option is out of range, or X, y and what is in
+                the checkpoint do not fit.
+            OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
         x = self._learn_input(X, lengths)

@@ -3,6 +3,8 @@
 Files are read in corpus.py, and text is written in sampling.py.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,13 @@ from fastrnn.nn.linear import Linear
 _SECTIONS = 32  # of a text that is being evaluated, read side by side
 _CONTEXT = 512  # symbols before each section, which lead to its initial state
 _CHUNK = 128  # symbols at a time, to bound memory
+
+
+def is_text(X: Any) -> bool:
+    """Return whether X is one text, a str or an array of integers, and not sequences."""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 1 and X.dtype.kind in "iu"
+    return isinstance(X, str)
 
 
 def split(owner: str, indices: NDArray, fraction: float) -> tuple[NDArray, NDArray]:

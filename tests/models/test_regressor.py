@@ -9,8 +9,8 @@ RANDOM = np.random.default_rng(0)
 SMALL = {"epochs": 2, "batch_size": 4}
 
 
-def sequences(count=12, most=6):
-    lengths = RANDOM.integers(1, most + 1, count)
+def sequences(count=12, longest=6):
+    lengths = RANDOM.integers(1, longest + 1, count)
     return [RANDOM.random((t, 2)) for t in lengths]
 
 

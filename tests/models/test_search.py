@@ -41,9 +41,9 @@ class RandomDecoder:
             return tuple(member[:, n : n + 1] for member in self.state)
         return self.state[:, n : n + 1]
 
-    def greedy(self, n, most):
+    def greedy(self, n, max_length):
         written, index, state = [], self.symbols, self.of(n)
-        for _ in range(most):
+        for _ in range(max_length):
             output, state = self.rnn(np.array([[index]]), state)
             index = int(self.head(output)[0, 0].argmax())
             if index == self.symbols:
@@ -75,12 +75,12 @@ class Oracle:
             reached += logits[0, symbol] - np.log(np.exp(logits[0]).sum())
         return reached
 
-    def best(self, n, most, length_penalty):
-        """Return the best of all sequences: those that end, and those of `most` symbols."""
+    def best(self, n, max_length, length_penalty):
+        """Return the best of all sequences: those that end, and those of `max_length` symbols."""
         end, everything = self.symbols, []
-        for length in range(most + 1):
+        for length in range(max_length + 1):
             for row in itertools.product(range(end), repeat=length):
-                whole = [*row, end] if length < most else [*row]
+                whole = [*row, end] if length < max_length else [*row]
                 reached = self.log_probability(n, whole)
                 everything.append((reached / ((5 + len(whole)) / 6) ** length_penalty, list(row)))
         return max(everything)[1]
@@ -91,17 +91,17 @@ seeds = st.integers(0, 1000)
 
 
 @given(kinds, st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), seeds)
-def test_a_beam_of_one_is_greedy(kind, symbols, count, most, seed):
+def test_a_beam_of_one_is_greedy(kind, symbols, count, max_length, seed):
     decoder = RandomDecoder(kind, symbols, count, seed)
-    expected = [decoder.greedy(n, most) for n in range(count)]
-    assert decoder.search(max_length=most) == expected
+    expected = [decoder.greedy(n, max_length) for n in range(count)]
+    assert decoder.search(max_length=max_length) == expected
 
 
 @given(st.integers(1, 3), st.integers(1, 4), seeds, st.sampled_from([0.0, 0.6, 1.0, 2.0]))
-def test_a_beam_as_wide_as_everything_is_exhaustive(symbols, most, seed, length_penalty):
+def test_a_beam_as_wide_as_everything_is_exhaustive(symbols, max_length, seed, length_penalty):
     decoder = Oracle(symbols, 3, seed)
-    found = decoder.search(beam=400, max_length=most, length_penalty=length_penalty)
-    assert found == [decoder.best(n, most, length_penalty) for n in range(3)]
+    found = decoder.search(beam=400, max_length=max_length, length_penalty=length_penalty)
+    assert found == [decoder.best(n, max_length, length_penalty) for n in range(3)]
 
 
 @given(kinds, st.integers(2, 6), seeds)

@@ -63,3 +63,20 @@ def test_first_symbol():
     assert text.first_symbol(" \nab") == 1
     assert text.first_symbol("ab") == 0
     assert text.first_symbol(np.array([3, 5])) == 0
+
+
+@pytest.mark.parametrize(
+    ("x", "expected"),
+    [
+        ("abc", True),
+        (np.array([3, 5]), True),
+        (["abc"], False),
+        ([3, 5], False),
+        (np.array([[3, 5]]), False),
+        (np.array([0.5]), False),
+        (np.array(["ab", "c"]), False),
+    ],
+    ids=repr,
+)
+def test_is_text(x, expected):
+    assert text.is_text(x) == expected
