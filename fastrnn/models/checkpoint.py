@@ -36,7 +36,7 @@ class Checkpoint:
     """
 
     def __init__(self, model: Any, data: tuple):
-        self._model, self._path = model, Path(model.checkpoint)
+        self._model, self._path = model, Path(model.checkpoint).absolute()
         self._digest = digest(data)
         self._found: tuple[Snapshot, dict[str, list[float]]] | None = None
         self.seed = entropy(model.seed)
@@ -85,39 +85,37 @@ class Checkpoint:
     def _read(self) -> None:
         arrays, metadata = file.read(self._path, "`fit` of a model")
         try:
-            training = json.loads(metadata["training"])
-            self._compare(metadata, training)
-            history = json.loads(metadata["learnt"])["history_"]
-            self.seed = training["seed"]
+            training, learnt = (json.loads(metadata[name]) for name in ("training", "learnt"))
+            options, history = json.loads(metadata["options"]), learnt.pop("history_")
+            differing = self._differing(metadata["model"], options, learnt, training["data"])
+            self.seed = int(training["seed"])
         except KeyError as error:
             raise ValueError(
                 f"{self._path} exists and is not the checkpoint of a fit: it lacks {error}; give "
                 "another path, or remove it"
             ) from None
-        self._found = Snapshot(tensors.part(arrays, "training"), training), history
-
-    def _compare(self, metadata: dict[str, str], training: dict[str, Any]) -> None:
-        """Raise ValueError unless the file is of a fit with the same options and data."""
-        mine = saving.described(self._model)
-        differing = []
-        if metadata["model"] != mine["model"]:
-            differing.append(f"it is of a {metadata['model']}")
-        else:
-            before, now = json.loads(metadata["options"]), json.loads(mine["options"])
-            differing += [
-                f"{name} was {before.get(name)!r} and is {value!r}"
-                for name, value in now.items()
-                if name not in _FREE and before.get(name) != value
-            ]
-            learnt = {**json.loads(metadata["learnt"]), "history_": None}
-            same = learnt == {**json.loads(mine["learnt"]), "history_": None}
-            if not same or training["data"] != self._digest:
-                differing.append("the data is not the same")
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"{self._path} is damaged: {error}") from None
         if differing:
             raise ValueError(
                 f"{self._model.owner}: the checkpoint {self._path} is of another fit: "
                 f"{'; '.join(differing)}. Give another path, or remove it."
             )
+        self._found = Snapshot(tensors.part(arrays, "training"), training), history
+
+    def _differing(self, model: str, options: dict, learnt: dict, data: str) -> list[str]:
+        """Return what the file's fit and this one do not have in common."""
+        mine = saving.described(self._model)
+        if model != mine["model"]:
+            return [f"it is of a {model}"]
+        differing = [
+            f"{name} was {options.get(name)!r} and is {value!r}"
+            for name, value in json.loads(mine["options"]).items()
+            if name not in _FREE and options.get(name) != value
+        ]
+        if learnt != json.loads(mine["learnt"]) or data != self._digest:
+            differing.append("the data is not the same")
+        return differing
 
 
 def digest(data: Iterable[Any]) -> str:

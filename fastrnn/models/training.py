@@ -220,6 +220,8 @@ class Trainer:
             self.epoch = facts["epoch"]
             self._start_epoch()
             self.step, self.batch, self.piece = facts["step"], facts["batch"], facts["piece"]
+            if not 0 <= self.batch <= len(self._batches):
+                raise ValueError(f"there is no batch {self.batch} of {len(self._batches)}")
             network.set_dropout_states(self.parts, facts.get("dropout", {}))
             self._dropout = network.dropout_states(self.parts)
 
@@ -228,7 +230,9 @@ class Trainer:
         if self._losses is None:
             rows, before = self._batches[self.batch], self.state if self.piece else None
             self._losses = self.task.losses(rows, True, self.piece, before)
-        loss = next(self._losses)
+        loss = next(self._losses, None)
+        if loss is None:  # of a damaged file
+            raise ValueError(f"there is no piece {self.piece} of batch {self.batch}")
         grads, norm = clipped(
             loss,
             self.options.clip_norm,

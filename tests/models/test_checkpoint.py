@@ -107,18 +107,47 @@ class TestFile:
         with pytest.raises(ValueError, match="m is no safetensors file"):
             fitted("classifier", "plain", checkpoint=tmp_path / "m")
 
-    @pytest.mark.parametrize(
-        "name", ["rnn.weight_hh_l0", "optimizer.step", "head.bias", "facts", "no facts"]
-    )
-    def test_damaged(self, name, tmp_path):
+    @pytest.mark.parametrize("name", ["rnn.weight_hh_l0", "optimizer.step", "head.bias"])
+    def test_an_array_is_missing(self, name, tmp_path):
         fitted("classifier", "plain", checkpoint=tmp_path / "m")
-        metadata = {}
-        if "facts" in name:
-            training = {**json.loads(contents(tmp_path / "m")[1]["training"]), "random": 3}
-            metadata["training"] = json.dumps(training) if name == "facts" else "{}"
-        rewrite(tmp_path / "m", {f"training.{name}": None} if not metadata else {}, metadata)
-        with pytest.raises(ValueError, match=r"m is damaged: |m exists and is not the checkpoint"):
+        rewrite(tmp_path / "m", {f"training.{name}": None})
+        with pytest.raises(ValueError, match=r"m is damaged: .* does not fit"):
             fitted("classifier", "plain", checkpoint=tmp_path / "m")
+
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("training", "{}", "m exists and is not the checkpoint of a fit: it lacks 'data'"),
+            ("training", "{", "m is damaged: "),
+            ("training", "[]", "m is damaged: "),
+            ("learnt", "{}", "m exists and is not the checkpoint of a fit: it lacks 'history_'"),
+            ("learnt", "[]", "m is damaged: "),
+            ("options", "[]", "m is damaged: "),
+        ],
+    )
+    def test_damaged_metadata(self, name, text, message, tmp_path):
+        fitted("classifier", "plain", checkpoint=tmp_path / "m")
+        rewrite(tmp_path / "m", metadata={name: text})
+        with pytest.raises(ValueError, match=message):
+            fitted("classifier", "plain", checkpoint=tmp_path / "m")
+
+    @pytest.mark.parametrize(
+        ("fact", "value", "message"),
+        [
+            ("random", 3, "m is damaged: "),
+            ("random", {"bit_generator": "MT19937"}, "m is damaged: "),
+            ("batch", 999, "m is damaged: there is no batch 999 of 6"),
+            ("batch", -1, "m is damaged: there is no batch -1 of 6"),
+            ("piece", 7, "there is no piece 7 of batch 0"),
+            ("best", None, "m is damaged: "),
+        ],
+    )
+    def test_damaged_facts(self, fact, value, message, tmp_path):
+        fitted("tagger", "plain", checkpoint=tmp_path / "m")
+        training = json.loads(contents(tmp_path / "m")[1]["training"]) | {fact: value}
+        rewrite(tmp_path / "m", metadata={"training": json.dumps(training)})
+        with pytest.raises(ValueError, match=message):
+            fitted("tagger", "plain", checkpoint=tmp_path / "m", epochs=5)
 
     def test_needs_the_extra(self, monkeypatch, tmp_path):
         monkeypatch.setitem(sys.modules, "fastrnn.models.checkpoint", None)
