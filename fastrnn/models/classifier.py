@@ -1,4 +1,7 @@
-"""RNNClassifier: a sequence to one of several classes."""
+"""RNNClassifier: a sequence to one of several classes.
+
+The network is in many_to_one.py.
+"""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,5 +1,9 @@
-"""RNNGenerator: from a vector, or from nothing, to a sequence; or going on from a prompt."""
+"""RNNGenerator: from a vector, or from nothing, to a sequence; or going on from a prompt.
 
+The network is in one_to_many.py; what it writes is drawn in sampling.py or found in search.py.
+"""
+
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -178,23 +182,14 @@ class RNNGenerator(Estimator):
         boundary = None if self.is_text_ else len(self._symbols)
         if boundary is not None:
             before = [boundary, *before]
+        before = before or [text.first_symbol(self._symbols)]
         state = None
         if self.bridge_ is not None:
             one = self._vectors(np.asarray(vector)[None], self.n_features_in_)
             state = self._writer.first_state(one)
-        written = []
-        for index in sampling.continued(
-            self.rnn_,
-            self.head_,
-            before or [text.first_symbol(self._symbols)],
-            state=state,
-            length=length,
-            temperature=temperature,
-            seed=seed,
-        ):
-            if index == boundary:
-                break
-            written.append(index)
+        options = {"length": length, "temperature": temperature, "seed": seed}
+        drawn = sampling.continued(self.rnn_, self.head_, before, state=state, **options)
+        written = list(itertools.takewhile(lambda index: index != boundary, drawn))
         return vocabulary.decode(written, self._symbols)
 
     def predict(

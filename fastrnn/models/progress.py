@@ -1,4 +1,7 @@
-"""What a fit shows of its progress: a bar, a call of the user's function, or nothing."""
+"""What a fit shows of its progress: a bar, a call of the user's function, or nothing.
+
+What `fastrnn train` shows is in cli/train.py.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -1,4 +1,7 @@
-"""RNNRegressor: a sequence to numbers."""
+"""RNNRegressor: a sequence to numbers.
+
+The network is in many_to_one.py.
+"""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,7 @@
-"""Seq2Seq: a sequence to another one, of a length of its own."""
+"""Seq2Seq: a sequence to another one, of a length of its own.
+
+How the best sequence is found is in search.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

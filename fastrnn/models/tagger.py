@@ -1,4 +1,7 @@
-"""RNNTagger: a label for every step of a sequence."""
+"""RNNTagger: a label for every step of a sequence.
+
+How a layer reads sequences in pieces is in network.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 That the numbers are right is test_torch.py's, going on bit for bit test_checkpoint.py's.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from fastrnn import optim
 from fastrnn.models import RNNClassifier, RNNRegressor, training
 from fastrnn.models.network import Loss
 from fastrnn.models.options import OPTIMIZERS
-from tests.support.small_fits import made, weights
+from tests.support.small_fits import every, made, same, weights
 
 
 class TestUpdates:
@@ -48,3 +50,31 @@ class TestUpdates:
         model, data = made("classifier", epochs=1, optimizer="sgd", optimizer_options=options)
         model.fit(*data)
         assert seen == options
+
+
+@every
+def test_an_update_that_failed_is_made_again(name, monkeypatch):
+    """The same one, dropout and the place in a batch included."""
+    options = {"epochs": 2, "num_layers": 2, "dropout": 0.4}
+    if name in ("tagger", "generator", "vectors", "seq2seq"):
+        options |= {"truncate": 2, "bidirectional": False}
+    plain, data = made(name, **options)
+    plain.fit(*data)
+    advance, clipped, calls = training.Trainer.advance, training.clipped, itertools.count()
+
+    def failing(*args, **options):
+        if next(calls) % 2 == 0:
+            raise MemoryError
+        return clipped(*args, **options)
+
+    def repeated(trainer):
+        with pytest.raises(MemoryError):
+            advance(trainer)
+        return advance(trainer)
+
+    monkeypatch.setattr(training, "clipped", failing)
+    monkeypatch.setattr(training.Trainer, "advance", repeated)
+    again, _ = made(name, **options)
+    again.fit(*data)
+    assert same(weights(again), weights(plain))
+    assert again.history_["loss"] == plain.history_["loss"]
