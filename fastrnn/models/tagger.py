@@ -35,9 +35,10 @@ class RNNTagger(Estimator):
         bidirectional: whether a second direction reads from the end; default True.
         dropout: probability, in training, that an element between two layers becomes 0;
             default 0.0.
-        init: how the recurrent layers are initialised: None, as torch's; the name of a function of
-            `fastrnn.init`; or a callable that takes a layer and changes it in place, such as
-            partial(init.orthogonal, gain=0.9). One that takes a `seed` is given one; default None.
+        init: how the recurrent layers are initialised: None, as torch's; "uniform", "glorot",
+            "orthogonal", "identity" or "forget_bias", by the function of `fastrnn.init`; or a
+            callable that takes a layer and changes it in place, such as partial(init.orthogonal,
+            gain=0.9). One that takes a `seed` is given one; default None.
         optimizer: "adam", "adamw", "rmsprop" or "sgd"; default "adam".
         optimizer_options: what else the optimiser takes, as {"momentum": 0.9}; None: nothing;
             default None.

@@ -18,8 +18,8 @@ VOCABULARY, HIDDEN, STEPS, T, B = 11, 13, 20, 16, 4
 def batches():
     rng = np.random.default_rng(0)
     text = rng.integers(0, VOCABULARY, (STEPS, T + 1, B))
-    text[:, 1:] = np.where(rng.random((STEPS, T, B)) < 0.7, (text[:, :-1] * 3 + 1) % VOCABULARY,
-                           text[:, 1:])  # fmt: skip  # something to learn
+    follows = (text[:, :-1] * 3 + 1) % VOCABULARY  # something to learn
+    text[:, 1:] = np.where(rng.random((STEPS, T, B)) < 0.7, follows, text[:, 1:])
     return text
 
 
