@@ -13,9 +13,10 @@ import math
 from collections import Counter, defaultdict
 from functools import partial
 
-from fastrnn import charlm, plotting
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, Report, Result, silent
 from fastrnn.models import RNNGenerator
+from fastrnn.models.corpus import read_text
 
 MOST = 5  # characters before that are counted
 BEGIN = "A function "  # of what is written
@@ -29,7 +30,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         seed: of everything random.
         progress: told how far it is.
     """
-    text = charlm.read_text()
+    text = read_text()
     text = text[: 60_000 if quick else len(text)]
     split = len(text) * 9 // 10
     network = RNNGenerator(

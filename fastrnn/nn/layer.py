@@ -86,6 +86,11 @@ class RecurrentLayer(Recurrent):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state | {"_drawing": threading.Lock()})
 
+    @property
+    def dropout_generator(self) -> np.random.Generator:
+        """What draws dropout's masks; to resume training bit for bit, its state has to be kept."""
+        return self._random
+
     def __repr__(self) -> str:
         return self._described(
             self.input_size,

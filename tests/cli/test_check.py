@@ -15,7 +15,7 @@ from fastrnn.cells import CELLS
 from fastrnn.checking import GradcheckReport, selftest
 from fastrnn.cli import check as command
 from fastrnn.nn import arguments
-from tests.cli.test_app import SECONDS, run, start
+from tests.support.commands import SECONDS, run, start
 
 NUMBERS = itertools.count()
 SLOW = """

@@ -12,7 +12,7 @@ import fastrnn
 from fastrnn.cli import demo
 from fastrnn.demos import DEMOS
 from fastrnn.demos.result import Measure, Result
-from tests.cli.test_app import SECONDS, run, start
+from tests.support.commands import SECONDS, run, start
 from tests.support.processes import python
 
 FOUND = Result(
