@@ -1,4 +1,4 @@
-"""A character model small enough to train in a test, for test_charlm.py and test_charlm_file.py."""
+"""A character model small enough to train in a test, for the tests of charlm/."""
 
 import numpy as np
 
