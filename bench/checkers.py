@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastrnn.checking import gradcheck
-from fastrnn.checking.check import problem_of
 from fastrnn.checking.mutants import MUTANTS, right
 from fastrnn.checking.problem import Problem, flat
+from fastrnn.checking.targets.dispatch import problem_of
 
 SCIPY_THRESHOLD = 1e-5  # of the gradient's norm; forward differences are good to about 1e-7
 

@@ -8,11 +8,11 @@ import pytest
 
 import fastrnn
 from fastrnn.checking import GradcheckError, GradcheckReport, gradcheck
-from fastrnn.checking.check import problem_of
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.mutants import right
-from fastrnn.checking.options import Options
+from fastrnn.checking.options import CheckOptions
 from fastrnn.checking.projections import Projector, detectable, miss_probability
+from fastrnn.checking.targets.dispatch import problem_of
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4))
@@ -99,7 +99,7 @@ def test_the_miss_probability_is_true():
     for relative, tolerance in ((5e-5, 2e-4), (5e-5, 8e-4)):
         missed, stated = [], []
         for seed in range(150):
-            options = Options(mode="project", seed=seed, atol=tolerance)
+            options = CheckOptions(mode="project", seed=seed, atol=tolerance)
             found = Projector(Evaluation(problem_of(wrong, (x,)), options)).project()
             missed.append(not found.wrong)
             stated.append(miss_probability([found], relative))

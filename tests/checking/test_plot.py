@@ -8,7 +8,7 @@ import pytest
 
 import fastrnn
 from fastrnn import plotting
-from fastrnn.checking import GradcheckReport, gradcheck, plot
+from fastrnn.checking import GradcheckReport, gradcheck, panels, plot
 from fastrnn.checking.location import Location
 from fastrnn.checking.report import Coordinate, VariableReport
 from tests.support import pictures
@@ -164,7 +164,7 @@ class TestLegible:
         figure, texts = drawn(report)
         check_legible(figure, texts)
         rows = plot.rows_of(report)
-        names = {plot._short(row.name) for row in rows}
+        names = {panels.shortened(row.name) for row in rows}
         assert len(names) == len(rows)
         assert names <= {"", *words(texts)}
         assert len(rows) == min(60, len(report.variables) + (report.mode == "project"))
@@ -194,7 +194,7 @@ class TestErrors:
             for line in ax.lines
             if line.get_marker() in ("o", "X") and len(line.get_xdata())
         }
-        assert points == {(0.1, 0.0): plot._RIGHT, (3e9, 1.0): plot._WRONG}
+        assert points == {(0.1, 0.0): panels.RIGHT, (3e9, 1.0): panels.WRONG}
         assert ax.get_xscale() == "log"
         assert any(list(line.get_xdata()) == [1.0, 1.0] for line in ax.lines)
 
@@ -227,7 +227,7 @@ class TestErrors:
         [(0.0, 0), (0.01, 0), (0.02, 1), (1.0, 2), (1.001, 3), (1e3, 4), (1e4, 5), (math.inf, 5)],
     )
     def test_bands(self, excess, band):
-        assert plot._band(excess) == band
+        assert panels.band_of(excess) == band
         assert (band > 2) == (excess > 1)  # blue up to the tolerance, orange above
 
 

@@ -9,7 +9,7 @@ import pytest
 import fastrnn
 from fastrnn.checking import GradcheckError, gradcheck
 from fastrnn.checking.mutants import MUTANTS
-from fastrnn.checking.report import laid_out
+from fastrnn.checking.table import columns
 
 X = np.random.default_rng(0).standard_normal((4, 2, 3))
 
@@ -80,5 +80,5 @@ def test_ulp_are_units_of_the_largest_entry():
 
 
 def test_columns_are_aligned():
-    lines = laid_out([("name", "n", ""), ("a", "10", "note")])
+    lines = columns([("name", "n", ""), ("a", "10", "note")])
     assert lines == ["name   n", "a     10  note"] or lines[1].startswith("a")

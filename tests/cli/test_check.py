@@ -14,6 +14,7 @@ import pytest
 from fastrnn.cells import CELLS
 from fastrnn.checking import GradcheckReport, selftest
 from fastrnn.cli import check as command
+from fastrnn.cli import check_target
 from fastrnn.nn import stack
 from tests.cli.test_app import SECONDS, run, start
 
@@ -85,9 +86,9 @@ def strict(text):
 
 class TestCells:
     def test_every_cell_has_a_name(self):
-        assert {cell.name for cell in CELLS} | {"rnn"} == {*command.LAYERS}
+        assert {cell.name for cell in CELLS} | {"rnn"} == {*check_target.LAYERS}
 
-    @pytest.mark.parametrize("name", command.LAYERS)
+    @pytest.mark.parametrize("name", check_target.LAYERS)
     def test_right(self, name, capsys):
         assert run("gradcheck", name, "--hidden", "3", "--seq", "4", "--batch", "2") == 0
         out, err = capsys.readouterr()

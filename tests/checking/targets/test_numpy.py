@@ -9,7 +9,7 @@ import pytest
 from fastrnn import functional as F
 from fastrnn import reference
 from fastrnn.checking import GradcheckError, gradcheck
-from fastrnn.checking.check import problem_of
+from fastrnn.checking.targets.dispatch import problem_of
 from fastrnn.checking.targets.numpy import leaves, rebuilt
 
 RNG = np.random.default_rng(0)

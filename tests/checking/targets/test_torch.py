@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pack_padded_sequence  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
 from fastrnn.checking import GradcheckError, gradcheck  # noqa: E402
-from fastrnn.checking.check import problem_of  # noqa: E402
+from fastrnn.checking.targets.dispatch import problem_of  # noqa: E402
 from fastrnn.kernels import threads as pool  # noqa: E402
 
 both = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
