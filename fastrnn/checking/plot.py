@@ -10,7 +10,7 @@ from typing import Any
 from fastrnn import plotting
 from fastrnn.checking.panels import WRONG, Row, drawable, errors, legend, maps, sweep
 
-WHO = "gradcheck: plot"  # in messages
+CALLER = "gradcheck: plot"  # in messages
 MAX_ROWS = 60  # of more variables, those with the largest errors
 _LEFT_WIDTH, _RIGHT_WIDTH = 6.6, 6.0  # inches
 
@@ -27,7 +27,7 @@ def draw(report: Any, path: Any) -> None:
         ValueError: the ending is none of plotting.FORMATS.
         OSError: the file cannot be written.
     """
-    plotting.save(path, WHO, lambda figure: fill(figure, report))
+    plotting.save(path, CALLER, lambda figure: fill(figure, report))
 
 
 def fill(figure: Any, report: Any) -> None:

@@ -57,7 +57,7 @@ def prepare(json: Path | None, picture: Path | None) -> None:
     """
     if picture is not None:
         try:
-            plotting.format_of(picture, plot.WHO)
+            plotting.format_of(picture, plot.CALLER)
         except ModuleNotFoundError as error:
             raise ValueError(str(error)) from None
     for path in (json, picture):
