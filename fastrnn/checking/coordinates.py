@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fastrnn.checking import derivatives
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Variable, flat
-from fastrnn.checking.safety import ANALYTIC_SAFETY, NUMERIC_SAFETY, SATURATED_ULPS, ULPS
+from fastrnn.checking.tolerance import measured, requested
 
 COTANGENTS = 2
 _SEGMENTS = 8  # of time, each of which sample mode draws from
@@ -125,11 +125,6 @@ def tolerance(
 ) -> NDArray[Any]:
     """Return how far an analytic derivative may be from a numeric one.
 
-    With atol or rtol, as in torch: atol + rtol * |numeric|. By default the known uncertainty of
-    both: the estimated error of the numeric one, the measured noise of the analytic one, some
-    units in the last place of the array's largest entry, and a few of `unsaturated_scale`, as the
-    derivative 1 - h**2 of a saturated unit is exact only to the last place of 1.
-
     Args:
         evaluation: of the target.
         i: number of the variable.
@@ -138,18 +133,11 @@ def tolerance(
         error: estimated error of `numeric`.
         noise: standard deviation of the rounding noise in `analytic` at that coordinate.
     """
-    options = evaluation.options
-    if options.atol is not None or options.rtol is not None:
-        return (options.atol or 0.0) + (options.rtol or 0.0) * np.abs(numeric)
-    axes = tuple(range(1, analytic.ndim))
-    largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
-    eps = evaluation.problem.eps
-    return (
-        NUMERIC_SAFETY * error
-        + ANALYTIC_SAFETY * noise
-        + ULPS * eps * largest
-        + SATURATED_ULPS * eps * evaluation.unsaturated_scale[i]
-    )
+    asked = requested(evaluation.options, numeric)
+    if asked is not None:
+        return asked
+    scale = evaluation.unsaturated_scale[i]
+    return measured(analytic, evaluation.problem.eps, scale, error, noise)
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

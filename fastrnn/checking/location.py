@@ -13,10 +13,10 @@ import numpy as np
 
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Problem, Variable, flat
-from fastrnn.checking.safety import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS
 from fastrnn.checking.targets.fastrnn import OwnLayer
 from fastrnn.checking.targets.numpy import gates_of
 from fastrnn.checking.targets.preactivations import widened_function, widened_layers
+from fastrnn.checking.tolerance import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS
 
 _MAX_STEPS = 64  # compared one by one; longer sequences are bisected
 _UNITS = 32  # of each gate, whose gradients at the first wrong step are compared

@@ -13,7 +13,7 @@ from fastrnn.checking import derivatives
 from fastrnn.checking.derivatives import Line
 from fastrnn.checking.options import CheckOptions
 from fastrnn.checking.problem import Problem
-from fastrnn.checking.safety import NUMERIC_SAFETY
+from fastrnn.checking.tolerance import NUMERIC_SAFETY
 
 _STEPS = {
     "complex": derivatives.COMPLEX_STEP,

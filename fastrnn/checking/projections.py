@@ -17,7 +17,7 @@ from fastrnn.checking import derivatives
 from fastrnn.checking.arrays import as_gradient, paired
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Arrays, flat
-from fastrnn.checking.safety import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS
+from fastrnn.checking.tolerance import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, requested
 
 
 class Projection(NamedTuple):
@@ -94,13 +94,11 @@ class Projector:
         return Projection(analytic, *compared(found), smallest, kinked)
 
     def _tolerance(self, numeric: float, error: float, known: float) -> float:
-        options = self.evaluation.options
-        if options.atol is not None or options.rtol is not None:
-            return (options.atol or 0.0) + (options.rtol or 0.0) * abs(numeric)
-        return NUMERIC_SAFETY * error + known
+        asked = requested(self.evaluation.options, numeric)
+        return NUMERIC_SAFETY * error + known if asked is None else asked
 
     def _known_uncertainty(self, analytic: float, spreads: list[float], direction) -> float:
-        """Return how uncertain the analytic side is, by the terms of coordinates.tolerance."""
+        """Return how uncertain the analytic side is, by the terms of tolerance.measured."""
         evaluation = self.evaluation
         saturated = sum(
             scale * float(np.sqrt(np.vdot(v, v)))

@@ -15,7 +15,7 @@ from fastrnn.checking import derivatives
 from fastrnn.checking.arrays import as_gradient, copies
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Arrays
-from fastrnn.checking.safety import ULPS
+from fastrnn.checking.tolerance import ULPS
 from fastrnn.kernels.threads import _pool, get_num_threads, set_num_threads
 
 _one_at_a_time = threading.Lock()  # two checks would restore each other's number of threads
