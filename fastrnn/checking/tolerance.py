@@ -1,4 +1,4 @@
-"""How far a gradient may be from the numeric derivative: as asked, or by what is uncertain.
+"""How far a gradient may be from the numeric derivative: the tolerance asked for, or measured.
 
 By default nothing is asked for, and the tolerance is the sum of the known uncertainties of both
 sides, each with a safety factor. Where the uncertainties come from: derivatives.py, evaluation.py.

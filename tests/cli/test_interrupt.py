@@ -9,12 +9,13 @@ from fastrnn.cli.interrupt import interruptible
 from tests.support.command_line import interrupt, start
 
 BLOCKED = """
-import signal, sys, threading, time
+import atexit, signal, threading
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 lock = threading.Lock()
 lock.acquire()
+atexit.register(lock.acquire)  # so an orderly exit would wait for ever
 
 def work():
     print("working", flush=True)

@@ -44,7 +44,10 @@ def interrupt(process):
     """Press Ctrl-C: status 130 within seconds, no traceback; return what it had printed."""
     process.send_signal(signal.SIGINT)
     pressed = time.monotonic()
-    out, err = process.communicate(timeout=SECONDS)
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()  # if it did not end
     assert process.returncode == 130, err
     assert time.monotonic() - pressed < 5
     assert "Traceback" not in out + err
