@@ -154,7 +154,9 @@ def _located(probe: Probe, evaluation: Evaluation) -> Location | None:
     seen = {}
     if length <= _MAX_STEPS and evaluation.options.mode != "project":
         seen = {t: compared(t) for t in order}
-    else:  # from some step on it is wrong: bisect for that step
+    else:
+        # Bisect for the step from which on all are wrong. An error that fades on its way back, as
+        # the gradient vanishes, leaves earlier steps right, and may be missed.
         low, high = 0, length - 1
         while low < high:
             middle = (low + high) // 2

@@ -21,10 +21,10 @@ _COLUMNS = (
     "",
 )
 
-Line = tuple[str, str]  # kind, text
+KindAndText = tuple[str, str]
 
 
-def lines_of(report: Any) -> list[Line]:
+def lines_of(report: Any) -> list[KindAndText]:
     """Return a report line by line as (kind, text).
 
     Args:
@@ -52,7 +52,7 @@ def lines_of(report: Any) -> list[Line]:
     return [*lines, ("", ""), ("", end)]
 
 
-def _failure(report: Any) -> list[Line]:
+def _failure(report: Any) -> list[KindAndText]:
     """The worst coordinates, what the errors look like, and where in time they start."""
     lines = []
     if report.worst is not None and any(v.wrong for v in report.variables):
@@ -67,7 +67,7 @@ def _failure(report: Any) -> list[Line]:
     return lines
 
 
-def _variables(report: Any) -> list[Line]:
+def _variables(report: Any) -> list[KindAndText]:
     rows: list[tuple] = [_COLUMNS]
     for v in report.variables:
         worst = v.worst
@@ -89,7 +89,7 @@ def _variables(report: Any) -> list[Line]:
     return list(zip(kinds, columns(rows), strict=True))
 
 
-def _properties(report: Any) -> list[Line]:
+def _properties(report: Any) -> list[KindAndText]:
     rows = [("ok" if p.ok else "WRONG", p.name, p.detail) for p in report.properties]
     kinds = ["right" if p.ok else "wrong" for p in report.properties]
     return list(zip(kinds, columns(rows), strict=True))
