@@ -1,15 +1,17 @@
 """Recurrent networks as compiled kernels: fast on the CPU, from NumPy alone.
 
-The public names are listed in _public.py. How the package reads: cells computed by kernels, run
-over time by recurrence, in a workspace, by passes, worn as functions (functional) and layers, one
-step at a time in steps; trained with losses and optim; judged by reference, and gradients by
-checking.
+This file is the lazy front door, and deliberately holds no list of names: _public.py does.
 
-The letters of shapes, in every file: T time, B batch, I input size, H hidden size, G gates;
-where there is a projection, P its size; E what is emitted (P, or H without one); D directions.
+How the package reads: `kernels` compute, `cells` define one time step, `engine` runs it over time,
+`nn` exposes it as layers, and `functional` as functions of arrays. `losses` and `optim` train it,
+`reference` is what its numbers are compared with, and `checking` compares gradients. `torch`,
+`models`, `demos` and `cli` are built on these.
 
-`import fastrnn` loads neither Numba nor any other file: the first use of a name does. pytest
-imports the package at every start, for its plugin, also where nobody wants a network.
+Notation of shapes, in every file: T time, B batch, I input size, H hidden size, G gates, P the size
+of a projection, E what a step emits (P, or H without a projection), D directions.
+
+`import fastrnn` loads neither Numba nor any other file of the package; the first use of a name
+does. pytest imports the package at every start, for its plugin, even where nobody wants a network.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastrnn._public import *  # noqa: F403
 else:  # type checkers would take a module with a `__getattr__` to have every name there is
-    # They need packages that may be missing, and are there once they are imported by name.
+    # These need packages that may be missing; they are attributes only once imported by name.
     _APART = ("charlm", "demos", "pytest_plugin", "torch")
 
     def _load():
@@ -27,17 +29,17 @@ else:  # type checkers would take a module with a `__getattr__` to have every na
         from importlib import import_module
 
         public = vars(import_module("fastrnn._public"))
-        # Where pytest rewrites assertions, it puts names with an @ into modules.
+        # Where pytest rewrites assertions, it adds names with an @ to modules.
         names = [name for name in public if name.isidentifier() and not name.startswith("_")]
         for name in names:
-            globals().setdefault(name, public[name])  # one that a user has replaced stays
+            globals().setdefault(name, public[name])  # what a user has replaced stays
         return names
 
     def __getattr__(name):
-        """Return a module of the package, which loads that one, or a public name: loads them all.
+        """Return a module of the package, loading it alone, or a public name, loading all of them.
 
-        That modules come alone keeps imports free of circles: `from fastrnn import workspace`, in
-        a file that the public names need, also ends here.
+        Loading modules alone keeps imports free of circles: `from fastrnn import checks`, in a
+        file that the public names need, ends here too.
         """
         from importlib import import_module, util
 

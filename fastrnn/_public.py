@@ -1,6 +1,6 @@
-"""The list of the public names: what `fastrnn.NAME` can be, and where each is made.
+"""The list of the public names: what `fastrnn.NAME` can be, and where each is defined.
 
-Imports and nothing else. `fastrnn/__init__.py` loads this file when one of the names is first used.
+Imports and nothing else; `fastrnn/__init__.py` loads this file when one of the names is first used.
 """
 
 from fastrnn import functional as functional

@@ -107,7 +107,7 @@ def _indices(owner: str, x: np.ndarray, size: int) -> None:
 def sequence(
     owner: str, x: Any, input_size: int, dtype: np.dtype, *, batch_first: bool, unbatched: bool
 ) -> tuple[np.ndarray, bool]:
-    """Return the input as (T, B, I), or (T, B) integers, and whether it had a batch axis.
+    """Return the input as an array, in the caller's axes, and whether it has a batch axis.
 
     Args:
         owner: the layer's name.
@@ -136,9 +136,7 @@ def sequence(
         raise ValueError(
             f"{owner}: input has shape {x.shape}; its last axis must be input_size = {input_size}."
         )
-    if axes == 2:
-        return x[:, None], False
-    return (x.swapaxes(0, 1) if batch_first else x), True
+    return x, axes == 3
 
 
 def lengths(owner: str, value: Any, time: int, batch: int, batched: bool) -> np.ndarray | None:

@@ -1,118 +1,62 @@
 """rnn, lstm and gru on plain arrays: one layer, one direction, each with its gradient.
 
 Functions of arrays alone: they hold nothing. Depth, two directions, batch-first and dropout are
-in layers.py; the loops are in forward.py. reference.py has the same functions, slow and
-obvious.
+the layers'; a call runs as theirs do (nn/program.py). reference.py has the same functions, slow
+and obvious.
 
 Shapes: x (T, B, I) of the dtype of the weights, or integers (T, B) in [0, I) that stand for
 one-hot vectors; states (B, H) and h under a projection (B, P); lengths (B,) integers in [0, T].
 """
 
-import numpy as np
+from typing import Any
 
 from fastrnn import cells, checks
 from fastrnn.cells import Cell
-from fastrnn.engine import scan, workspace
-from fastrnn.engine.checkpoints import steps_between
-from fastrnn.engine.weights import Weights, sizes_of
-from fastrnn.nn.gradients import Gradients
+from fastrnn.engine.buffers import plain
+from fastrnn.engine.records import Weights
+from fastrnn.engine.scan import NO_WEIGHTS
+from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
+from fastrnn.nn.program import prepare
+from fastrnn.nn.spec import Spec
 
-_RNN = {"tanh": cells.rnn.TANH, "relu": cells.rnn.RELU}
 _LSTM, _GRU = cells.lstm.CELL, cells.gru.CELL
 
 
-def rnn_cell(owner: str, nonlinearity: str) -> Cell:
-    """Return the cell of this nonlinearity."""
-    if not isinstance(nonlinearity, str) or nonlinearity not in _RNN:
-        raise ValueError(f"{owner}: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}.")
-    return _RNN[nonlinearity]
+def run_cell(
+    name: str, cell: Cell, x, state, given: tuple, lengths, reverse, vjp: bool = False, **checkpoint
+) -> tuple[Any, Pullback | None]:
+    """Return `(output, state), pullback` of any cell, by any of its functions; checks everything.
+
+    Args:
+        name: of the function, for errors.
+        cell: what a step computes.
+        x: as in `rnn`.
+        state: as in `lstm`.
+        given: w_ih, w_hh, b_ih, b_hh, w_hr; biases and w_hr may be None.
+        lengths: as in `rnn`.
+        reverse: as in `rnn`.
+        vjp: return the pullback; else None.
+        checkpoint: `checkpoint` and `memory` of `rnn_vjp`, with vjp.
+    """
+    spec, names, weights = _weights(name, cell, given)
+    x, call = read_sequence(name, spec, x, unbatched=False)
+    lengths = checks.lengths(name, lengths, call.time, call.batch, True)
+    reverse = checks.boolean(name, "reverse", reverse)
+    program = prepare(
+        spec, call._replace(stacked=False, reverse=reverse, keep=vjp, plain=lengths is None)
+    )
+    initial = read_state(name, "state", "{}_0", state, program)
+    every = program.checkpoint_every(name, **checkpoint, lengths=lengths) if vjp else 0
+    output, final, tape = program.run([weights], x, initial, lengths, (), every)
+    return (output, bare(final)), Pullback(name, program, tape, [names]) if vjp else None
 
 
-class _Call:
-    """One checked call of a cell; after `run(keep=True)`, also its pullback."""
+def _weights(owner: str, cell: Cell, given: tuple) -> tuple[Spec, list, tuple]:
+    """Check the parameters against each other, and return what they make.
 
-    def __init__(self, name, cell, x, state, weights, lengths, reverse):
-        self.name, self.cell = name, cell
-        self.weights = _weights(name, cell, weights)
-        dtype = self.weights.w_ih.dtype
-        self.size = sizes_of(cell, self.weights)
-        self.x, _ = checks.sequence(
-            name, x, self.size.input, dtype, batch_first=False, unbatched=False
-        )
-        time, batch = self.x.shape[:2]
-        widths = [self.size.emitted] + [self.size.hidden] * (len(cell.states) - 1)
-        self.shapes = [(batch, width) for width in widths]
-        self.state = self._states("state", "{}_0", state)
-        self.reverse = checks.boolean(name, "reverse", reverse)
-        lengths = checks.lengths(name, lengths, time, batch, True)
-        self.batch = workspace.sort_by_length(time, batch, lengths)
-
-    def _states(self, name, pattern, value):
-        if value is None:
-            return scan.zero_states(self.size.dtype)
-        names = [pattern.format(state) for state in self.cell.states]
-        symbols = ["batch, hidden_size"] * len(names)
-        given = checks.states(self.name, name, value, names, self.shapes, symbols, self.size.dtype)
-        members = tuple(None if member is None else member[None] for member in given)
-        return scan.as_states(members, self.size.dtype)
-
-    def run(self, keep, checkpoint=None, memory=None):
-        every = steps_between(self.name, checkpoint, memory, self.cell, [self.size], self.batch)
-        shape = (*self.x.shape[:2], self.size.emitted)
-        self.output = np.zeros(shape, self.size.dtype)
-        final = scan.new_states(self.cell, 1, shape[1], self.size)
-        self.trace = scan.forward(
-            self.cell,
-            self.size,
-            self.weights,
-            self.x,
-            self.state,
-            self.batch,
-            0,
-            reverse=self.reverse,
-            output=workspace.rows_of(self.output),
-            final=final,
-            keep=keep,
-            every=every,
-        )
-        return self.output, self._bare(final)
-
-    def _bare(self, states):
-        return bare(tuple(member[0] for member in states.members()))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes kept alive beyond the arrays the caller passed in and got back."""
-        assert self.trace is not None  # only a pullback is asked
-        return self.trace.nbytes
-
-    def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
-        d_output = checks.cotangent(self.name, d_output, self.output.shape, self.size.dtype)
-        d_final = self._states("d_state", "d_{}_n", d_state)
-        rows = None if d_output is None else workspace.rows_of(d_output)
-        wanted = checks.boolean(self.name, "wrt_input", wrt_input) and self.x.ndim == 3
-        d_x = np.zeros(self.x.shape, self.size.dtype) if wanted else None
-        assert self.trace is not None
-        d_initial = scan.new_states(self.cell, 1, self.x.shape[1], self.size)
-        d_weights = scan.backward(
-            self.cell, self.size, self.weights, self.trace, rows, d_final, d_x, d_initial
-        )
-        params = {name: d for name, d in d_weights._asdict().items() if d is not None}
-        return Gradients(d_x, self._bare(d_initial), params)
-
-
-def bare(states: tuple):
-    """Return the tuple, or its only member: an LSTM's state is a pair, others' an array."""
-    return states[0] if len(states) == 1 else states
-
-
-def members(state) -> tuple:
-    """Return a state of one or two members as a tuple; `bare` undoes it."""
-    return state if isinstance(state, tuple) else (state,)
-
-
-def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
-    """Check the parameters against each other: w_ih decides the dtype and the hidden size."""
+    w_ih decides the dtype and the hidden size. Returns the Spec; the name of each parameter in the
+    order of records.Weights, None where it is missing; and the parameters, as kernels take them.
+    """
     w_ih = checks.array(owner, "w_ih", given[0])
     dtype = checks.float_dtype(f"{owner}: w_ih", w_ih.dtype)
     gates = len(cell.gates)
@@ -142,7 +86,14 @@ def _weights(owner: str, cell: Cell, given: tuple) -> Weights:
         checks.shape(owner, name, checked, (rows,), f"{gates} * hidden_size,")
         return checked
 
-    return Weights(w_ih, w_hh, bias("b_ih", given[2]), bias("b_hh", given[3]), w_hr)
+    weights = w_ih, w_hh, bias("b_ih", given[2]), bias("b_hh", given[3]), w_hr
+    names = [None if w is None else n for n, w in zip(Weights._fields, weights, strict=True)]
+    arrays = tuple(
+        nothing if w is None else plain(w)
+        for w, nothing in zip(weights, NO_WEIGHTS[dtype], strict=True)
+    )
+    projection = 0 if w_hr is None else emitted
+    return Spec(cell, dtype, w_ih.shape[1], hidden, projection), names, arrays
 
 
 def rnn(
@@ -170,15 +121,15 @@ def rnn(
         IndexError: an integer input outside [0, I).
 
     Example:
+        >>> import numpy as np
         >>> output, h_n = rnn(np.ones((5, 2, 4)), None, np.ones((3, 4)), np.eye(3))
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))
 
     Source: Elman 1990; ReLU: Le, Jaitly, Hinton 2015 (arXiv 1504.00941).
     """
-    weights = (w_ih, w_hh, b_ih, b_hh, None)
-    cell = rnn_cell("rnn", nonlinearity)
-    return _Call("rnn", cell, x, h_0, weights, lengths, reverse).run(keep=False)
+    weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse)[0]
 
 
 def rnn_vjp(
@@ -203,9 +154,9 @@ def rnn_vjp(
     `rnn`, `checkpoint` and `memory` as in `fastrnn.LSTM.vjp`; if the arrays or the output are
     changed before it is called, its result is undefined.
     """
-    weights = (w_ih, w_hh, b_ih, b_hh, None)
-    call = _Call("rnn", rnn_cell("rnn", nonlinearity), x, h_0, weights, lengths, reverse)
-    return call.run(True, checkpoint, memory), call
+    weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
+    kept = {"checkpoint": checkpoint, "memory": memory}
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse, True, **kept)
 
 
 def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
@@ -231,7 +182,7 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
     """
     weights = (w_ih, w_hh, b_ih, b_hh, w_hr)
-    return _Call("lstm", _LSTM, x, state, weights, lengths, reverse).run(keep=False)
+    return run_cell("lstm", _LSTM, x, state, weights, lengths, reverse)[0]
 
 
 def lstm_vjp(
@@ -249,8 +200,8 @@ def lstm_vjp(
     memory=None,
 ):
     """Run `lstm` and return `(output, (h_n, c_n)), pullback`, as `rnn_vjp` does."""
-    call = _Call("lstm", _LSTM, x, state, (w_ih, w_hh, b_ih, b_hh, w_hr), lengths, reverse)
-    return call.run(True, checkpoint, memory), call
+    weights, kept = (w_ih, w_hh, b_ih, b_hh, w_hr), {"checkpoint": checkpoint, "memory": memory}
+    return run_cell("lstm", _LSTM, x, state, weights, lengths, reverse, True, **kept)
 
 
 def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
@@ -275,7 +226,7 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
     Source: Cho et al. 2014 (arXiv 1406.1078v1).
     """
     weights = (w_ih, w_hh, b_ih, b_hh, None)
-    return _Call("gru", _GRU, x, h_0, weights, lengths, reverse).run(keep=False)
+    return run_cell("gru", _GRU, x, h_0, weights, lengths, reverse)[0]
 
 
 def gru_vjp(
@@ -292,5 +243,5 @@ def gru_vjp(
     memory=None,
 ):
     """Run `gru` and return `(output, h_n), pullback`, as `rnn_vjp` does."""
-    call = _Call("gru", _GRU, x, h_0, (w_ih, w_hh, b_ih, b_hh, None), lengths, reverse)
-    return call.run(True, checkpoint, memory), call
+    weights, kept = (w_ih, w_hh, b_ih, b_hh, None), {"checkpoint": checkpoint, "memory": memory}
+    return run_cell("gru", _GRU, x, h_0, weights, lengths, reverse, True, **kept)

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastrnn.nn.cells import _Cell
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.cells import RecurrentCell
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
-Target = TypeVar("Target", bound=Parameters)
+Target = TypeVar("Target", bound=Module)
 
 
 def uniform(layer: Target, seed: Any = None) -> Target:
@@ -40,8 +40,8 @@ def uniform(layer: Target, seed: Any = None) -> Target:
     """
     own, random = _check("uniform", layer), np.random.default_rng(seed)
     bound = (own.in_features if isinstance(own, Linear) else own.hidden_size) ** -0.5
-    for name, shape in own._shapes.items():
-        own._param(name)[...] = random.uniform(-bound, bound, shape)
+    for name, shape in own.shapes.items():
+        own.parameter(name)[...] = random.uniform(-bound, bound, shape)
     return layer
 
 
@@ -62,11 +62,11 @@ def glorot(layer: Target, seed: Any = None) -> Target:
         TypeError: it is none of these.
     """
     own, random = _check("glorot", layer), np.random.default_rng(seed)
-    for name, shape in own._shapes.items():
+    for name, shape in own.shapes.items():
         bound = 0.0
         if len(shape) == 2:
             bound = math.sqrt(6 / (shape[0] // _blocks(own, name) + shape[1]))
-        own._param(name)[...] = random.uniform(-bound, bound, shape)
+        own.parameter(name)[...] = random.uniform(-bound, bound, shape)
     return layer
 
 
@@ -100,9 +100,9 @@ def orthogonal(layer: Target, gain: float = 1.0, seed: Any = None) -> Target:
     own, random = _check("orthogonal", layer), np.random.default_rng(seed)
     gain = _number("orthogonal", "gain", gain)
     for name in ["weight"] if isinstance(own, Linear) else _names(own, "weight_hh"):
-        (rows, columns), count = own._shapes[name], _blocks(own, name)
+        (rows, columns), count = own.shapes[name], _blocks(own, name)
         blocks = [_orthonormal(random, rows // count, columns) for _ in range(count)]
-        own._param(name)[...] = gain * np.concatenate(blocks)
+        own.parameter(name)[...] = gain * np.concatenate(blocks)
     return layer
 
 
@@ -130,8 +130,8 @@ def identity(layer: Target, gain: float = 1.0, std: float = 0.001, seed: Any = N
     gain, std = _number("identity", "gain", gain), _number("identity", "std", std)
     if isinstance(own, Linear) or len(own.cell.gates) > 1:
         raise TypeError(
-            f"init.identity: layer is a {own._owner}; expected RNN or RNNCell, whose W_hh is one "
-            "square block. For units with gates take init.orthogonal, or init.forget_bias for LSTM."
+            f"init.identity: layer is a {type(own).__name__}; expected RNN or RNNCell, whose W_hh "
+            "is one square block. For units with gates take init.orthogonal, or init.forget_bias for LSTM."
         )
     if std < 0:
         raise ValueError(f"init.identity: std must be at least 0, got {std}.")
@@ -139,8 +139,8 @@ def identity(layer: Target, gain: float = 1.0, std: float = 0.001, seed: Any = N
         "weight_hh": lambda shape: gain * np.eye(shape[0]),
         "weight_ih": lambda shape: std * random.standard_normal(shape),
     }
-    for name, shape in own._shapes.items():
-        own._param(name)[...] = values.get(name[: len("weight_hh")], np.zeros)(shape)
+    for name, shape in own.shapes.items():
+        own.parameter(name)[...] = values.get(name[: len("weight_hh")], np.zeros)(shape)
     return layer
 
 
@@ -173,8 +173,8 @@ def forget_bias(layer: Target, value: float = 1.0) -> Target:
     value = _number("forget_bias", "value", value)
     if isinstance(own, Linear) or "f" not in own.cell.gates:
         raise TypeError(
-            f"init.forget_bias: layer is a {own._owner}, which has no forget gate; expected LSTM "
-            "or LSTMCell. A GRU remembers where z is near 1: to start so, set those rows of "
+            f"init.forget_bias: layer is a {type(own).__name__}, which has no forget gate; "
+            "expected LSTM or LSTMCell. A GRU remembers where z is near 1: to start so, set those rows of "
             "params['bias_ih_l0'], from hidden_size to 2 * hidden_size."
         )
     if not own.bias:
@@ -183,12 +183,12 @@ def forget_bias(layer: Target, value: float = 1.0) -> Target:
     rows = slice(gate * hidden, (gate + 1) * hidden)
     for kind, bias in (("bias_ih", value), ("bias_hh", 0.0)):
         for name in _names(own, kind):
-            own._param(name)[rows] = bias
+            own.parameter(name)[rows] = bias
     return layer
 
 
 def _check(owner: str, layer: Any) -> Any:
-    if not isinstance(layer, _Recurrent | _Cell | Linear):
+    if not isinstance(layer, RecurrentLayer | RecurrentCell | Linear):
         raise TypeError(
             f"init.{owner}: layer is a {type(layer).__name__}; expected RNN, LSTM, GRU, RNNCell, "
             "LSTMCell, GRUCell or Linear of fastrnn. A torch module can take the result: "
@@ -207,7 +207,7 @@ def _number(owner: str, name: str, value: Any) -> float:
 
 def _names(layer: Any, kind: str) -> Iterator[str]:
     """Return the names of a kind of parameter in all layers and directions."""
-    return (kind + suffix for _, _, suffix in layer._passes)
+    return (name for name in layer.shapes if name.startswith(kind))
 
 
 def _blocks(layer: Any, name: str) -> int:

@@ -21,11 +21,8 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn.engine import checkpoints, scan, workspace  # noqa: E402
-from fastrnn.nn import cells, linear, shortcut, single, stack, stream  # noqa: E402
-
-# Whatever takes memory for kernels to write (test_conventions.py looks for others).
-POISONED = (workspace, checkpoints, scan, shortcut, single, stack, cells, stream, linear)
+from fastrnn.engine import buffers, plan  # noqa: E402
+from fastrnn.nn.program import prepare  # noqa: E402
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
@@ -33,26 +30,31 @@ settings.register_profile("ci", deadline=None, derandomize=False, database=None,
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
-class _PoisonedNumpy:
-    """NumPy, but for `empty`, which fills all bytes with ones: NaN, and for integers -1."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Return how many processes run the tests: none of their own where files or tests are named.
 
-    def __getattr__(self, name):
-        return getattr(np, name)
+    So `pytest tests/test_init.py -k one` starts at once, and prints and stops in the debugger.
+    More than four would mostly compile the same kernels at the same time.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(os.cpu_count() or 1, 4)
 
-    @staticmethod
-    def empty(shape, dtype=float, order="C"):
-        array = np.empty(shape, dtype, order)
-        array.reshape(-1).view(np.uint8).fill(255)
-        return array
+
+def _poisoned(shape, dtype=float):
+    """An array as np.empty's, all bytes ones: NaN, and for integers -1."""
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8).fill(255)
+    return array
 
 
 @pytest.fixture(autouse=True, scope="session")
 def poisoned_memory():
     """Poison all memory that the package takes for kernels to write."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in POISONED:
-            patch.setattr(module, "np", _PoisonedNumpy())
-        assert np.isnan(workspace.np.empty(3, np.float32)).all()
+        patch.setattr(buffers, "new", _poisoned)
+        assert np.isnan(buffers.scratch(np.dtype(np.float32), 3)).all()
         yield
 
 
@@ -66,20 +68,16 @@ def threads():
 
 @pytest.fixture
 def limits(monkeypatch):
-    """Set limits of workspace.py, for plans made from now on until the end of the test."""
-
-    def forget():
-        workspace.plan_equal.cache_clear()
-        workspace.back_plan_equal.cache_clear()
+    """Set limits of plan.py, for layers made from now on until the end of the test."""
 
     def change(**values):
         for name, value in values.items():
-            monkeypatch.setattr(workspace, name, value)
-        forget()
+            monkeypatch.setattr(plan, name, value)
+        prepare.cache_clear()
 
     yield change
     monkeypatch.undo()
-    forget()
+    prepare.cache_clear()
 
 
 @pytest.fixture

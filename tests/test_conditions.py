@@ -15,9 +15,9 @@ import pytest
 
 import fastrnn
 from fastrnn import reference
-from fastrnn.engine import workspace
-from fastrnn.engine.weights import sizes_of, weights_of
-from fastrnn.kernels.tile import most_rows
+from fastrnn.engine.batch import equal_batch
+from fastrnn.engine.plan import plan_forward
+from fastrnn.nn.spec import Spec
 from tests.support.compare import assert_close
 from tests.support.configurations import Configuration, every_cell, members
 from tests.support.processes import python
@@ -283,20 +283,12 @@ def test_the_work_space_does_not_grow_with_time(cell, one_hot):
     """Beyond the weights and a few steps for each row: O(B H)."""
     dtype = np.dtype(np.float32)
     for H, I in ((8, 4), (100, 30), (512, 512)):  # noqa: E741
-        sizes = sizes_of(cell, weights_of(Configuration(cell, I=I, H=H).layer(dtype), "_l0"))
+        sizes = Spec(cell, dtype, I, H).scans()[0].sizes
         weights = 4 * (I + H + 2) * sizes.columns
         for B in (1, 7, 300):
             for threads in (1, 4):
                 bytes_of = [
-                    4
-                    * workspace.plan_forward(
-                        sizes,
-                        cell,
-                        most_rows(cell.width),
-                        workspace.sort_by_length(T, B, None),
-                        one_hot,
-                        threads,
-                    ).size
+                    4 * plan_forward(cell, sizes, equal_batch(T, B), one_hot, threads).size
                     for T in (5000, 20_000, 1_000_000)
                 ]
                 assert bytes_of[0] == bytes_of[1] == bytes_of[2]

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn import functional as F
 from fastrnn import reference
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from tests.support.compare import assert_close
 from tests.support.configurations import around, bare, members, named
 
-LANES = workspace.lanes(np.dtype(np.float64))
+LANES = buffers.lanes(np.dtype(np.float64))
 # name: gates, members of the state, options
 KINDS = {
     "rnn-tanh": (1, 1, {"nonlinearity": "tanh"}),

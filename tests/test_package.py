@@ -61,7 +61,7 @@ print(all(callable(getattr(fastrnn, name)) for name in sys.argv[1:]))
 
 
 def test_dir_and_the_star_know_all_names():
-    assert {*NAMES, "cells", "kernels", "workspace", "__version__", "__doc__"} <= {*dir(fastrnn)}
+    assert {*NAMES, "cells", "kernels", "engine", "nn", "__version__", "__doc__"} <= {*dir(fastrnn)}
     code = """
 import fastrnn
 from fastrnn import *
@@ -75,9 +75,9 @@ print(fastrnn.LSTM is LSTM, *fastrnn.__all__)
     [
         "kernels.__name__",
         "cells.lstm.CELL",
-        "workspace.np",
+        "checks.np",
         "optim.rules.Adam",
-        "_jit.jit",
+        "kernels.jit.jit",
         "reference.lstm",
         "functional.lstm",
     ],
@@ -89,7 +89,7 @@ def test_modules_are_attributes(path):
 def test_every_module_is_an_attribute():
     """But those inside folders, which are not for every use."""
     code = "import sys, operator, fastrnn; operator.attrgetter(*sys.argv[1:])(fastrnn)"
-    inside = ("checking.", "kernels.", "models.")
+    inside = ("checking.", "kernels.", "models.", "engine.", "nn.", "cli.", "torch.")
     python(code, *[module for module in MODULES if not module.startswith(inside)])
 
 
@@ -203,7 +203,7 @@ def module(name):
 
 threads = [threading.Thread(target=attribute, args=(path,)) for path in paths]
 threads += [threading.Thread(target=module, args=(name,))
-            for name in ("fastrnn.nn.stack", "fastrnn.engine.scan")]
+            for name in ("fastrnn.nn.program", "fastrnn.engine.scan")]
 for thread in threads:
     thread.start()
 for thread in threads:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import fastrnn
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from fastrnn.kernels import parallel, threads
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import outlined
@@ -102,7 +102,7 @@ def multiply_adds(dtype=np.float32, count: int | None = None):
     """Return a function to time, and the number of operations in one call of it."""
     count = count or fastrnn.get_num_threads()
     memory = np.full(count * 256, 0.5, dtype)
-    operations = 2.0 * _SUMS * _STEPS * count * workspace.lanes(np.dtype(dtype))
+    operations = 2.0 * _SUMS * _STEPS * count * buffers.lanes(np.dtype(dtype))
     return lambda: _burn_all(threads.call(count), count, _STEPS, memory), operations
 
 
@@ -113,7 +113,7 @@ def per_cycle() -> int:
     """
     memory = np.full(64, 0.5, np.float32)
     one_by_one = measure(lambda: _chain(_STEPS, memory), _STEPS)
-    at_once = measure(*multiply_adds(np.float32, 1)) / 2 / workspace.lanes(np.dtype(np.float32))
+    at_once = measure(*multiply_adds(np.float32, 1)) / 2 / buffers.lanes(np.dtype(np.float32))
     return 1 if at_once / one_by_one < 6 else 2
 
 

@@ -7,7 +7,7 @@ The function is that of torch.nn.RNN.
 
 import numpy as np
 
-from fastrnn.engine.cell import bind
+from fastrnn.engine.cell import Cell, bind
 from fastrnn.kernels.activation import tanh
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import where_not_positive, zero_like
@@ -67,3 +67,12 @@ RELU = bind(
     step=step_relu,
     step_backward=step_relu_backward,
 )
+
+_BY_NONLINEARITY = {"tanh": TANH, "relu": RELU}
+
+
+def cell_of(owner: str, nonlinearity: str) -> Cell:
+    """Return the cell of this nonlinearity; `owner` names the call in the error."""
+    if not isinstance(nonlinearity, str) or nonlinearity not in _BY_NONLINEARITY:
+        raise ValueError(f"{owner}: nonlinearity must be 'tanh' or 'relu', got {nonlinearity!r}.")
+    return _BY_NONLINEARITY[nonlinearity]

@@ -15,7 +15,7 @@ from fastrnn.charlm.config import Config
 from fastrnn.charlm.file import read
 from fastrnn.models import file as files
 from fastrnn.models import network, sampling, text
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 
@@ -23,7 +23,7 @@ class Model(NamedTuple):
     """A network: character i of the vocabulary is input i of `rnn` and output i of `head`."""
 
     vocabulary: str
-    rnn: _Recurrent
+    rnn: RecurrentLayer
     head: Linear
 
 

@@ -3,7 +3,7 @@
 Each is an edit of this package's own source: a line of the backward pass as somebody might have
 got it wrong. `Mutant.problem` runs the edited text and returns a target for `gradcheck` and its
 inputs; `right` does the same with the text as it is. Edited are reference.py (the cells, and the
-mathematics of Linear), losses.py, and stack.py (a stack of layers on the compiled kernels).
+mathematics of Linear), losses.py, and nn/program.py (a stack of layers on the compiled kernels).
 """
 
 import inspect
@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import losses, reference
-from fastrnn.nn import layers, stack
+from fastrnn.nn import layers, program
+from fastrnn.nn.arguments import Pullback, bare, read_sequence
 
 TargetAndInputs = tuple[Callable, tuple]
 
@@ -128,12 +129,16 @@ def _stack(seed: int, edits, how) -> TargetAndInputs:
     """A stack on the compiled kernels, in float64."""
     random = np.random.default_rng([seed, 11])
     T, B, I, H = random.integers([3, 2, 2, 3], [6, 4, 5, 5])  # noqa: E741
-    edited = _edited(stack, "StackCall", edits)["StackCall"]
+    edited = _edited(program, "Program", edits)["Program"]
 
     class GRU(layers.GRU):
         def vjp(self, x, state=None, lengths=None, training=True, **_):
-            call = edited(self, x, state, lengths)
-            return call.run(keep=True, training=training), call
+            x, call = read_sequence("GRU", self.spec, x)
+            wrong = edited(self.spec, call._replace(keep=True, plain=False))
+            initial = None if state is None else (state,)
+            masks = self.dropout_masks(call.time, call.batch) if training else ()
+            output, final, tape = wrong.run(self.weights(), x, initial, lengths, masks)
+            return (output, bare(final)), Pullback("GRU", wrong, tape, self.names)
 
     options: dict[str, Any] = {"dtype": np.float64, "dropout": 0.25 if "dropout" in how else 0.0}
     layer = GRU(int(I), int(H), 2, bidirectional=True, seed=seed, **options)
@@ -284,12 +289,13 @@ MUTANTS = (
     _one("mse", "a mean over the first axis alone", "d_kept *= 2 * scale",
          "d_kept *= 2 / len(pred)"),
     _one("stack", "the reverse direction's input gradient dropped",
-         "np.add(d_x, d_x_part, out=d_x)", "d_x"),
-    _one("stack", "the mask of dropout forgotten", "d_x *= stage.mask", "pass", "dropout"),
-    _one("stack", "the scale of dropout forgotten", "d_x *= stage.mask", "d_x *= stage.mask > 0",
-         "dropout", hint="1-p of dropout 0.25"),
-    _one("stack", "the layers' states exchanged", "return Gradients(d_input, self._bare(initial)",
-         "return Gradients(d_input, self._bare(initial)[::-1]",
+         "np.add(d_x, d_part, out=d_x)", "d_x"),
+    _one("stack", "the mask of dropout forgotten", "d_x *= tape.masks[depth - 1]", "pass",
+         "dropout"),
+    _one("stack", "the scale of dropout forgotten", "d_x *= tape.masks[depth - 1]",
+         "d_x *= tape.masks[depth - 1] > 0", "dropout", hint="1-p of dropout 0.25"),
+    _one("stack", "the layers' states exchanged", "return d_input, self.members(d_first)",
+         "return d_input, (self.members(d_first)[0][::-1],)",
          hint="reversed along its first axis"),
 )
 # fmt: on

@@ -45,6 +45,24 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fastrnn {fastrnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Fast recurrent networks on the CPU."""
+
+
 def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
     """An option whose default is the configuration's; None says that it was not given."""
     return typer.Option(

@@ -23,8 +23,8 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.cells import CELLS
 from fastrnn.checking.targets.fastrnn import members_of
-from fastrnn.functional import bare
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.arguments import bare
+from fastrnn.nn.layer import RecurrentLayer
 
 _PACKAGE = str(Path(checks.__file__).parent) + os.sep
 # Folders whose code is not the user's.
@@ -62,9 +62,11 @@ class LayerOptions:
     dtype: str = "float64"
 
 
-def _layers() -> dict[str, Callable[..., _Recurrent]]:
+def _layers() -> dict[str, Callable[..., RecurrentLayer]]:
     """Return every layer by its name and by the names of its cells: rnn, and rnn_relu."""
-    found: dict[str, Any] = {kind.__name__.lower(): kind for kind in _Recurrent.__subclasses__()}
+    found: dict[str, Any] = {
+        kind.__name__.lower(): kind for kind in RecurrentLayer.__subclasses__()
+    }
     for cell in CELLS:
         kind, _, nonlinearity = cell.name.partition("_")
         if nonlinearity:
@@ -119,7 +121,7 @@ def find(target: str | None, given: dict[str, Any], seed: int) -> tuple[Any, Any
     return _imported(target)
 
 
-def _make(name: str, sizes: LayerOptions, seed: int) -> tuple[_Recurrent, tuple]:
+def _make(name: str, sizes: LayerOptions, seed: int) -> tuple[RecurrentLayer, tuple]:
     """Return a layer with random weights, and a random input and state."""
     layer, options = LAYERS[name], {}
     if sizes.dtype not in [str(dtype) for dtype in checks.FLOATS]:

@@ -1,48 +1,40 @@
-"""WHEN, backward: backpropagation through time (BPTT), for any cell. Forward is forward.py.
+"""Backpropagation through time (BPTT): one direction of one layer, for any cell.
 
-A cell brings `step_backward`, a function of a few vectors (cells/contract.py); the loops around it
-are here. Rows, threads, letters and blocks are those of forward.py.
+A cell brings `step_backward`, a function of a few vectors (cell.py); the loops around it are here,
+and the large products over many steps in weight_gradients.py. Rows, threads, notation and blocks
+of hidden units are those of forward.py.
 
     d_h += d_a_h W_hh                         step by step, the sequential part
-    d_W_hh = d_a_hᵀ h    d_W_ih = d_a_xᵀ x    then one product each over the steps of a piece
+    d_W_hh = d_a_hᵀ h    d_W_ih = d_a_xᵀ x    then one product each over the steps of a block
     d_x = d_a_x W_ih     d_b = sum of d_a
 
-d_a, the gradients of the pre-activations, are kept for a piece at a time, in torch's order of the
-gates, so that the products add to gradients in torch's order. A step multiplies what the later
-step left and then goes through its own cell, so that threads that march by hidden units
-(kernels/team.py) need each other's d_a of the later step only.
+d_a, the gradients of the pre-activations, are kept for a block of steps at a time, in torch's
+order of the gates, so that the products add to gradients in torch's order. A step first multiplies
+the d_a of the later step and then goes through its own cell, so that threads that run hidden units
+in lockstep (kernels/parallel.py) need each other's d_a of the later step only.
 
 Source: Werbos 1990, "Backpropagation through time: what it does and how to do it".
 """
 
-from fastrnn.engine.forward import Target, begin_states, end_states, region
-from fastrnn.engine.inputs import Sequences, time_of
-from fastrnn.engine.weight_gradients import Back, Sums, input_rows, untable, weight_sums
+from fastrnn.engine.inputs import time_of
+from fastrnn.engine.records import read_input, read_rows
+from fastrnn.engine.states import load_states, store_states
+from fastrnn.engine.weight_gradients import (
+    Sums,
+    buffers_in,
+    input_gradient,
+    transpose_table,
+    weight_gradients,
+)
+from fastrnn.engine.work import BACKWARD, read_plan, region
 from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import pack_rows, product, product_back
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
-from fastrnn.kernels.memory import flat, load, load_many, store_many, store_many_parts
+from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import add_row, copy_row, fill
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST
-
-# Regions of the work space, as numbered in workspace.BackPlan.
-(
-    W_HH,
-    W_HR,
-    W_IH,
-    ZEROS,
-    D_STATES,
-    D_EMITTED,
-    D_A_H,
-    D_A_X,
-    H_ROWS,
-    D_H_ROWS,
-    X_ROWS,
-    D_X_ROWS,
-    TABLE,
-) = range(13)
+from fastrnn.kernels.tile import MAX_VECTORS, TERMS
 
 
 @jit
@@ -56,170 +48,65 @@ def _pack_part(part, parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr):
         pack_rows(w_hr, packed_hr, part, parts)
 
 
-def bind_row(name, step_backward, states_count, saved_count):
-    """Return the gradient of a cell's step, of one row."""
+def bind_backward(name, step_row, gates, states_count, saved_count, shared):
+    """Return the compiled BPTT of a cell; step_row: bind_row's."""
 
     @jit(name=f"{name}_step_backward")
-    def step_row(
-        hidden_size,
-        unit0,
-        unit1,  # blocks of hidden units
-        saved,
-        saved_at,
-        h,
-        h_at,  # of one row
-        d_states,
-        states_at,
-        between,  # states `between` apart; changed
-        d_a_x,
-        d_a_h,
-        d_at,
-        shared,  # written
-    ):
-        n = lanes(d_a_h)
-        for unit in range(unit0, unit1):
-            at, gates_at = states_at + unit * n, d_at + unit * n
-            d_x, d_h, d_state = step_backward(
-                load_many(saved, saved_at + unit * saved_count * n, n, saved_count),
-                load(h, h_at + unit * n),
-                load_many(d_states, at, between, states_count),
-            )
-            store_many(d_states, at, between, d_state)
-            there = hidden_size - unit * n
-            if there >= n:
-                store_many(d_a_h, gates_at, hidden_size, d_h)
-                if not shared:
-                    store_many(d_a_x, gates_at, hidden_size, d_x)
-            else:
-                store_many_parts(d_a_h, gates_at, hidden_size, d_h, there)
-                if not shared:
-                    store_many_parts(d_a_x, gates_at, hidden_size, d_x, there)
-
-    return step_row
-
-
-def bind_backward(name, step_row, gates, states_count, saved_count):
-    """Return the compiled BPTT of a cell, for one layer in one direction; step_row: bind_row's."""
-
-    @jit(name=f"{name}_retreat")
-    def retreat(
-        s,
-        rows,
-        first,
-        at_row,
-        later_rows,
-        at_later,
-        j0,
-        unit0,
-        unit1,
-        hidden_size,
-        emitted_size,
-        sequences,
-        output,
-        d_output,
-        back,
-        shared,
-    ):
+    def step_backward(
+        s, rows, first, at_row, later_rows, at_later, j0, unit0, unit1, hidden_size, emitted_size,
+        sequences, output, d_output, back,
+    ):  # fmt: skip
         """Take the gradient at `rows` sequences from j0 on through step s, for some blocks.
 
-        Before, the `later_rows` that were in step s + 1 get what its d_a_h has for them. A piece
-        ends with that alone: rows = 0.
+        First propagate d_a_h of step s + 1 to the `later_rows` still running there. A block of
+        steps ends with that alone: rows = 0.
         """
         n = lanes(back.d_a_h)
         batch = sequences.order.size
         hidden_p = (hidden_size + n - 1) // n * n
         emitted_p = back.d_emitted.size // batch
         projects = back.w_hr.size > 0
-        begin = unit0 * n
-        count = (emitted_size if projects else min(emitted_size, unit1 * n)) - begin
+        column0 = unit0 * n
+        count = (emitted_size if projects else min(emitted_size, unit1 * n)) - column0
         if later_rows > 0:
             # d_states[0] is the part of d_h that does not come through a_h: under a projection,
             # where it would have another size, cells have none and it is 0.
             k = gates * hidden_size
-            product_back(
-                later_rows,
-                begin,
-                count,
-                k,
-                back.d_a_h,
-                at_later * back.a_pitch,
-                back.a_pitch,
-                back.w_hh,
-                emitted_size,
-                back.packed,
-                back.d_states,
-                j0 * hidden_p + begin,
-                hidden_p,
-                back.d_emitted,
-                j0 * emitted_p + begin,
-                emitted_p,
-            )
+            product_back(later_rows, column0, count, k,
+                         back.d_a_h, at_later * back.a_pitch, back.a_pitch,
+                         back.w_hh, emitted_size, back.packed,
+                         back.d_states, j0 * hidden_p + column0, hidden_p,
+                         back.d_emitted, j0 * emitted_p + column0, emitted_p)  # fmt: skip
         for row in range(rows):
             j, at = j0 + row, at_row + row
-            t = time_of(s, sequences.lengths[j], sequences.reverse)
+            b, t = sequences.order[j], time_of(s, sequences.lengths[j], sequences.reverse)
             if unit0 == 0:
-                back.place[at] = t * batch + sequences.order[j]
-            if d_output.flat.size:
-                add_row(
-                    back.d_emitted,
-                    j * emitted_p + begin,
-                    d_output.flat,
-                    d_output.at + t * d_output.time + sequences.order[j] * d_output.row + begin,
-                    count,
-                )
+                back.place[at] = t * batch + b
+            if d_output.array.size:
+                from_at = d_output.at + t * d_output.time + b * d_output.row + column0
+                add_row(back.d_emitted, j * emitted_p + column0, d_output.array, from_at, count)
+            h_to = at * back.h_pitch + column0
             if s:
                 before = time_of(s - 1, sequences.lengths[j], sequences.reverse)
-                copy_row(
-                    back.h_rows,
-                    at * back.h_pitch + begin,
-                    output.flat,
-                    output.at + before * output.time + sequences.order[j] * output.row + begin,
-                    count,
-                )
+                from_at = output.at + before * output.time + b * output.row + column0
+                copy_row(back.h_rows, h_to, output.array, from_at, count)
             elif back.h_0.size:
-                copy_row(
-                    back.h_rows,
-                    at * back.h_pitch + begin,
-                    back.h_0,
-                    (back.number * batch + sequences.order[j]) * emitted_size + begin,
-                    count,
-                )
+                from_at = (back.slot * batch + b) * emitted_size + column0
+                copy_row(back.h_rows, h_to, back.h_0, from_at, count)
             else:
-                fill(back.h_rows, at * back.h_pitch + begin, count, 0)
+                fill(back.h_rows, h_to, count, 0)
+            from_at = j * emitted_p
             if projects:
-                copy_row(
-                    back.d_h_rows, at * back.d_h_pitch, back.d_emitted, j * emitted_p, emitted_size
-                )
+                copy_row(back.d_h_rows, at * back.d_h_pitch, back.d_emitted, from_at, emitted_size)
             else:
                 copy_row(
-                    back.d_states,
-                    j * hidden_p + begin,
-                    back.d_emitted,
-                    j * emitted_p + begin,
-                    count,
+                    back.d_states, j * hidden_p + column0, back.d_emitted, from_at + column0, count
                 )
         if projects and rows > 0:
-            product(
-                rows,
-                hidden_size,
-                emitted_size,
-                TERMS,
-                back.d_emitted,
-                j0 * emitted_p,
-                emitted_p,
-                1,
-                back.w_hr,
-                0,
-                WIDEST * n * emitted_size,
-                0,
-                WIDEST,
-                back.zeros,
-                0,
-                0,
-                back.d_states,
-                j0 * hidden_p,
-                hidden_p,
-            )
+            product(rows, hidden_size, emitted_size, TERMS,
+                    back.d_emitted, j0 * emitted_p, emitted_p, 1,
+                    back.w_hr, 0, MAX_VECTORS * n * emitted_size, 0, MAX_VECTORS, back.zeros, 0, 0,
+                    back.d_states, j0 * hidden_p, hidden_p)  # fmt: skip
         for row in range(rows):
             j, at = j0 + row, at_row + row
             step_row(
@@ -236,52 +123,38 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
                 back.d_a_x,
                 back.d_a_h,
                 at * back.a_pitch,
-                shared,
             )
 
-    @jit(name=f"{name}_run_back")
-    def run_back(
-        part,
-        pool,
-        chunks,
-        cuts,
-        s0,
-        s1,
-        row0,
-        row1,
-        hidden_size,
-        emitted_size,
-        sequences,
-        output,
-        d_output,
-        back,
-        shared,
-    ):
-        """All steps of a piece, backwards: of one slice of the batch, or marching."""
+    @jit(name=f"{name}_run_backward")
+    def run_backward(
+        part, pool, chunks, cuts, s0, s1, row0, row1, hidden_size, emitted_size,
+        sequences, output, d_output, back,
+    ):  # fmt: skip
+        """All steps of a block, from the last: of one slice of the batch, or in lockstep."""
         j0, j1 = (0, cuts[cuts.size - 1]) if chunks else (cuts[part], cuts[part + 1])
         n, batch = lanes(back.d_a_h), sequences.lengths.size
         blocks = (hidden_size + n - 1) // n
-        panels = (blocks + WIDEST - 1) // WIDEST
+        panels = (blocks + MAX_VECTORS - 1) // MAX_VECTORS
         unit0, unit1 = 0, blocks
         running, later, waited = 0, 0, 0
         first = later_first = row1
         s = s1 - 1
         while s >= s0 - 1:
-            if s >= s0 and first == later_first:  # this step has just begun
+            if s >= s0 and first == later_first:  # this step has just started
                 while running < batch and sequences.lengths[running] > s:
                     running += 1
                 first -= running
-            if chunks == 0 or parallel.step_of_march(pool, chunks) == s1 - 1 - s:
+            if chunks == 0 or parallel.lockstep_step(pool, chunks) == s1 - 1 - s:
                 if chunks:
                     mine = parallel.claim_chunk(pool, s1 - 1 - s, part, chunks, waited)
                     if mine < 0:
                         parallel.wait_a_little(pool, waited)
                         waited += 1
                         continue
-                    unit0 = mine * panels // chunks * WIDEST
-                    unit1 = min(blocks, (mine + 1) * panels // chunks * WIDEST)
+                    unit0 = mine * panels // chunks * MAX_VECTORS
+                    unit1 = min(blocks, (mine + 1) * panels // chunks * MAX_VECTORS)
                 rows = min(running, j1) - j0 if s >= s0 else 0
-                retreat(
+                step_backward(
                     s,
                     rows,
                     first,
@@ -297,7 +170,6 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
                     output,
                     d_output,
                     back,
-                    shared,
                 )
                 if chunks:
                     parallel.chunk_done(pool)
@@ -308,226 +180,114 @@ def bind_backward(name, step_row, gates, states_count, saved_count):
 
     @kernel(name=f"{name}_backward")
     def backward(
-        pool,
-        threads,  # threads.call; 1: use no other
-        x,
-        index,
-        time,
-        row,
-        order,
-        lengths,
-        reverse,  # Sequences
-        w_ih,
-        w_hh,
-        w_hr,  # the caller's
-        number,
-        h_0,
-        saved,
-        unprojected,  # Trace
-        output,
-        out_at,
-        out_time,
-        out_row,  # Target: h after each step
-        d_output,
-        d_out_at,
-        d_out_time,
-        d_out_row,  # Target; of size 0: zeros
-        d_h_n,
-        d_others_n,  # passes.States; of size 0: zeros
-        d_h_0,
-        d_others_0,  # passes.States, written
-        d_x,
-        d_x_time,
-        d_x_row,  # written; of size 0: not wanted
-        d_w_ih,
-        d_w_hh,
-        d_b_ih,
-        d_b_hh,
-        d_w_hr,  # written
-        shared,
-        chunks,
-        cuts,
-        parts,
-        piece,
-        offsets,
-        place,
-        work,  # workspace.BackPlan
-        row1,  # number behind the last row of step s1
-        s0,
-        s1,  # these steps
+        pool,  # threads.call
+        plan,  # Plan.words
+        span,  # (row1, s0, s1): the number of the row past the last one of step s1 - 1, in
+        # `residuals`; these steps. `work` keeps what the steps from s1 on have left.
+        sequences,  # records.BatchedInput
+        weights,  # (w_ih, w_hh, w_hr)
+        states,  # (slot, h_0, *States at the end, *States at the start): the last two written
+        residuals,  # (saved, unprojected)
+        output,  # batch.Rows: h after each step
+        d_output,  # batch.Rows; of size 0: zeros
+        d_x,  # batch.Rows, written; of size 0: not wanted
+        d_weights,  # records.Weights, written
+        work,  # (Plan.size elements, Plan.block_rows int64)
     ):
         mode = flush_denormals()
-        owned = threads > 1 and parallel.acquire(pool)
-        if not owned:
-            chunks = 0
-        work, cuts, offsets = flat(work), flat(cuts), flat(offsets)
-        n, batch, k = lanes(work), order.size, w_ih.shape[0]
+        plan, (row1, s0, s1) = read_plan(plan), span
+        owned = plan.threads > 1 and parallel.acquire(pool)
+        chunks = plan.chunks if owned else 0
+        (w_ih, w_hh, w_hr), (work, place) = weights, (flat(work[0]), work[1])
+        slot, h_0, d_h_n, d_carried_n, d_h_0, d_carried_0 = states
+        d_w_ih, d_w_hh, d_b_ih, d_b_hh, d_w_hr = d_weights
+        sequences, output = read_input(sequences), read_rows(output)
+        d_output, d_x = read_rows(d_output), read_rows(d_x)
+        n, batch, k = lanes(work), sequences.order.size, w_ih.shape[0]
         input_size, emitted_size, hidden_size = w_ih.shape[1], w_hh.shape[1], k // gates
         hidden_p = (hidden_size + n - 1) // n * n
-        most = place.size
-        d_a_h = region(work, offsets, D_A_H, 0, 1)
-        d_a_x = d_a_h if shared else region(work, offsets, D_A_X, 0, 1)
-        h_rows = region(work, offsets, H_ROWS, 0, 1)
-        d_h_rows = region(work, offsets, D_H_ROWS, 0, 1)
-        x_rows = region(work, offsets, X_ROWS, 0, 1)
-        scratch = region(work, offsets, D_X_ROWS, 0, 1)
-        packed_hh = region(work, offsets, W_HH, 0, 1)
-        packed_hr = region(work, offsets, W_HR, 0, 1)
-        packed_ih = region(work, offsets, W_IH, 0, 1)
-        packed = packed_hh.size > 0
-        d_states = region(work, offsets, D_STATES, 0, 1)
-        d_emitted = region(work, offsets, D_EMITTED, 0, 1)
-        emitted_p = d_emitted.size // batch
-        sequences = Sequences(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
-        target = Target(flat(output), out_at, out_time, out_row)
-        d_target = Target(flat(d_output), d_out_at, d_out_time, d_out_row)
-        back = Back(
-            flat(saved),
-            flat(unprojected),
-            number,
-            flat(h_0),
-            d_states,
-            d_emitted,
-            d_a_x,
-            d_a_h,
-            d_a_h.size // most,
-            h_rows,
-            h_rows.size // most,
-            d_h_rows,
-            d_h_rows.size // most,
-            flat(place),
-            packed,
-            packed_hh if packed else flat(w_hh),
-            packed_hr,
-            region(work, offsets, ZEROS, 0, 1),
-        )
+        sizes = input_size, emitted_size, hidden_size, k, hidden_p
+        back = buffers_in(work, plan, slot, h_0, residuals, place, w_ih, w_hh, shared)
+        emitted_p = back.d_emitted.size // batch
+        scratch = region(work, plan.offsets, BACKWARD.d_x_rows, 0, 1)
         sums = Sums(
             flat(d_w_ih),
             flat(d_w_hh),
             flat(d_b_ih),
             flat(d_b_hh),
             flat(d_w_hr),
-            region(work, offsets, TABLE, 0, 1),
+            region(work, plan.offsets, BACKWARD.table, 0, 1),
         )
-        if s1 == lengths[0]:
-            parallel.share(
-                pool,
-                owned,
-                parts,
-                outlined(_pack_part, (parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, packed_hr)),
-            )
+        parts = plan.threads
+        if s1 == sequences.lengths[0]:
+            packed_ih = region(work, plan.offsets, BACKWARD.w_ih, 0, 1)
+            packed_hh = region(work, plan.offsets, BACKWARD.w_hh, 0, 1)
+            job = outlined(_pack_part, (parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, back.w_hr))
+            parallel.share(pool, owned, parts, job)
             fill(back.zeros, 0, back.zeros.size, 0)
             fill(sums.table, 0, sums.table.size, 0)
-            begin_states(
+            load_states(
                 sequences.order,
-                number,
+                slot,
                 d_h_n,
-                d_others_n,
-                d_states,
+                d_carried_n,
+                back.d_states,
                 states_count,
                 hidden_p,
-                d_emitted,
+                back.d_emitted,
                 emitted_p,
             )
         while s1 > s0:
-            begin = max(s0, s1 - piece)
-            row0 = row1
+            block0, row0 = max(s0, s1 - plan.block), row1
             for j in range(batch):
-                row0 -= max(0, min(lengths[j], s1) - begin)
+                row0 -= max(0, min(sequences.lengths[j], s1) - block0)
             if chunks:
-                parallel.begin_march(pool, 0, chunks, threads)
-            parallel.share(
-                pool,
-                owned,
-                threads if chunks else cuts.size - 1,
-                outlined(
-                    run_back,
-                    (
-                        pool,
-                        chunks,
-                        cuts,
-                        begin,
-                        s1,
-                        row0,
-                        row1,
-                        hidden_size,
-                        emitted_size,
-                        sequences,
-                        target,
-                        d_target,
-                        back,
-                        shared,
-                    ),
+                parallel.start_lockstep(pool, 0, chunks, plan.threads)
+            job = outlined(
+                run_backward,
+                (
+                    pool,
+                    chunks,
+                    plan.cuts,
+                    block0,
+                    s1,
+                    row0,
+                    row1,
+                    hidden_size,
+                    emitted_size,
+                    sequences,
+                    output,
+                    d_output,
+                    back,
                 ),
             )
-            parallel.share(
-                pool,
-                owned,
-                parts,
-                outlined(
-                    input_rows,
-                    (
-                        parts,
-                        row1 - row0,
-                        sequences,
-                        back,
-                        input_size,
-                        k,
-                        x_rows,
-                        x_rows.size // most,
-                        packed_ih if packed else flat(w_ih),
-                        flat(d_x),
-                        d_x_time,
-                        d_x_row,
-                        scratch,
-                    ),
-                ),
+            parallel.share(pool, owned, plan.threads if chunks else plan.cuts.size - 1, job)
+            rows, fresh = row1 - row0, s1 == sequences.lengths[0]
+            job = outlined(
+                input_gradient, (parts, rows, sequences, back, input_size, k, d_x, scratch)
             )
-            parallel.share(
-                pool,
-                owned,
-                parts,
-                outlined(
-                    weight_sums,
-                    (
-                        parts,
-                        row1 - row0,
-                        row0,
-                        sequences,
-                        back,
-                        input_size,
-                        emitted_size,
-                        hidden_size,
-                        k,
-                        hidden_p,
-                        x_rows,
-                        x_rows.size // most,
-                        sums,
-                        s1 == lengths[0],
-                    ),
-                ),
+            parallel.share(pool, owned, parts, job)
+            job = outlined(
+                weight_gradients, (parts, rows, row0, sequences, back, sizes, sums, fresh)
             )
-            s1, row1 = begin, row0
+            parallel.share(pool, owned, parts, job)
+            s1, row1 = block0, row0
         if s0 == 0:
             if sums.table.size:
-                parallel.share(
-                    pool,
-                    owned,
-                    parts,
-                    outlined(untable, (parts, sums, input_size, k, back.a_pitch)),
-                )
-            end_states(
+                job = outlined(transpose_table, (parts, sums, input_size, k, back.a_pitch))
+                parallel.share(pool, owned, parts, job)
+            store_states(
                 sequences.order,
                 sequences.lengths,
-                number,
-                d_states,
+                slot,
+                back.d_states,
                 0,
                 hidden_p,
-                d_emitted,
+                back.d_emitted,
                 0,
                 emitted_p,
                 d_h_0,
-                d_others_0,
+                d_carried_0,
             )
         if owned:
             parallel.release(pool)

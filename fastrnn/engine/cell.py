@@ -1,34 +1,73 @@
-"""What a cell is to the rest of the package: `Cell`, and `bind`, which makes one.
+"""What a cell is to the engine: `Cell`, and `bind`, which makes one from the equations of a step.
 
-The loops over time are in forward.py; a cell brings what happens at one step.
+A cell brings what happens at one step; the loops over time, and how the loops share threads and
+memory, are the engine's and the same for all cells. The cells themselves are in fastrnn/cells.
 """
 
+import importlib
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from fastrnn.engine import backward, forward, recompute, single_step
-from fastrnn.kernels.tile import WIDEST
+from fastrnn.engine.backward import bind_backward
+from fastrnn.engine.forward import bind_forward
+from fastrnn.engine.operands import bind_operands
+from fastrnn.engine.recompute import bind_recompute
+from fastrnn.engine.single_step import bind_single_step
+from fastrnn.engine.step import bind_row, bind_tile
+from fastrnn.kernels.tile import MAX_VECTORS
 
 
-class Cell(NamedTuple):
-    """What the engine, the tests, the bench and the CLI need to know about one recurrent unit."""
+@dataclass(frozen=True, eq=False, repr=False)  # one object a cell: a key of caches
+class Cell:
+    """One recurrent unit.
 
-    name: str  # "lstm": test ids, names of the compiled kernels
-    gates: tuple[str, ...]  # H-row blocks of weight_ih and weight_hh, in torch's order
-    activations: tuple[str, ...]  # what each gate applies: "sigmoid", "tanh" or "relu"
-    states: tuple[str, ...]  # states[0] is emitted, and is what weight_hh multiplies
-    # What each step keeps for backward, H wide each. All gates, by their names: activated. All
-    # states but the first, by theirs: as they were before the step.
+    Attributes:
+        name: unique; the names of the compiled kernels start with it.
+        gates: names of the blocks of H rows in weight_ih and weight_hh, in torch's order.
+        activations: what each gate applies: "sigmoid", "tanh" or "relu".
+        states: their names. The first is the emitted one, which weight_hh multiplies.
+        saved: what each step keeps for the gradient, H values each. All gates, by their names:
+            activated. All states but the first, by theirs: as they were before the step.
+        shared: d_a_h is d_a_x: one buffer serves both.
+        width: vectors in a packed panel: whole groups of gates.
+        equations: (a_x, a_h, *states) -> states, one step in NumPy: the specification.
+        forward: compiled, many steps (forward.py).
+        stream: compiled, one more step with weights that stay packed.
+        backward: compiled, BPTT (backward.py).
+        recompute: compiled, what forward saved, once more (recompute.py).
+        single_forward: compiled, a single step without plans (single_step.py).
+        single_backward: compiled, its gradient.
+    """
+
+    name: str
+    gates: tuple[str, ...]
+    activations: tuple[str, ...]
+    states: tuple[str, ...]
     saved: tuple[str, ...]
-    shared: bool  # d_a_h is d_a_x: one buffer serves both
-    width: int  # vectors in a panel of packed weights: whole groups of gates
-    equations: Callable  # (a_x, a_h, *states) -> states: one step in NumPy, the specification
-    forward: Callable  # compiled: many steps (forward.bind_forward)
-    stream: Callable  # compiled: one more step
-    backward: Callable  # compiled: BPTT (backward.bind_backward)
-    replay: Callable  # compiled: what forward keeps for it, once more (recompute.bind_replay)
-    one_forward: Callable  # compiled: a single step (single_step.py), without plans
-    one_backward: Callable  # compiled: its gradient
+    shared: bool
+    width: int
+    equations: Callable
+    forward: Callable
+    stream: Callable
+    backward: Callable
+    recompute: Callable
+    single_forward: Callable
+    single_backward: Callable
+
+    def __repr__(self) -> str:
+        return f"Cell({self.name!r})"
+
+    def __reduce__(self):
+        """Return how a pickle finds the cell: by its name, once its module is imported."""
+        return _found, (self.equations.__module__, self.name)
+
+
+_bound: dict[str, Cell] = {}  # by name
+
+
+def _found(module: str, name: str) -> Cell:
+    importlib.import_module(module)
+    return _bound[name]
 
 
 def bind(
@@ -46,7 +85,7 @@ def bind(
     """Put the loops over time around one step and return the cell.
 
     Args:
-        name: unique; the cache on disk knows the kernels by it.
+        name: see Cell; the cache on disk knows the kernels by it.
         gates: see Cell.
         activations: see Cell.
         states: see Cell.
@@ -59,14 +98,28 @@ def bind(
             before the step (undefined under a projection); the last result is the gradient
             at the state before the step, but for the part that comes through a_h.
     """
-    width = max(1, WIDEST // len(gates)) * len(gates)
+    width = max(1, MAX_VECTORS // len(gates)) * len(gates)
     counts = len(gates), len(states), len(saved)
-    step_tile = forward.bind_tile(name, step, *counts)
-    step_row = backward.bind_row(name, step_backward, len(states), len(saved))
-    run, stream, begin = forward.bind_forward(name, step_tile, *counts, width)
-    return Cell(
-        name, gates, activations, states, saved, shared, width, equations, run, stream,
-        backward.bind_backward(name, step_row, *counts),
-        recompute.bind_replay(name, step_tile, begin, *counts, width),
-        *single_step.bind_one_step(name, step_tile, step_row, *counts),
-    )  # fmt: skip
+    step_tile = bind_tile(name, step, *counts)
+    step_row = bind_row(name, step_backward, len(states), len(saved), shared)
+    operands_in = bind_operands(name, len(states))
+    forward, stream = bind_forward(name, step_tile, operands_in, *counts, width)
+    single_forward, single_backward = bind_single_step(name, step_tile, step_row, *counts, shared)
+    cell = Cell(
+        name,
+        gates,
+        activations,
+        states,
+        saved,
+        shared,
+        width,
+        equations,
+        forward,
+        stream,
+        bind_backward(name, step_row, *counts, shared),
+        bind_recompute(name, step_tile, operands_in, *counts, width),
+        single_forward,
+        single_backward,
+    )
+    _bound[name] = cell
+    return cell

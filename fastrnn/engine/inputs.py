@@ -1,12 +1,8 @@
 """The input's part of the pre-activations: a_x = b_ih + x W_ihᵀ, for many steps at once.
 
-Rows, threads and letters are those of forward.py, whose loop consumes a_x. One-hot input picks
+Rows, threads and notation are those of forward.py, whose loop consumes a_x. One-hot input picks
 columns of W_ih; no one-hot vector is ever built.
 """
-
-from typing import NamedTuple
-
-import numpy as np
 
 from fastrnn.kernels.dots import dots
 from fastrnn.kernels.gemm import product
@@ -17,31 +13,6 @@ from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS
 
 
-class Sequences(NamedTuple):
-    """What is read, and in which order."""
-
-    x: np.ndarray  # flat; (t, b) begins at t * time + b * row. Empty for one-hot input:
-    index: np.ndarray  # flat, the same places; then this holds the classes
-    time: int
-    row: int
-    order: np.ndarray  # (B,) sorted by falling length: which sequence
-    lengths: np.ndarray  # (B,) how long
-    reverse: bool
-
-
-class Weights(NamedTuple):
-    """What multiplies: packed, or `thin`, the caller's own arrays."""
-
-    thin: bool
-    gather: bool  # a one-hot input picks columns of the caller's w_ih
-    w_ih: np.ndarray
-    w_hh: np.ndarray
-    w_hr: np.ndarray  # packed (H, E); empty: no projection
-    b_ih: np.ndarray  # blocked, as b_hh
-    b_hh: np.ndarray
-    zeros: np.ndarray
-
-
 @jit
 def time_of(s, length, reverse):
     """Return the time a sequence of this length reads at its step s."""
@@ -49,77 +20,35 @@ def time_of(s, length, reverse):
 
 
 @jit
-def affine_thin(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1, c, c_at, c_row):
+def affine_unpacked(
+    rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1, c, c_at, c_row
+):
     """Write b + a wᵀ for hidden units in blocks unit0..unit1, of a weight that is not packed.
 
-    c_at is where block unit0 begins.
+    c_at is where block unit0 starts.
     """
     n = lanes(c)
     for unit in range(unit0, unit1):
         for gate in range(gates):
-            dots(
-                rows,
-                min(n, hidden_size - unit * n),
-                k,
-                a,
-                a_at,
-                a_row,
-                w,
-                (gate * hidden_size + unit * n) * k,
-                k,
-                b,
-                (unit * gates + gate) * n,
-                c,
-                c_at + ((unit - unit0) * gates + gate) * n,
-                c_row,
-            )
+            w_at, b_at = (gate * hidden_size + unit * n) * k, (unit * gates + gate) * n
+            to = c_at + ((unit - unit0) * gates + gate) * n
+            count = min(n, hidden_size - unit * n)
+            dots(rows, count, k, a, a_at, a_row, w, w_at, k, b, b_at, c, to, c_row)
 
 
 @jit
-def affine(rows, k, a, a_at, a_row, thin, w, b, gates, hidden_size, width, unit0, unit1, c, c_at):
+def affine(rows, k, a, a_at, a_row, packed, w, b, gates, hidden_size, width, unit0, unit1, c, c_at):
     """Write the pre-activations b + a wᵀ of the hidden units in blocks unit0..unit1."""
     n = lanes(c)
     blocks = (hidden_size + n - 1) // n
     columns, column = blocks * gates * n, unit0 * gates * n
-    if thin:
-        affine_thin(
-            rows,
-            k,
-            a,
-            a_at,
-            a_row,
-            w,
-            b,
-            gates,
-            hidden_size,
-            unit0,
-            unit1,
-            c,
-            c_at + column,
-            columns,
-        )
+    if packed:
+        product(rows, (unit1 - unit0) * gates * n, k, TERMS, a, a_at, a_row, 1,
+                w, column * k, width * n * k, 0, width, b, column, 0,
+                c, c_at + column, columns)  # fmt: skip
     else:
-        product(
-            rows,
-            (unit1 - unit0) * gates * n,
-            k,
-            TERMS,
-            a,
-            a_at,
-            a_row,
-            1,
-            w,
-            column * k,
-            width * n * k,
-            0,
-            width,
-            b,
-            column,
-            0,
-            c,
-            c_at + column,
-            columns,
-        )
+        affine_unpacked(rows, k, a, a_at, a_row, w, b, gates, hidden_size, unit0, unit1,
+                        c, c_at + column, columns)  # fmt: skip
 
 
 @jit
@@ -128,7 +57,7 @@ def pick(
     sequences,
     s,
     j0,
-    weights,
+    operands,
     input_size,
     gates,
     hidden_size,
@@ -148,127 +77,69 @@ def pick(
         code = sequences.index[t * sequences.time + sequences.order[j] * sequences.row]
         for vector in range(unit0 * gates, unit1 * gates):
             column, to = vector * n, a_x_at + row * columns + vector * n
-            if weights.gather:
+            if operands.gather:
                 first = vector // gates * n
                 for lane in range(n):
                     unit = vector % gates * hidden_size + min(first + lane, hidden_size - 1)
-                    a_x[to + lane] = (
-                        weights.b_ih[column + lane] + weights.w_ih[unit * input_size + code]
-                    )
+                    weight = operands.w_ih[unit * input_size + code]
+                    a_x[to + lane] = operands.b_ih[column + lane] + weight
             else:
                 panel = column // (width * n)
                 pitch = min(width * n, columns - panel * width * n)
                 at = panel * width * n * input_size + code * pitch + column - panel * width * n
-                store(a_x, to, load(weights.b_ih, column) + load(weights.w_ih, at))
+                store(a_x, to, load(operands.b_ih, column) + load(operands.w_ih, at))
 
 
 @jit
 def input_part(
-    begin,
-    end,
-    most,
+    s0,
+    s1,
+    block,  # the work space has room for this many steps
     j0,
     j1,
     unit0,
     unit1,
     sequences,
-    weights,
+    operands,
     input_size,
     hidden_size,
     gates,
     width,
-    x_rows,
-    a_x,
+    x_rows,  # scratch for rows of x
+    a_x,  # written
 ):
-    """Write a_x = b_ih + x W_ihᵀ for steps begin..end of a slice, for some hidden units."""
+    """Write a_x = b_ih + x W_ihᵀ for steps s0..s1 of a slice, for some hidden units."""
     n = lanes(a_x)
     columns = (hidden_size + n - 1) // n * gates * n
     lengths, order, reverse = sequences.lengths, sequences.order, sequences.reverse
-    batch = lengths.size
-    rows = 0
+    packed, w, b = operands.packed, operands.w_ih, operands.b_ih
+    batch, rows = lengths.size, 0
     # Equal lengths, in the caller's order: row (s, j) is where a formula says.
     regular = lengths[batch - 1] == lengths[0]
     step = -sequences.time if reverse else sequences.time
-    whole = j1 - j0 == 1 or (step == sequences.row * (j1 - j0) and not weights.thin)
-    pitch = x_rows.size // (most * (j1 - j0))
-    for s in range(begin, end):
+    whole = j1 - j0 == 1 or (step == sequences.row * (j1 - j0) and packed)
+    pitch = x_rows.size // (block * (j1 - j0))
+    for s in range(s0, s1):
         running = 0
         for j in range(j0, j1):
             running += lengths[j] > s
         at = time_of(s, lengths[j0], reverse) * sequences.time + j0 * sequences.row
         if not sequences.x.size:
-            pick(
-                running,
-                sequences,
-                s,
-                j0,
-                weights,
-                input_size,
-                gates,
-                hidden_size,
-                width,
-                unit0,
-                unit1,
-                a_x,
-                rows * columns,
-            )
+            pick(running, sequences, s, j0, operands, input_size, gates, hidden_size, width,
+                 unit0, unit1, a_x, rows * columns)  # fmt: skip
         elif regular and whole:
-            if s == begin:
-                affine(
-                    (end - begin) * running,
-                    input_size,
-                    sequences.x,
-                    at,
-                    step if j1 - j0 == 1 else sequences.row,
-                    weights.thin,
-                    weights.w_ih,
-                    weights.b_ih,
-                    gates,
-                    hidden_size,
-                    width,
-                    unit0,
-                    unit1,
-                    a_x,
-                    0,
-                )
-        elif regular and running >= 24 and not weights.thin:
-            affine(
-                running,
-                input_size,
-                sequences.x,
-                at,
-                sequences.row,
-                weights.thin,
-                weights.w_ih,
-                weights.b_ih,
-                gates,
-                hidden_size,
-                width,
-                unit0,
-                unit1,
-                a_x,
-                rows * columns,
-            )
+            if s == s0:
+                x_row = step if j1 - j0 == 1 else sequences.row
+                affine((s1 - s0) * running, input_size, sequences.x, at, x_row, packed, w, b,
+                       gates, hidden_size, width, unit0, unit1, a_x, 0)  # fmt: skip
+        elif regular and running >= 24 and packed:
+            affine(running, input_size, sequences.x, at, sequences.row, packed, w, b,
+                   gates, hidden_size, width, unit0, unit1, a_x, rows * columns)  # fmt: skip
         else:
             for j in range(j0, j0 + running):
                 at = time_of(s, lengths[j], reverse) * sequences.time + order[j] * sequences.row
                 copy_row(x_rows, (rows + j - j0) * pitch, sequences.x, at, input_size)
-            if s == end - 1:
-                affine(
-                    rows + running,
-                    input_size,
-                    x_rows,
-                    0,
-                    pitch,
-                    weights.thin,
-                    weights.w_ih,
-                    weights.b_ih,
-                    gates,
-                    hidden_size,
-                    width,
-                    unit0,
-                    unit1,
-                    a_x,
-                    0,
-                )
+            if s == s1 - 1:
+                affine(rows + running, input_size, x_rows, 0, pitch, packed, w, b,
+                       gates, hidden_size, width, unit0, unit1, a_x, 0)  # fmt: skip
         rows += running

@@ -1,29 +1,21 @@
-"""WHEN, once more: what training keeps of a stretch of steps, computed again from the output.
+"""Recomputation of saved activations for one checkpoint segment, from the known output.
 
-What makes forward.py a loop is that a step needs the h of the step before. Here every h is
-known, the caller has it as the output. So both parts of the pre-activations are large products
+What makes the forward pass a loop is that a step needs the h of the step before. Here every h is
+known: the caller has it as the output. So both parts of the pre-activations are large products
 over many steps, and hidden units need nothing of each other: each thread takes its own from the
-first step to the last. Only the states besides h (an LSTM's c) go on from step to step, from
-where the forward pass left them. It is the same arithmetic in the same order: the same bits.
+first step to the last. Only the states besides h go on from step to step, from where the forward
+pass left them. It is the same arithmetic in the same order: the same bits.
 
-Rows and letters are those of forward.py. backward.py reads what is written here.
+Rows and notation are those of forward.py. backward.py reads what is written here.
 
 Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 """
 
-from fastrnn.engine.forward import (
-    A_H,
-    A_X,
-    W_HH,
-    W_IH,
-    X_ROWS,
-    Kept,
-    Target,
-    begin_states,
-    pack_part,
-    region,
-)
-from fastrnn.engine.inputs import Sequences, Weights, input_part, time_of
+from fastrnn.engine.inputs import input_part, time_of
+from fastrnn.engine.operands import Pass, pack_part
+from fastrnn.engine.records import BatchedInput, Kept, Operands, read_input, read_rows
+from fastrnn.engine.states import load_states
+from fastrnn.engine.work import FORWARD, read_plan, region
 from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import block_bias, product
 from fastrnn.kernels.jit import jit, kernel
@@ -35,48 +27,32 @@ from fastrnn.kernels.tile import TERMS
 
 
 @jit
-def _earlier(sequences, target, lengths):
+def _earlier(sequences, output, lengths):
     """Return the output as an input whose step s - 1 is the h that step s needs.
 
     lengths: one less than those of the sequences, whose last h no step needs.
     """
-    reverse = sequences.reverse
-    at = target.at + (target.time if reverse else 0)
-    return Sequences(
-        part_of(target.flat, at, target.flat.size - at),
+    at = output.at + (output.time if sequences.reverse else 0)
+    return BatchedInput(
+        part_of(output.array, at, output.array.size - at),
         sequences.index,
-        target.time,
-        target.row,
+        output.time,
+        output.row,
         sequences.order,
         lengths,
-        reverse,
+        sequences.reverse,
     )
 
 
-def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width):
-    """Return the compiled replay of a cell; step_tile and begin are recurrence's."""
+def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_count, width):
+    """Return the compiled recomputation of a cell; step_tile and operands_in as bind_forward's."""
     units = width // gates
 
-    @jit(name=f"{name}_again")
-    def again(
-        part,
-        parts,
-        s0,
-        s1,
-        row0,
-        chunk,
-        input_size,
-        hidden_size,
-        emitted_size,
-        sequences,
-        earlier,
-        weights,
-        states,
-        kept,
-        work,
-        offsets,
-    ):
-        """All steps of the stretch, for a share of the hidden units."""
+    @jit(name=f"{name}_run_recompute")
+    def run_recompute(part, parts, s0, s1, row0, block, this, earlier, work, offsets):
+        """All steps of the segment, for a share of the hidden units."""
+        sequences, operands, states, kept = this.sequences, this.operands, this.states, this.kept
+        hidden_size, emitted_size = this.hidden_size, this.emitted_size
         n, batch = lanes(work), sequences.order.size
         blocks = (hidden_size + n - 1) // n
         panels = (blocks + units - 1) // units
@@ -84,250 +60,161 @@ def bind_replay(name, step_tile, begin, gates, states_count, saved_count, width)
         unit1 = min(blocks, panels * (part + 1) // parts * units)
         hidden_p, columns = blocks * n, blocks * gates * n
         column, saved_row = unit0 * gates * n, blocks * saved_count * n
-        x_rows = region(work, offsets, X_ROWS, part, parts)
-        a_x, a_h = region(work, offsets, A_X, 0, 1), region(work, offsets, A_H, 0, 1)
-        recurrent = Weights(
+        x_rows = region(work, offsets, FORWARD.x_rows, part, parts)
+        a_x = region(work, offsets, FORWARD.a_x, 0, 1)
+        a_h = region(work, offsets, FORWARD.a_h, 0, 1)
+        recurrent = Operands(
+            True,
             False,
-            False,
-            weights.w_hh,
-            weights.w_hh,
-            weights.w_hr,
-            weights.b_hh,
-            weights.b_hh,
-            weights.zeros,
+            operands.w_hh,
+            operands.w_hh,
+            operands.w_hr,
+            operands.b_hh,
+            operands.b_hh,
+            operands.zeros,
         )
         running, first = batch, row0
-        for early in range(s0, s1, chunk):
-            late = min(early + chunk, s1)
-            input_part(
-                early,
-                late,
-                chunk,
-                0,
-                batch,
-                unit0,
-                unit1,
-                sequences,
-                weights,
-                input_size,
-                hidden_size,
-                gates,
-                width,
-                x_rows,
-                a_x,
-            )
+        for early in range(s0, s1, block):
+            late = min(early + block, s1)
+            input_part(early, late, block, 0, batch, unit0, unit1, sequences, operands,
+                       this.input_size, hidden_size, gates, width, x_rows, a_x)  # fmt: skip
             rows = 0  # of a_h that the output has nothing for
             if early == 0:
                 rows = batch
                 while rows > 0 and sequences.lengths[rows - 1] == 0:
                     rows -= 1
-                product(
-                    rows,
-                    (unit1 - unit0) * gates * n,
-                    emitted_size,
-                    TERMS,
-                    states.emitted,
-                    0,
-                    states.emitted_row,
-                    1,
-                    weights.w_hh,
-                    column * emitted_size,
-                    width * n * emitted_size,
-                    0,
-                    width,
-                    weights.b_hh,
-                    column,
-                    0,
-                    a_h,
-                    column,
-                    columns,
-                )
+                product(rows, (unit1 - unit0) * gates * n, emitted_size, TERMS,
+                        states.emitted, 0, states.emitted_row, 1,
+                        operands.w_hh, column * emitted_size, width * n * emitted_size, 0, width,
+                        operands.b_hh, column, 0, a_h, column, columns)  # fmt: skip
             if late > 1:
-                input_part(
-                    max(early, 1) - 1,
-                    late - 1,
-                    chunk,
-                    0,
-                    batch,
-                    unit0,
-                    unit1,
-                    earlier,
-                    recurrent,
-                    emitted_size,
-                    hidden_size,
-                    gates,
-                    width,
-                    x_rows,
-                    part_of(a_h, rows * columns, a_h.size - rows * columns),
-                )
+                rest = part_of(a_h, rows * columns, a_h.size - rows * columns)
+                input_part(max(early, 1) - 1, late - 1, block, 0, batch, unit0, unit1, earlier,
+                           recurrent, emitted_size, hidden_size, gates, width,
+                           x_rows, rest)  # fmt: skip
             rows = 0
             for s in range(early, late):
                 while running > 0 and sequences.lengths[running - 1] <= s:
                     running -= 1
-                new = (s + 1) % 2 * states.turn + unit0 * n
+                new = (s + 1) % 2 * states.stride + unit0 * n
                 at = rows * columns + column
-                step_tile(
-                    running,
-                    unit1 - unit0,
-                    a_x,
-                    at,
-                    columns,
-                    part_of(a_h, at, a_h.size - at),
-                    columns,
-                    states.buffers,
-                    s % 2 * states.turn + unit0 * n,
-                    new,
-                    states.row,
-                    batch * states.row,
-                    kept.saved,
-                    first * saved_row + unit0 * saved_count * n,
-                    saved_row,
-                )
+                step_tile(running, unit1 - unit0, a_x, at, columns,
+                          part_of(a_h, at, a_h.size - at), columns,
+                          states.buffers, s % 2 * states.stride + unit0 * n, new,
+                          states.row, batch * states.row,
+                          kept.saved, first * saved_row + unit0 * saved_count * n,
+                          saved_row)  # fmt: skip
                 if kept.unprojected.size:
                     for row in range(running):
-                        copy_row(
-                            kept.unprojected,
-                            (first + row) * hidden_p + unit0 * n,
-                            states.buffers,
-                            new + row * states.row,
-                            (unit1 - unit0) * n,
-                        )
+                        to, from_at = (first + row) * hidden_p + unit0 * n, new + row * states.row
+                        copy_row(kept.unprojected, to, states.buffers, from_at, (unit1 - unit0) * n)
                 rows += running
                 first += running
 
-    @kernel(name=f"{name}_replay")
-    def replay(
-        pool,
-        threads,  # threads.call; as many parts of the units
-        x,
-        index,
-        time,
-        row,
-        order,
-        lengths,
-        reverse,  # Sequences
-        less,  # (B,) lengths - 1
-        w_ih,
-        w_hh,
-        b_ih,
-        b_hh,  # the caller's; of size 0: not there
-        number,
-        h_0,
-        others_0,  # as for the forward pass
-        others,  # (states - 1, B, H) in order, before s0
-        output,
-        out_at,
-        out_time,
-        out_row,  # Target, read
-        saved,
-        unprojected,  # Kept, written: of this stretch
-        gather,
-        chunk,
-        offsets,
-        work,  # workspace.ReplayPlan, and its memory
-        pack,  # the weights into `work`, first
-        row0,  # row of `saved` for step s0; if it is not
-        s0,
-        s1,  # 0, `work` has the states before s0
-    ):
-        mode = flush_denormals()
-        owned = threads > 1 and parallel.acquire(pool)
-        work, offsets = flat(work), flat(offsets)
-        input_size, emitted_size = w_ih.shape[1], w_hh.shape[1]
-        hidden_size = w_ih.shape[0] // gates
-        sequences = Sequences(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
-        projects, batch = unprojected.size > 0, order.size
-        # As under a projection: the emitted h_0 has a place that no step writes, for other parts
-        # may still want it.
-        weights, states = begin(
-            batch, emitted_size, True, False, gather, flat(w_ih), flat(w_hh), work, offsets
-        )
-        target = Target(flat(output), out_at, out_time, out_row)
-        if pack:
-            # There is no place for W_hr, which is not multiplied: any matrix stands for it.
-            parallel.share(
-                pool,
-                owned,
-                threads,
-                outlined(
-                    pack_part,
-                    (
-                        threads,
-                        w_ih,
-                        w_hh,
-                        w_hh,
-                        gates,
-                        width,
-                        region(work, offsets, W_IH, 0, 1),
-                        region(work, offsets, W_HH, 0, 1),
-                        weights.w_hr,
-                    ),
-                ),
-            )
-            block_bias(b_ih, gates, weights.b_ih)
-            block_bias(b_hh, gates, weights.b_hh)
-            fill(weights.zeros, 0, weights.zeros.size, 0)
-        if s0 == 0:
-            begin_states(
-                sequences.order,
-                number,
-                h_0,
-                others_0,
-                states.buffers,
-                states_count,
-                states.row,
-                states.emitted,
-                states.emitted_row,
-            )
-        for j in range(0 if row0 else batch):
-            to = s0 % 2 * states.turn + j * states.row
+    @jit(name=f"{name}_resume_states")
+    def resume_states(s0, projects, sequences, output, carried, states, hidden_size):
+        """Put the states before step s0 where its step reads them."""
+        batch = sequences.order.size
+        for j in range(batch):
+            to = s0 % 2 * states.stride + j * states.row
             if not projects and s0 == 0:  # under a projection a cell does not read h
-                copy_row(states.buffers, to, states.emitted, j * states.emitted_row, hidden_size)
+                at = j * states.emitted_row
+                copy_row(states.buffers, to, states.emitted, at, hidden_size)
             elif not projects and sequences.lengths[j] > s0:
-                t = time_of(s0 - 1, sequences.lengths[j], reverse)
-                copy_row(
-                    states.buffers,
-                    to,
-                    target.flat,
-                    target.at + t * target.time + sequences.order[j] * target.row,
-                    hidden_size,
-                )
+                t = time_of(s0 - 1, sequences.lengths[j], sequences.reverse)
+                at = output.at + t * output.time + sequences.order[j] * output.row
+                copy_row(states.buffers, to, output.array, at, hidden_size)
             if s0 > 0:
                 for i in range(states_count - 1):
                     copy_row(
                         states.buffers,
                         to + (i + 1) * batch * states.row,
-                        flat(others),
+                        carried,
                         (i * batch + j) * hidden_size,
                         hidden_size,
                     )
-        parallel.share(
-            pool,
-            owned,
-            threads,
-            outlined(
-                again,
-                (
-                    threads,
-                    s0,
-                    s1,
-                    row0,
-                    chunk,
-                    input_size,
-                    hidden_size,
-                    emitted_size,
-                    sequences,
-                    _earlier(sequences, target, flat(less)),
-                    weights,
-                    states,
-                    Kept(flat(saved), flat(unprojected)),
-                    work,
-                    offsets,
-                ),
+
+    @kernel(name=f"{name}_recompute")
+    def recompute(
+        pool,  # threads.call
+        plan,  # Plan.words: as many parts of the hidden units as threads
+        span,  # (row0, s0, s1): row of `residuals` for step s0; these steps. If row0 is not 0,
+        # `work` has the states before s0.
+        sequences,  # records.BatchedInput
+        shorter,  # (B,) lengths - 1
+        weights,  # (w_ih, w_hh, b_ih, b_hh)
+        states,  # (slot, *States): initial
+        carried,  # (states - 1, B, H) in the order of the batch, before s0
+        output,  # batch.Rows, read
+        residuals,  # (saved, unprojected) of this segment, written
+        pack,  # the weights into `work`, first
+        work,
+    ):
+        mode = flush_denormals()
+        work, plan, (row0, s0, s1) = flat(work), read_plan(plan), span
+        owned = plan.threads > 1 and parallel.acquire(pool)
+        (w_ih, w_hh, b_ih, b_hh), (slot, h_0, carried_0) = weights, states
+        sequences, output = read_input(sequences), read_rows(output)
+        kept = Kept(flat(residuals[0]), flat(residuals[1]))
+        hidden_size, parts = w_ih.shape[0] // gates, plan.threads
+        # As under a projection: the emitted h_0 has a place that no step writes, for other parts
+        # may still want it.
+        operands, buffers = operands_in(
+            work, plan, sequences.order.size, True, flat(w_ih), flat(w_hh)
+        )
+        this = Pass(
+            w_ih.shape[1], hidden_size, w_hh.shape[1], sequences, operands, buffers, kept, output
+        )
+        if pack:
+            # There is no place for W_hr, which is not multiplied: any matrix stands for it.
+            to_ih = region(work, plan.offsets, FORWARD.w_ih, 0, 1)
+            job = outlined(
+                pack_part,
+                (parts, w_ih, w_hh, w_hh, gates, width, to_ih, operands.w_hh, operands.w_hr),
+            )
+            parallel.share(pool, owned, parts, job)
+            block_bias(b_ih, gates, operands.b_ih)
+            block_bias(b_hh, gates, operands.b_hh)
+            fill(operands.zeros, 0, operands.zeros.size, 0)
+        if s0 == 0:
+            load_states(
+                sequences.order,
+                slot,
+                h_0,
+                carried_0,
+                buffers.buffers,
+                states_count,
+                buffers.row,
+                buffers.emitted,
+                buffers.emitted_row,
+            )
+        if row0 == 0:
+            resume_states(
+                s0,
+                kept.unprojected.size > 0,
+                sequences,
+                output,
+                flat(carried),
+                buffers,
+                hidden_size,
+            )
+        job = outlined(
+            run_recompute,
+            (
+                parts,
+                s0,
+                s1,
+                row0,
+                plan.block,
+                this,
+                _earlier(sequences, output, flat(shorter)),
+                work,
+                plan.offsets,
             ),
         )
+        parallel.share(pool, owned, parts, job)
         if owned:
             parallel.release(pool)
         restore_mode(mode)
 
-    return replay
+    return recompute

@@ -1,7 +1,8 @@
-"""One direction of one layer, forward and back: takes the buffers and runs the kernels.
+"""One direction of one layer on arrays: takes the buffers and runs the kernels.
 
-The arguments have been checked (checks.py) and are arrays; what the loops do is forward.py's,
-what they need for it workspace.py's. Stacking, directions and layouts belong to layers.py.
+Every way into the time loops, forward, backward and recomputed, is one of the functions here, and
+the order of each kernel's arguments is written here once. Arguments have been checked (checks.py).
+Stacking, directions and what users see are nn/program.py's.
 """
 
 from collections.abc import Callable
@@ -9,365 +10,290 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrnn import checks
-from fastrnn.cells import Cell
-from fastrnn.engine import workspace
-from fastrnn.engine.checkpoints import Checkpoints, Replay, new_checkpoints, states_in
-from fastrnn.engine.forward import STATES
-from fastrnn.engine.weights import Sizes, Weights, plain, sizes_of
-from fastrnn.engine.workspace import Batch, Rows
+from fastrnn.engine import buffers
+from fastrnn.engine.batch import Batch, rows_of
+from fastrnn.engine.cell import Cell
+from fastrnn.engine.checkpoints import new_checkpoints, segments, states_in
+from fastrnn.engine.plan import Plan, plan_backward, plan_recompute
+from fastrnn.engine.records import Residuals, Sizes, States, Weights
 from fastrnn.kernels import threads
-from fastrnn.kernels.tile import most_rows
 
-
-class States(NamedTuple):
-    """The states of all passes of a call, or gradients at them; of size 0: all zero."""
-
-    first: np.ndarray  # (passes, B, E): the emitted one
-    others: np.ndarray  # (states - 1, passes, B, H)
-
-    def members(self) -> tuple[np.ndarray, ...]:
-        """Return an array for each state."""
-        return (self.first, *self.others)
-
-
-def new_states(cell: Cell, passes: int, batch: int, size: Sizes) -> States:
-    """Return room for states."""
-    first = np.empty((passes, batch, size.emitted), size.dtype)
-    others = len(cell.states) - 1
-    if not others:
-        return States(first, _NO_STATES[size.dtype])
-    return States(first, np.empty((others, passes, batch, size.hidden), size.dtype))
-
-
-def zero_states(dtype: np.dtype) -> States:
-    """Return states that are all zero."""
-    return States(_NOTHING[dtype], _NO_STATES[dtype])
-
-
-def as_states(members: tuple[np.ndarray | None, ...], dtype: np.dtype) -> States:
-    """Return the states with these members, (passes, B, ..) each; None is zero."""
-    first, *others = members
-    first = _NOTHING[dtype] if first is None else plain(first)
-    some = next((other for other in others if other is not None), None)
-    if some is None:
-        return States(first, _NO_STATES[dtype])
-    if len(others) == 1:
-        return States(first, plain(some)[None])
-    return States(first, np.stack([np.zeros_like(some) if o is None else o for o in others]))
-
-
-class Trace(NamedTuple):
-    """What a forward pass keeps for its gradient."""
-
-    batch: Batch
-    reverse: bool
-    number: int  # of the pass
-    x: np.ndarray  # the caller's
-    output: Rows  # the caller got it
-    h_0: np.ndarray  # (passes, B, E), the caller's; of size 0: zeros
-    others_0: np.ndarray  # (states - 1, passes, B, H)
-    saved: np.ndarray  # (rows, Hp / lanes, saved, lanes); of size 0: computed again, from
-    unprojected: np.ndarray  # (rows, Hp), empty without projection
-    checkpoints: Checkpoints | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes kept beyond the arrays the caller passed in and got back."""
-        own = [self.batch.order, self.batch.lengths, self.saved, self.unprojected]
-        own += [self.checkpoints.others] if self.checkpoints else []
-        return sum(array.nbytes for array in own)
-
-
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NO_INDEX = np.empty((0, 0), np.int64)
-_NO_BIAS = {dtype: np.empty(0, dtype) for dtype in checks.FLOATS}
-_NO_MATRIX = {dtype: np.empty((0, 0), dtype) for dtype in checks.FLOATS}
-_NOTHING = {dtype: np.empty((0, 0, 0), dtype) for dtype in checks.FLOATS}
-_NO_STATES = {dtype: np.empty((0, 1, 0, 0), dtype) for dtype in checks.FLOATS}
+NO_WEIGHTS = {  # of the types that kernels are compiled for
+    dtype: Weights(*(np.empty((0,) * axes, dtype) for axes in (2, 2, 1, 1, 2))) for dtype in FLOATS
+}
+NOTHING = {dtype: np.empty((0, 0, 0), dtype) for dtype in FLOATS}
+ZERO_STATES = {dtype: States(NOTHING[dtype], np.empty((0, 1, 0, 0), dtype)) for dtype in FLOATS}
+NO_ROWS = {dtype: (NOTHING[dtype], 0, 0, 0) for dtype in FLOATS}
+NOT_KEPT = {
+    dtype: Residuals(NOTHING[dtype], NOTHING[dtype], ZERO_STATES[dtype].carried, 0)
+    for dtype in FLOATS
+}
 
 
-def _input_of(x: np.ndarray, dtype: np.dtype) -> tuple[Rows, np.ndarray]:
-    """Return the rows of x and its indices: one of the two arrays is empty."""
+class Scan(NamedTuple):
+    """One direction of one layer: what is run, whatever it is run on."""
+
+    cell: Cell
+    sizes: Sizes
+    slot: int  # where its states are among those of all directions of all layers
+    reverse: bool  # every sequence is read from its own end
+
+
+def source_of(x: np.ndarray, dtype: np.dtype) -> tuple:
+    """Return the input (T, B, I), or integers (T, B), as the first four of records.BatchedInput."""
     if x.ndim == 3:
-        return workspace.rows_of(x), NO_INDEX
-    rows = workspace.rows_of(x.astype(np.int64, copy=False))
-    return rows._replace(array=_NOTHING[dtype]), rows.array
-
-
-def arrays(weights: Weights, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """Return weights as kernels are compiled for them; what is not there, of size 0."""
-    w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    return (
-        plain(w_ih),
-        plain(w_hh),
-        _NO_BIAS[dtype] if b_ih is None else plain(b_ih),
-        _NO_BIAS[dtype] if b_hh is None else plain(b_hh),
-        _NO_MATRIX[dtype] if w_hr is None else plain(w_hr),
-    )
+        array, _, time, row = rows_of(x)
+        return array, NO_INDEX, time, row
+    index, _, time, row = rows_of(x.astype(np.int64, copy=False))
+    return NOTHING[dtype], index, time, row
 
 
 def forward(
-    cell: Cell,
-    size: Sizes,
-    weights: Weights,
-    x: np.ndarray,
-    state: States,
+    scan: Scan,
+    plan: Plan | None,
     batch: Batch,
-    number: int,
-    *,
-    reverse: bool,
-    output: Rows,
-    final: States,
+    source: tuple,
+    weights: tuple,
+    states: tuple,
+    output: tuple,
     keep: bool,
-    every: int = 0,
-) -> Trace | None:
-    """Run a layer in one direction over all steps.
+    checkpoint_every: int = 0,
+) -> Residuals:
+    """Run all steps and return what `backward` needs; without keep, nothing.
 
     Args:
-        cell: what a step computes.
-        size: the sizes of the weights.
-        weights: the parameters.
-        x: (T, B, I), or (T, B) integers.
-        state: the initial states.
+        scan: what to run.
+        plan: for this batch; None: the batch is empty.
         batch: the sequences.
-        number: of the pass, in the states.
-        reverse: read every sequence from its own end.
-        output: where h goes: E values for every real step; nothing is written past an end.
-        final: where the states behind the last step of each sequence go.
-        keep: return what `backward` needs.
-        every: steps between checkpoints, the rest is computed again; 0: keep it all.
+        source: see source_of.
+        weights: the parameters, in the order of records.Weights.
+        states: initial and final ones: (h_0, carried_0, h_n, carried_n), the last two written.
+        output: batch.Rows: where h goes, E values for every real step; nothing is written past
+            the end of a sequence.
+        keep: a gradient will be wanted.
+        checkpoint_every: steps between checkpoints, the rest is recomputed; 0: keep everything.
     """
-    dtype = size.dtype
-    saved = unprojected = _NOTHING[dtype]
-    checkpoints, stops = None, [batch.steps]
-    if keep and every:
-        checkpoints = new_checkpoints(cell, size, batch, every)
-        if len(cell.states) > 1:
-            stops = [s1 for _, s1 in checkpoints.stretches(batch.steps)]
-    elif keep:
-        saved = np.empty((batch.rows, len(cell.saved), size.hidden_p), dtype)
-        if size.projects:
-            unprojected = np.empty((1, batch.rows, size.hidden_p), dtype)
-    if len(batch.lengths):
-        rows, index = _input_of(x, dtype)
-        plan = workspace.plan_forward(
-            size, cell, most_rows(cell.width), batch, x.ndim == 2, threads.get_num_threads()
+    cell, sizes = scan.cell, scan.sizes
+    kept, stops = NOT_KEPT[sizes.dtype], None
+    if keep:
+        kept = _new_residuals(cell, sizes, batch, checkpoint_every)
+        if checkpoint_every and sizes.states > 1:
+            stops = segments(batch.steps, checkpoint_every)
+    if plan is None:
+        return kept
+    work, s0 = buffers.scratch(sizes.dtype, plan.size), 0
+    sequences = (*source, batch.order, batch.lengths, scan.reverse)
+    states, residuals = (scan.slot, *states), kept[:2]
+    while True:
+        s1 = min(batch.steps, s0 + plan.stride)
+        if stops:
+            s1 = min(s1, stops[0][1])
+        cell.forward(
+            threads.call(plan.threads),
+            plan.words,
+            (batch.row_at(s0) if s0 else 0, s0, s1),
+            sequences,
+            weights,
+            states,
+            output,
+            residuals,
+            work,
         )
-        work = workspace.scratch(dtype, plan.size)
-        s0, stop = 0, 0
-        while True:
-            s1 = min(stops[stop], s0 + plan.stride)
-            cell.forward(
-                threads.call(plan.threads),
-                plan.threads,
-                rows.array,
-                index,
-                rows.time,
-                rows.row,
-                batch.order,
-                batch.lengths,
-                reverse,
-                *arrays(weights, dtype),
-                number,
-                *state,
-                *final,
-                *output,
-                saved,
-                unprojected,
-                plan.thin,
-                plan.gather,
-                plan.chunks,
-                plan.chunk,
-                plan.cuts,
-                plan.offsets,
-                work,
-                batch.row_at(s0),
-                s0,
-                s1,
-            )
-            s0 = s1
-            if s0 == batch.steps:
-                break
-            if s0 == stops[stop]:
-                stop += 1
-                assert checkpoints
-                checkpoints.others[stop] = states_in(work, plan, cell, size, len(batch.lengths), s0)
-    if not keep:
-        return None
-    return Trace(batch, reverse, number, x, output, *state, saved, unprojected, checkpoints)
+        s0 = s1
+        if s0 == batch.steps:
+            return kept
+        if stops and s0 == stops[0][1]:
+            stops = stops[1:]
+            kept.checkpoints[-len(stops)] = states_in(work, plan, sizes, len(batch.lengths), s0)
+
+
+def _new_residuals(cell: Cell, sizes: Sizes, batch: Batch, checkpoint_every: int) -> Residuals:
+    nothing, dtype = NOT_KEPT[sizes.dtype], sizes.dtype
+    if checkpoint_every:
+        checkpoints = new_checkpoints(sizes, batch, checkpoint_every)
+        return nothing._replace(checkpoints=checkpoints, checkpoint_every=checkpoint_every)
+    saved, unprojected = (
+        buffers.new((batch.rows, len(cell.saved), sizes.hidden_p), dtype),
+        nothing[1],
+    )
+    if sizes.projects:
+        unprojected = buffers.new((1, batch.rows, sizes.hidden_p), dtype)
+    return Residuals(saved, unprojected, nothing.checkpoints, 0)
+
+
+def new_gradients(weights: tuple, rows: int) -> tuple:
+    """Return arrays for the gradients of weights; zeros where no row will be written."""
+    new = buffers.new if rows else buffers.zeros
+    return tuple([new(w.shape, w.dtype) if w.size else w for w in weights])
+
+
+Watch = Callable[[int, Plan, np.ndarray], None]
 
 
 def backward(
-    cell: Cell,
-    size: Sizes,
-    weights: Weights,
-    trace: Trace,
-    d_output: Rows | None,
-    d_state: States,
-    d_x: np.ndarray | None,
-    d_initial: States,
-    watch: Callable[[int, workspace.BackPlan, np.ndarray], None] | None = None,
-) -> Weights:
-    """Return the gradients of the weights; `trace` is not changed.
+    scan: Scan,
+    batch: Batch,
+    source: tuple,
+    weights: tuple,
+    states: tuple,
+    initial: States,
+    residuals: Residuals,
+    output: tuple,
+    d_output: tuple,
+    d_x: tuple,
+    watch: Watch | None = None,
+) -> tuple:
+    """Run BPTT and return the gradients of the weights; what forward kept is not changed.
 
     Args:
-        cell: as in `forward`.
-        size: as in `forward`.
-        weights: as they were in `forward`.
-        trace: what `forward` kept.
-        d_output: gradient at the output; None is zero.
-        d_state: gradients at the final states.
-        d_x: (T, B, I), contiguous in that order or batch first, or None for integer x: the
-            gradient at the input is written to it, where the steps are real.
-        d_initial: the gradients at the initial states are written to it.
-        watch: is called after every step s with s, the plan and the work space, whose regions
-            backward.py numbers: gradients as they are while this runs (tracing/ looks at them).
+        scan: as in `forward`, as are batch, source and weights.
+        batch: the sequences.
+        source: the input.
+        weights: the parameters.
+        states: gradients at the final states, and room for those at the initial ones:
+            (d_h_n, d_carried_n, d_h_0, d_carried_0), the last two written.
+        initial: the states that `forward` started from.
+        residuals: what `forward` returned.
+        output: what `forward` wrote.
+        d_output: batch.Rows of the gradient at the output; NO_ROWS: zero.
+        d_x: batch.Rows, written where steps are real; NO_ROWS: not wanted.
+        watch: is called after every step s with s, the plan and the work space, which hold the
+            gradients as they are while this runs (tracing/ looks at them).
     """
-    batch, x, dtype = trace.batch, trace.x, size.dtype
-    no_rows = Rows(_NOTHING[dtype], 0, 0, 0)
-    new = np.empty if batch.rows else np.zeros
-    d_weights = Weights(
-        new(weights.w_ih.shape, dtype),
-        new(weights.w_hh.shape, dtype),
-        *(None if w is None else new(w.shape, dtype) for w in weights[2:]),
-    )
-    if len(batch.lengths):
-        rows, index = _input_of(x, dtype)
-        plan = workspace.plan_backward(
-            size, cell, batch, x.ndim == 2, d_x is not None, threads.get_num_threads()
-        )
-        work = workspace.scratch(dtype, plan.size)
-        place = np.empty(plan.most, np.int64)
-        w_ih, w_hh, _, _, w_hr = arrays(weights, dtype)
-        d_rows = no_rows if d_x is None else workspace.rows_of(d_x)
-        sequences = (
-            rows.array,
-            index,
-            rows.time,
-            rows.row,
-            batch.order,
-            batch.lengths,
-            trace.reverse,
-        )
-        stretches, saved, unprojected = [(0, batch.steps)], trace.saved, trace.unprojected
-        if trace.checkpoints:
-            replay = Replay(cell, size, batch, trace.checkpoints, x.ndim == 2)
-            saved, unprojected = replay.saved, replay.unprojected
-            initial = trace.number, trace.h_0, trace.others_0
-            stretches = replay.run(sequences, arrays(weights, dtype)[:4], initial, trace.output)
-        for first, last in stretches:
-            s1 = last
-            while True:
-                s0 = max(first, s1 - (1 if watch else plan.stride))
-                cell.backward(
-                    threads.call(plan.threads),
-                    plan.threads,
-                    *sequences,
-                    w_ih,
-                    w_hh,
-                    w_hr,
-                    trace.number,
-                    trace.h_0,
-                    saved,
-                    unprojected,
-                    *trace.output,
-                    *(d_output or no_rows),
-                    *d_state,
-                    *d_initial,
-                    d_rows.array,
-                    d_rows.time,
-                    d_rows.row,
-                    *arrays(d_weights, dtype),
-                    cell.shared,
-                    plan.chunks,
-                    plan.cuts,
-                    plan.parts,
-                    plan.piece,
-                    plan.offsets,
-                    place,
-                    work,
-                    batch.row_at(s1) - batch.row_at(first),
-                    s0,
-                    s1,
-                )
-                if watch and s0 < s1:
-                    watch(s0, plan, work)
-                s1 = s0
-                if s1 == first:
-                    break
+    cell, sizes, reverse = scan.cell, scan.sizes, scan.reverse
+    dtype, one_hot = sizes.dtype, source[1].size > 0
+    d_weights = new_gradients(weights, batch.rows)
+    if not len(batch.lengths):
+        return d_weights
+    wants_input = len(d_x[0]) > 0
+    plan = plan_backward(cell, sizes, batch, one_hot, wants_input, threads.get_num_threads())
+    work = buffers.scratch(dtype, plan.size), buffers.new(plan.block_rows, np.int64)
+    sequences = (*source, batch.order, batch.lengths, reverse)
+    w_ih, w_hh, _, _, w_hr = weights
+    whole, kept = [(0, batch.steps)], residuals[:2]
+    if residuals.checkpoint_every:
+        again = Recomputed(scan, batch, sequences, weights, initial, residuals, output)
+        whole, kept = again.segments(), again.residuals
+    states = (scan.slot, initial.h, *states)
+    for first, last in whole:
+        s1 = last
+        while True:
+            s0 = max(first, s1 - (1 if watch else plan.stride))
+            cell.backward(
+                threads.call(plan.threads),
+                plan.words,
+                (batch.row_at(s1) - batch.row_at(first), s0, s1),
+                sequences,
+                (w_ih, w_hh, w_hr),
+                states,
+                kept,
+                output,
+                d_output,
+                d_x,
+                d_weights,
+                work,
+            )
+            if watch and s0 < s1:
+                watch(s0, plan, work[0])
+            s1 = s0
+            if s1 == first:
+                break
     return d_weights
 
 
-class StreamPass:
-    """A pass that is run step by step: keeps the packed weights and the state.
+class Recomputed:
+    """What a forward pass with checkpoints would have kept, recomputed segment by segment.
 
     Attributes:
-        output: (B, E) overwritten at every step.
+        residuals: (saved, unprojected) of one segment at a time.
     """
 
-    def __init__(self, cell: Cell, weights: Weights, x: np.ndarray, rows: np.ndarray):
-        size, count = sizes_of(cell, weights), len(x)
-        dtype = size.dtype
-        nothing, zeros = _NOTHING[dtype], zero_states(dtype)
-        self.output = np.zeros((count, size.emitted), dtype)
-        plan = workspace.plan_stream(
-            size, cell, most_rows(cell.width), count, threads.get_num_threads()
+    def __init__(self, scan, batch, sequences, weights, initial, residuals, output):
+        self._scan, self._batch, self._kept = scan, batch, residuals
+        self._sequences, self._output = sequences, output
+        self._weights, self._initial = weights[:4], (scan.slot, *initial)
+        self._segments = segments(batch.steps, residuals.checkpoint_every)
+        cell, sizes, count = scan.cell, scan.sizes, len(batch.lengths)
+        max_rows = max(batch.row_at(s1) - batch.row_at(s0) for s0, s1 in self._segments)
+        self._plan = plan_recompute(
+            cell, sizes, count, max_rows, sequences[1].size > 0, threads.get_num_threads()
         )
-        work = workspace.scratch(dtype, plan.size)
-        regions = plan.offsets[STATES : STATES + 3]
-        self._states = work[regions[0] : regions[2]]  # and the emitted ones behind them
-        # A sequence without end: only whether a step is even matters to the kernel.
-        rows[1], rows[2] = np.arange(count), 1 << 62
-        cell.forward(  # packs, and sets the state to zero
-            threads.call(1),
-            1,
-            x[None],
-            NO_INDEX,
-            0,
-            size.input,
-            rows[1],
-            rows[2],
-            False,
-            *arrays(weights, dtype),
-            0,
-            *zeros,
-            *zeros,
-            self.output[None],
-            0,
-            0,
-            size.emitted,
-            nothing,
-            nothing,
-            plan.thin,
-            plan.gather,
-            plan.chunks,
-            plan.chunk,
-            plan.cuts,
-            plan.offsets,
-            work,
-            0,
-            0,
-            0,
-        )
-        self._kernel, self._threads, self._turn = cell.stream, plan.threads, 0
-        self._arguments = (
-            size.hidden,
-            size.projects,
-            rows,
-            x,
-            self.output,
-            plan.chunks,
-            plan.cuts,
-            plan.offsets,
-            work,
+        self._work = buffers.scratch(sizes.dtype, self._plan.size)
+        self.residuals = (
+            buffers.new((max_rows, len(cell.saved), sizes.hidden_p), sizes.dtype),
+            buffers.new((1, max_rows * sizes.projects, sizes.hidden_p), sizes.dtype),
         )
 
-    def step(self, one_hot: bool) -> None:
-        """Read what is in x or, one_hot, in rows[0]."""
-        n = self._threads
-        self._turn ^= 1
-        self._kernel(threads.call(n), n, one_hot, 3 - self._turn, *self._arguments)
+    def segments(self):
+        """Yield (s0, s1) of each segment, the last one first, once `residuals` are its."""
+        plan, batch, pack = self._plan, self._batch, True
+        shorter = batch.lengths - 1
+        for number in reversed(range(len(self._segments))):
+            first, last = self._segments[number]
+            for s0 in range(first, last, plan.stride):
+                self._scan.cell.recompute(
+                    threads.call(plan.threads),
+                    plan.words,
+                    (batch.row_at(s0) - batch.row_at(first), s0, min(last, s0 + plan.stride)),
+                    self._sequences,
+                    shorter,
+                    self._weights,
+                    self._initial,
+                    self._kept.checkpoints[number],
+                    self._output,
+                    self.residuals,
+                    pack,
+                    self._work,
+                )
+                pack = False
+            yield first, last
 
-    def reset(self) -> None:
-        """Set the state to zero."""
-        self._states.fill(0)
+
+def start_stream(
+    scan: Scan, plan: Plan, weights: tuple, x: np.ndarray, rows: np.ndarray, output: np.ndarray
+) -> np.ndarray:
+    """Return a work space that holds packed weights and states that are zero, for step_stream.
+
+    Args:
+        scan: what will run.
+        plan: of plan_stream.
+        weights: the parameters; they are copied.
+        x: (B, I), where step_stream reads the input.
+        rows: (3, B) int64: the first for one-hot input; the others are written.
+        output: (B, E), where it writes.
+    """
+    dtype, count = scan.sizes.dtype, len(x)
+    work = buffers.scratch(dtype, plan.size)
+    # A sequence without end: only whether a step is even matters to the kernel.
+    rows[1], rows[2] = np.arange(count), 1 << 62
+    zeros = ZERO_STATES[dtype]
+    scan.cell.forward(
+        threads.call(1),
+        plan.words,
+        (0, 0, 0),
+        (x[None], NO_INDEX, 0, scan.sizes.input, rows[1], rows[2], False),
+        weights,
+        (0, *zeros, *zeros),
+        (output[None], 0, 0, scan.sizes.emitted),
+        NOT_KEPT[dtype][:2],
+        work,
+    )
+    return work
+
+
+def step_stream(scan: Scan, plan: Plan, s: int, one_hot: bool, rows, x, output, work) -> None:
+    """Run step s: read x or, one_hot, the classes in rows[0], and write the output."""
+    sizes = scan.sizes
+    scan.cell.stream(
+        threads.call(plan.threads),
+        plan.words,
+        s,
+        one_hot,
+        (sizes.hidden, sizes.projects),
+        rows,
+        x,
+        output,
+        work,
+    )

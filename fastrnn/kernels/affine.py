@@ -11,7 +11,7 @@ from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST
+from fastrnn.kernels.tile import MAX_VECTORS, TERMS
 
 PIECE = 1024  # rows between two looks at the gradient of the weight: they stay in cache
 
@@ -21,54 +21,63 @@ def _product_part(part, parts, rows, k, columns, x, packed, start, y):
     """Write a share of the rows of y = start + x packed."""
     r0, r1 = rows * part // parts, rows * (part + 1) // parts
     product(r1 - r0, columns, k, TERMS, x, r0 * k, k, 1,
-            packed, 0, WIDEST * lanes(y) * k, 0, WIDEST, start, 0, 0, y, r0 * columns, columns)
+            packed, 0, MAX_VECTORS * lanes(y) * k, 0, MAX_VECTORS,
+            start, 0, 0, y, r0 * columns, columns)  # fmt: skip
 
 
 @kernel
 def affine_forward(
-    pool, threads,
-    x,        # (rows, k)
-    weight,   # (columns, k)
-    bias,     # (columns,), or of size 0
-    y,        # (rows, columns) written
-    packed,   # scratch (k, columns rounded up to whole vectors)
-    start,    # scratch (columns,)
+    pool,
+    threads,
+    x,  # (rows, k)
+    weight,  # (columns, k)
+    bias,  # (columns,), or of size 0
+    y,  # (rows, columns) written
+    packed,  # scratch (k, columns rounded up to whole vectors)
+    start,  # scratch (columns,)
 ):
     """Write y = x weightᵀ + bias."""
     mode = flush_denormals()
     owned = threads > 1 and parallel.acquire(pool)
     rows, k = x.shape
     columns, packed, start = weight.shape[0], flat(packed), flat(start)
-    pack_gates(weight, 1, WIDEST, packed, 0, 1)
+    pack_gates(weight, 1, MAX_VECTORS, packed, 0, 1)
     if bias.size:
         copy_row(start, 0, flat(bias), 0, columns)
     else:
         fill(start, 0, columns, 0)
-    parallel.share(pool, owned, threads, outlined(_product_part, (
-        threads, rows, k, columns, flat(x), packed, start, flat(y))))
+    job = outlined(_product_part, (threads, rows, k, columns, flat(x), packed, start, flat(y)))
+    parallel.share(pool, owned, threads, job)
     if owned:
         parallel.release(pool)
     restore_mode(mode)
 
 
 @jit
-def _weight_backward(part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias,
-                     zeros):
+def _weight_backward(
+    part, parts, r0, rows, k, columns, d_y, x_rows, pitch, d_weight, d_bias, zeros
+):
     m0, m1 = columns * part // parts, columns * (part + 1) // parts
-    add_outer(rows, m0, m1, d_y, r0 * columns, columns, x_rows, 0, pitch, k, d_weight,
-              r0 == 0, zeros)
+    add_outer(
+        rows, m0, m1, d_y, r0 * columns, columns, x_rows, 0, pitch, k, d_weight, r0 == 0, zeros
+    )
     add_columns(rows, m0, m1, d_y, r0 * columns, columns, d_bias, r0 == 0)
 
 
 @kernel
 def affine_backward(
-    pool, threads,
-    x, weight,           # as in affine_forward
-    d_y,                 # (rows, columns)
-    d_x,                 # (rows, k) written
-    d_weight, d_bias,    # written, if there are rows; d_bias of size 0: not there
-    packed, zeros,       # scratch (columns, k rounded up to whole vectors), (k,)
-    x_rows, pitch,       # scratch (at most PIECE, pitch)
+    pool,
+    threads,
+    x,  # as in affine_forward, as is weight
+    weight,
+    d_y,  # (rows, columns)
+    d_x,  # (rows, k) written
+    d_weight,  # written, if there are rows, as is d_bias
+    d_bias,  # of size 0: missing
+    packed,  # scratch (columns, k rounded up to whole vectors)
+    zeros,  # scratch (k,)
+    x_rows,  # scratch (at most PIECE, pitch)
+    pitch,
 ):
     """Write the gradients of sum(y * d_y)."""
     mode = flush_denormals()
@@ -77,15 +86,15 @@ def affine_backward(
     columns, packed, zeros, x_rows = weight.shape[0], flat(packed), flat(zeros), flat(x_rows)
     pack_rows(weight, packed, 0, 1)
     fill(zeros, 0, k, 0)
-    parallel.share(pool, owned, threads, outlined(_product_part, (
-        threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x))))
+    job = outlined(_product_part, (threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x)))
+    parallel.share(pool, owned, threads, job)
+    d_y, d_weight, d_bias = flat(d_y), flat(d_weight), flat(d_bias)
     for r0 in range(0, rows, PIECE):
         count = min(PIECE, rows - r0)
         for row in range(count):
             copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
-        parallel.share(pool, owned, threads, outlined(_weight_backward, (
-            threads, r0, count, k, columns, flat(d_y), x_rows, pitch, flat(d_weight),
-            flat(d_bias), zeros)))
+        given = threads, r0, count, k, columns, d_y, x_rows, pitch, d_weight, d_bias, zeros
+        parallel.share(pool, owned, threads, outlined(_weight_backward, given))
     if owned:
         parallel.release(pool)
     restore_mode(mode)

@@ -47,7 +47,8 @@ def _define(module, dtype, rows):
     a, a_row, b, b_row, count, k, d, c, c_row, begin, end = function.args
     entry, group, loop, rest, add, done = (
         function.append_basic_block(name)
-        for name in ("entry", "group", "loop", "rest", "add", "done"))
+        for name in ("entry", "group", "loop", "rest", "add", "done")
+    )
     builder = ir.IRBuilder(entry)
     zero = ir.Constant(vec.llvm, None)
     whole = builder.and_(k, INT(-n))
@@ -131,7 +132,8 @@ def _define(module, dtype, rows):
 def _type(dtype):
     pointer = scalar_type(dtype).as_pointer()
     return ir.FunctionType(
-        ir.VoidType(), [pointer, INT, pointer, INT, INT, INT, pointer, pointer, INT, INT, INT])
+        ir.VoidType(), [pointer, INT, pointer, INT, INT, INT, pointer, pointer, INT, INT, INT]
+    )
 
 
 def _chooser_type(dtype):
@@ -210,11 +212,43 @@ def dots(rows, count, k, a, a_at, a_row, b, b_at, b_row, d, d_at, c, c_at, c_row
     # Few rows of b at a time: they stay in L1 while all rows of a pass.
     for first in range(0, n, max(1, n // 4)):
         for row in range(0, fours, 4):
-            _dots(4, first, first + n // 4, count, k, a, a_at + row * a_row, a_row,
-                  b, b_at, b_row, d, d_at, c, c_at + row * c_row, c_row)
+            _dots(
+                4,
+                first,
+                first + n // 4,
+                count,
+                k,
+                a,
+                a_at + row * a_row,
+                a_row,
+                b,
+                b_at,
+                b_row,
+                d,
+                d_at,
+                c,
+                c_at + row * c_row,
+                c_row,
+            )
     row = fours
     while row < rows:
         height = 2 if rows - row >= 2 else 1
-        _dots(height, 0, n, count, k, a, a_at + row * a_row, a_row,
-              b, b_at, b_row, d, d_at, c, c_at + row * c_row, c_row)
+        _dots(
+            height,
+            0,
+            n,
+            count,
+            k,
+            a,
+            a_at + row * a_row,
+            a_row,
+            b,
+            b_at,
+            b_row,
+            d,
+            d_at,
+            c,
+            c_at + row * c_row,
+            c_row,
+        )
         row += height

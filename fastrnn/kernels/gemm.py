@@ -10,27 +10,35 @@ panels           The columns cut into strips of `width` vectors, each strip stor
                  that the tile reads its operand b as one stream.
 
 Threads and time are elsewhere: every function works on the part of the result it is told.
+Operands are flat memory and where it starts, as in BLAS; `_row` is the distance between rows.
 """
 
 from fastrnn.kernels.jit import jit
-from fastrnn.kernels.memory import flat, load_part, store_part, transpose_square
+from fastrnn.kernels.memory import flat, load_part, store_part
 from fastrnn.kernels.rows import add_column, fill, pad_row
 from fastrnn.kernels.simd import lanes
-from fastrnn.kernels.tile import TERMS, WIDEST, most_rows, tile
+from fastrnn.kernels.tile import MAX_VECTORS, TERMS, max_rows, tile
+from fastrnn.kernels.transpose import transpose_square
 
-_ROWS = tuple(most_rows(vectors) if vectors else 1 for vectors in range(WIDEST + 1))
+_ROWS = tuple(max_rows(vectors) if vectors else 1 for vectors in range(MAX_VECTORS + 1))
 
 
 @jit
 def product(
-    rows, columns, k, terms,           # `terms` of a block of a sum, as in tile.tile
-    a, a_at, a_row, a_step,            # (rows, k), as in tile.tile
-    b, b_at, b_panel, b_step, width,   # (k, columns) in panels of `width` vectors, b_panel apart;
-                                       # rows b_step apart, or each panel packed tight (b_step = 0)
-    d, d_at, d_row,                    # (rows, columns), or one row repeated (d_row = 0)
-    c, c_at, c_row,                    # (rows, columns) written
-):
-    """C = D + A B. The panel is the outer loop: it stays in cache while all rows pass."""
+    rows, columns, k, terms,
+    a, a_at, a_row, a_step,
+    b, b_at, b_panel, b_step, width,
+    d, d_at, d_row,
+    c, c_at, c_row,
+):  # fmt: skip
+    """C = D + A B. The panel is the outer loop: it stays in cache while all rows pass.
+
+    a: (rows, k), and `terms` of a block of a sum: as in tile.tile.
+    b: (k, columns) in panels of `width` vectors, b_panel apart; its rows are b_step apart, or each
+        panel is packed tight (b_step = 0).
+    d: (rows, columns), or one row repeated (d_row = 0).
+    c: (rows, columns), written.
+    """
     n = lanes(c)
     for panel in range((columns + width * n - 1) // (width * n)):
         column = panel * width * n
@@ -44,28 +52,29 @@ def product(
             tile(height, vectors, last, k, terms, a, a_at + row * a_row, a_row, a_step,
                  b, b_at + panel * b_panel, b_step if b_step else vectors * n,
                  d, d_at + row * d_row + column, d_row,
-                 c, c_at + row * c_row + column, c_row)
+                 c, c_at + row * c_row + column, c_row)  # fmt: skip
             row += height
 
 
 @jit
 def product_back(
-    rows, first, columns, k, a, a_at, a_row,   # as in product; `columns` of b from `first` on
-    w, w_row, packed,                          # b: a weight (k, w_row), by pack_rows, or as it lies
-    d, d_at, d_row, c, c_at, c_row,
+    rows, first, columns, k, a, a_at, a_row, w, w_row, packed, d, d_at, d_row, c, c_at, c_row
 ):
-    """C = D + A W, for gradients. A weight as it lies must have whole vectors in each row."""
+    """C = D + A W, for gradients: `columns` of W from `first` on; a, d and c as in product.
+
+    w: (k, w_row), packed by pack_rows, or the caller's, with whole vectors in each row.
+    """
     n = lanes(c)
     if packed:
-        product(rows, columns, k, TERMS, a, a_at, a_row, 1, w, first * k, WIDEST * n * k, 0, WIDEST,
-                d, d_at, d_row, c, c_at, c_row)
+        product(rows, columns, k, TERMS, a, a_at, a_row, 1, w, first * k, MAX_VECTORS * n * k, 0,
+                MAX_VECTORS, d, d_at, d_row, c, c_at, c_row)  # fmt: skip
     else:
         # Some of its rows for all columns, then the next: memory is read in order. The blocks of
         # the sums are those of the packed product, so are the results.
         for s in range(0, k, TERMS):
             product(rows, columns, min(TERMS, k - s), TERMS, a, a_at + s, a_row, 1,
-                    w, s * w_row + first, WIDEST * n, w_row, WIDEST,
-                    d, d_at, d_row, c, c_at, c_row)
+                    w, s * w_row + first, MAX_VECTORS * n, w_row, MAX_VECTORS,
+                    d, d_at, d_row, c, c_at, c_row)  # fmt: skip
             d, d_at, d_row = c, c_at, c_row
 
 
@@ -79,17 +88,15 @@ def terms_over_time(rows):
 
 
 @jit
-def add_outer(
-    rows, m0, m1,                           # the sum over rows, of columns m0..m1 of a
-    a, a_at, a_pitch, b, b_at, b_pitch,
-    columns, c,                             # (.., columns)
-    fresh, zeros,                           # c holds nothing yet; (columns,)
-):
-    """Add rows m0..m1 of aᵀ b to c."""
+def add_outer(rows, m0, m1, a, a_at, a_pitch, b, b_at, b_pitch, columns, c, fresh, zeros):
+    """Add rows m0..m1 of aᵀ b to c, (.., columns): sums over rows, of columns m0..m1 of a.
+
+    fresh: c holds nothing yet; zeros: (columns,).
+    """
     d, d_at, d_row = (zeros, 0, 0) if fresh else (c, m0 * columns, columns)
     product(m1 - m0, columns, rows, terms_over_time(rows), a, a_at + m0, 1, a_pitch,
-            b, b_at, WIDEST * lanes(c), b_pitch, WIDEST,
-            d, d_at, d_row, c, m0 * columns, columns)
+            b, b_at, MAX_VECTORS * lanes(c), b_pitch, MAX_VECTORS,
+            d, d_at, d_row, c, m0 * columns, columns)  # fmt: skip
 
 
 @jit
@@ -98,27 +105,27 @@ def add_columns(rows, m0, m1, a, a_at, a_pitch, c, fresh):
     n = lanes(a)
     if c.size:
         for m in range(m0, m1, n):
-            there = min(n, m1 - m)
-            start = load_part(c, m, 0 if fresh else there)
-            total = add_column(start, there, a, a_at + m, a_pitch, rows)
-            store_part(c, m, total, there)
+            valid = min(n, m1 - m)
+            start = load_part(c, m, 0 if fresh else valid)
+            total = add_column(start, valid, a, a_at + m, a_pitch, rows)
+            store_part(c, m, total, valid)
 
 
 @jit
-def pack_gates(
-    weight,   # (gates * H, k) C-contiguous
-    gates, width,
-    packed,   # written: (k, blocked columns) in panels of `width` vectors
-    part, parts,   # which share of the panels
-):
-    """Pack weightᵀ with blocked columns: for the pre-activations x weightᵀ and h weightᵀ."""
+def pack_gates(weight, gates, width, packed, part, parts):
+    """Pack weightᵀ with blocked columns: for the pre-activations x weightᵀ and h weightᵀ.
+
+    weight: (gates * H, k) C-contiguous.
+    packed: written: (k, blocked columns) in panels of `width` vectors.
+    part, parts: which share of the panels.
+    """
     n = lanes(packed)
     hidden, k = weight.shape[0] // gates, weight.shape[1]
     source = flat(weight)
     vectors = (hidden + n - 1) // n * gates
     panels = (vectors + width - 1) // width
-    first, behind = panels * part // parts * width, panels * (part + 1) // parts * width
-    for vector in range(first, min(behind, vectors)):
+    first, end = panels * part // parts * width, panels * (part + 1) // parts * width
+    for vector in range(first, min(end, vectors)):
         panel, within = vector // width, vector % width
         pitch = min(width, vectors - panel * width) * n
         unit, gate = vector // gates * n, vector % gates
@@ -128,11 +135,12 @@ def pack_gates(
 
 
 @jit
-def pack_columns(
-    packed, at, pitch,     # written: k vectors, pitch apart
-    source, row, k, rows,  # rows of k elements, at most as many as a vector has lanes
-):
-    """Transpose a few rows into one vector for each of their elements, padded with zeros."""
+def pack_columns(packed, at, pitch, source, row, k, rows):
+    """Transpose a few rows into one vector for each of their elements, padded with zeros.
+
+    packed: written: k vectors, pitch apart.
+    source: rows of k elements, at most as many as a vector has lanes.
+    """
     n = lanes(packed)
     whole = k // n * n if rows == n else 0
     for s in range(0, whole, n):
@@ -144,36 +152,42 @@ def pack_columns(
 
 
 @jit
-def pack_rows(
-    weight,   # (k, columns) C-contiguous
-    packed,   # written: the same in panels of WIDEST vectors
-    part, parts,   # which share of the panels
-):
-    """Pack a weight as it is: for the gradients d_a weight."""
+def pack_rows(weight, packed, part, parts):
+    """Pack a weight as it is: for the gradients d_a weight.
+
+    weight: (k, columns) C-contiguous.
+    packed: written: the same in panels of MAX_VECTORS vectors.
+    part, parts: which share of the panels.
+    """
     n = lanes(packed)
     k, columns = weight.shape
     source = flat(weight)
-    panels = (columns + WIDEST * n - 1) // (WIDEST * n)
+    panels = (columns + MAX_VECTORS * n - 1) // (MAX_VECTORS * n)
     for panel in range(panels * part // parts, panels * (part + 1) // parts):
-        column = panel * WIDEST * n
-        count = min(WIDEST * n, columns - column)
+        column = panel * MAX_VECTORS * n
+        count = min(MAX_VECTORS * n, columns - column)
         pitch = (count + n - 1) // n * n
         for s in range(k):
             pad_row(packed, column * k + s * pitch, source, s * columns + column, count, pitch)
 
 
 @jit
-def block_bias(
-    bias,      # (gates * H,); of size 0: zeros
-    gates,
-    blocked,   # written: (blocked columns,)
-):
-    """Reorder a bias as the columns of pack_gates."""
+def block_bias(bias, gates, blocked):
+    """Reorder a bias, (gates * H,) or of size 0: zeros, as the columns of pack_gates.
+
+    blocked: written: (blocked columns,).
+    """
     n = lanes(blocked)
     hidden = bias.size // gates
     if not hidden:
         fill(blocked, 0, blocked.size, 0)
     for unit in range(0, hidden, n):
         for gate in range(gates):
-            pad_row(blocked, unit * gates + gate * n,
-                    bias, gate * hidden + unit, min(n, hidden - unit), n)
+            pad_row(
+                blocked,
+                unit * gates + gate * n,
+                bias,
+                gate * hidden + unit,
+                min(n, hidden - unit),
+                n,
+            )

@@ -28,7 +28,7 @@ FAILED = 32  # a part raised (only with NUMBA_BOUNDSCHECK)
 YIELD = 33  # address of the system's function that lets other threads run, or 0
 CALLED = 34  # how often workers were called (threads.py)
 SERVING = 40  # workers that look for jobs
-MARCHED = 48  # of a march: chunks done, of all steps together
+IN_STEP = 48  # in lockstep: chunks done, of all steps together
 CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
 WORDS = CHUNKS + 8 * 64
 
@@ -81,7 +81,7 @@ def _help(pool):
             any_part = True
             if invoke(pool[CODE], pool[DATA], part):
                 pool[FAILED] = 1
-                atomic_add(pool, MARCHED, 1 << 60)  # behind the end: nobody waits for its chunk
+                atomic_add(pool, IN_STEP, 1 << 60)  # past the end: no thread waits for its chunk
             atomic_add(pool, DONE, 1)
 
 
@@ -131,25 +131,24 @@ def serve(pool, patience):
     restore_mode(mode)
 
 
-# A march: steps that need all of the step before. Each step has the same chunks; a thread does
-# those it owns, and one that nobody has begun for a while becomes the property of who waits for
-# it. So a thread that is late, or never comes, costs a moment, and each keeps its own weights in
-# its own cache.
+# Lockstep: steps that need all of the step before. Each step has the same chunks; a thread does
+# those it owns, and a chunk left unclaimed for a while is stolen by a waiting thread. So a thread
+# that is late, or never comes, costs a moment, and each keeps its own weights in its own cache.
 
 
 @jit
-def begin_march(pool, first, chunks, members):
-    """Prepare a march of `chunks` (at most 64) whose first step is `first`."""
-    pool[MARCHED] = first * chunks
+def start_lockstep(pool, first, chunks, members):
+    """Prepare a run of `chunks` chunks (at most 64) in lockstep, whose first step is `first`."""
+    pool[IN_STEP] = first * chunks
     for chunk in range(chunks):
         pool[CHUNKS + 8 * chunk] = first
         pool[CHUNKS + 8 * chunk + 1] = chunk * members // chunks
 
 
 @jit
-def step_of_march(pool, chunks):
-    """Return the step that the march has come to."""
-    return atomic_read(pool, MARCHED) // chunks
+def lockstep_step(pool, chunks):
+    """Return the step that the chunks have come to."""
+    return atomic_read(pool, IN_STEP) // chunks
 
 
 @jit
@@ -167,4 +166,4 @@ def claim_chunk(pool, step, me, chunks, waited):
 @jit
 def chunk_done(pool):
     """Say that a claimed chunk is computed."""
-    atomic_add(pool, MARCHED, 1)
+    atomic_add(pool, IN_STEP, 1)

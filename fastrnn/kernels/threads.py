@@ -1,10 +1,11 @@
 """The pool of threads that help with kernels: how many, when they wake and when they sleep.
 
-Workers are Python threads inside a compiled loop that holds no GIL (parallel.serve): after a job they
-look for the next one for less than a tenth of a millisecond, then sleep in Python until they are
-called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked child
-makes threads of its own, and any number of Python threads may call at once: one has the workers,
-the others work alone. How a job is shared is parallel.py's business, what is shared the kernels'.
+Workers are Python threads inside a compiled loop that holds no GIL (parallel.serve): after a job
+they look for the next one for less than a tenth of a millisecond, then sleep in Python until they
+are called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked
+child makes threads of its own, and any number of Python threads may call at once: one has the
+workers, the others work alone. How a job is shared is in parallel.py, what is shared the kernels
+say.
 """
 
 import contextlib

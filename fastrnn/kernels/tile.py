@@ -18,7 +18,7 @@ from fastrnn.kernels.simd import INT, Vec, bytes_of_register, call, features, sc
 # The most rows of a tile that many vectors wide, by the size of the register file: the
 # accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.
 _MOST_ROWS = {32: {1: 8, 2: 8, 3: 8, 4: 6}, 16: {1: 8, 2: 6, 3: 4, 4: 3}}
-WIDEST = 4
+MAX_VECTORS = 4
 
 # Rows of a that are reached from one pointer: an address can have one multiple of a row in it.
 _PER_POINTER = 3
@@ -29,7 +29,7 @@ TERMS = 128
 
 
 @functools.cache
-def most_rows(vectors: int) -> int:
+def max_rows(vectors: int) -> int:
     """Return how many rows a tile of `vectors` vectors may have."""
     return _MOST_ROWS[32 if features() & {"avx512f", "neon"} else 16][vectors]
 
@@ -41,7 +41,7 @@ def describe() -> dict[str, str]:
     return {
         "instruction set": names[bytes_of_register()] + " + FMA" * ("fma" in features()),
         "lanes": f"{lanes} float32, {lanes // 2} float64",
-        "tile": f"{most_rows(WIDEST)} rows x {WIDEST} vectors",
+        "tile": f"{max_rows(MAX_VECTORS)} rows x {MAX_VECTORS} vectors",
     }
 
 
@@ -182,8 +182,8 @@ def _define_chooser(module, chooser, dtype):
     inside = ir.IRBuilder(chooser.append_basic_block("entry"))
     never = chooser.append_basic_block("no_such_tile")
     choice = inside.switch(inside.add(inside.mul(vectors, INT(16)), rows), never)
-    for v in range(1, WIDEST + 1):
-        for r in range(1, most_rows(v) + 1):
+    for v in range(1, MAX_VECTORS + 1):
+        for r in range(1, max_rows(v) + 1):
             case = chooser.append_basic_block(f"tile_{r}x{v}")
             choice.add_case(INT(v * 16 + r), case)
             inside.position_at_end(case)
@@ -204,8 +204,8 @@ def tile(typingctx, rows, vectors, last, k, terms, a, a_at, a_row, a_step, b, b_
     `rows` or `vectors`, so a row comes out the same in any company.
 
     Args:
-        rows: rows of the tile, 1 to most_rows(vectors).
-        vectors: width of the tile in vectors, 1 to WIDEST.
+        rows: rows of the tile, 1 to max_rows(vectors).
+        vectors: width of the tile in vectors, 1 to MAX_VECTORS.
         last: lanes of the last vector that exist in c and d, 1 to lanes(c).
         k: terms of each sum, 0 or more.
         terms: those of a block, at least 1.

@@ -16,7 +16,7 @@ from fastrnn.models import batches, sequences, training
 from fastrnn.models.options import Options
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
 
 class NotFittedError(ValueError, AttributeError):
@@ -80,7 +80,7 @@ class Estimator(Options):
         self._make(np.random.SeedSequence(self.seed).generate_state(4).tolist())
 
     @property
-    def _parts(self) -> dict[str, Parameters]:
+    def _parts(self) -> dict[str, Module]:
         parts = {name: getattr(self, name + "_") for name in self._names}
         return {name: part for name, part in parts.items() if part is not None}
 

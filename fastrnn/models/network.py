@@ -16,9 +16,9 @@ from fastrnn.models.options import LAYERS, Options
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
 from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
 _INITS = (init.uniform, init.glorot, init.orthogonal, init.identity, init.forget_bias)
 State = Any  # an array, or a tuple of them for a cell with several states
@@ -26,7 +26,7 @@ State = Any  # an array, or a tuple of them for a cell with several states
 
 def recurrent(
     options: Options, input_size: int, hidden_size: int, bidirectional: bool, seed: int
-) -> _Recurrent:
+) -> RecurrentLayer:
     """Return a recurrent layer as the options say.
 
     Args:
@@ -56,7 +56,7 @@ def recurrent(
 
 def read_out(
     options: Options, input_size: int, outputs: int, seeds: Sequence[int], bidirectional: bool
-) -> tuple[_Recurrent, Linear]:
+) -> tuple[RecurrentLayer, Linear]:
     """Return a recurrent layer as the options say, and a linear one for its output.
 
     Args:
@@ -85,13 +85,13 @@ def first(state: State) -> NDArray:
     return state[0] if isinstance(state, tuple) else state
 
 
-def only_first(rnn: _Recurrent, h: NDArray) -> State:
+def only_first(rnn: RecurrentLayer, h: NDArray) -> State:
     """Return the state with this h and zero beside it; or the gradient at one, as at its h."""
     others = len(rnn.cell.states) - 1
     return (h, *[None] * others) if others else h
 
 
-def before_last(rnn: _Recurrent, x: Sequences, steps: int | None) -> tuple[State, Sequences]:
+def before_last(rnn: RecurrentLayer, x: Sequences, steps: int | None) -> tuple[State, Sequences]:
     """Read all but the last so many steps of each sequence, without a gradient or dropout.
 
     Args:
@@ -108,7 +108,7 @@ def before_last(rnn: _Recurrent, x: Sequences, steps: int | None) -> tuple[State
     return rnn(padded, lengths=lengths)[1], x.last(steps)
 
 
-def final_state(rnn: _Recurrent, x: Sequences, steps: int | None, training: bool):
+def final_state(rnn: RecurrentLayer, x: Sequences, steps: int | None, training: bool):
     """Read sequences; return the final state, and the gradient of the parameters for one at it.
 
     Args:
@@ -123,13 +123,13 @@ def final_state(rnn: _Recurrent, x: Sequences, steps: int | None, training: bool
     return state, lambda d_state: pullback(None, d_state, wrt_input=False).params
 
 
-def top(rnn: _Recurrent, state: State) -> NDArray:
+def top(rnn: RecurrentLayer, state: State) -> NDArray:
     """Return the final h of the top layer, (B, D * H): directions side by side, as its output."""
     rows = first(state)[-1 - rnn.bidirectional :]
     return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(rows.shape[1], -1)
 
 
-def at_top(rnn: _Recurrent, d_top: NDArray, state: State) -> State:
+def at_top(rnn: RecurrentLayer, d_top: NDArray, state: State) -> State:
     """Return the gradient at the state of which `top` has this one."""
     d_h = np.zeros_like(first(state))
     directions = 1 + rnn.bidirectional
@@ -137,7 +137,7 @@ def at_top(rnn: _Recurrent, d_top: NDArray, state: State) -> State:
     return only_first(rnn, d_h)
 
 
-def outputs(rnn: _Recurrent, head: Linear, x: Sequences) -> NDArray:
+def outputs(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:
     """Return what a network says at each real step, in the order of `Sequences.steps`."""
     padded, lengths = x.padded()
     output, _ = rnn(padded, lengths=lengths)
@@ -146,7 +146,7 @@ def outputs(rnn: _Recurrent, head: Linear, x: Sequences) -> NDArray:
 
 
 def next_logits(
-    rnn: _Recurrent, head: Linear, symbols: NDArray, state: State
+    rnn: RecurrentLayer, head: Linear, symbols: NDArray, state: State
 ) -> tuple[NDArray, State]:
     """Read one step of each sequence, symbols (B,); return logits (B, V) and the new state."""
     output, state = rnn(symbols[None], state)
@@ -170,7 +170,7 @@ class Steps(NamedTuple):
 
 
 def predict_steps(
-    rnn: _Recurrent, head: Linear, x: Sequences, targets: NDArray, state: State, training: bool
+    rnn: RecurrentLayer, head: Linear, x: Sequences, targets: NDArray, state: State, training: bool
 ) -> Steps:
     """Read sequences and compare with the index that is right at each real step.
 
@@ -210,7 +210,7 @@ def loss_of(found: Steps) -> Loss:
     return Loss(found.loss, found.weight, gradients)
 
 
-def no_gradient(part: Parameters) -> dict[str, NDArray]:
+def no_gradient(part: Module) -> dict[str, NDArray]:
     """Return that of parameters which a loss does not depend on."""
     return {name: np.zeros_like(value) for name, value in part.params.items()}
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastrnn.models import vocabulary as symbols
 from fastrnn.models.vocabulary import Vocabulary
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 
@@ -53,7 +53,7 @@ def prompted(prompt: Sequence, vocabulary: Vocabulary) -> list[int]:
 
 
 def continued(
-    rnn: _Recurrent,
+    rnn: RecurrentLayer,
     head: Linear,
     before: Sequence[int],
     *,
@@ -94,7 +94,7 @@ def _continued(rnn, head, before, state, length, temperature, random) -> Iterato
         yield index
 
 
-def _from_state(rnn: _Recurrent, state: Any):
+def _from_state(rnn: RecurrentLayer, state: Any):
     """Return what a stream is, but for its first state: one begins in zeros."""
 
     def step(symbol: NDArray) -> NDArray:

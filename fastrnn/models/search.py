@@ -14,13 +14,13 @@ from fastrnn import checks
 from fastrnn.models.network import next_logits
 from fastrnn.models.sampling import log_softmax
 from fastrnn.models.vocabulary import Vocabulary, decode
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 
 def write(
     owner: str,
-    rnn: _Recurrent,
+    rnn: RecurrentLayer,
     head: Linear,
     state: Any,
     count: int,

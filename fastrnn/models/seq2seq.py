@@ -13,7 +13,7 @@ from fastrnn.models.estimator import Estimator, one_direction
 from fastrnn.models.search import write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.training import Loss
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -143,7 +143,7 @@ class Seq2Seq(Estimator):
 
     def _make(self, seeds: list[int]) -> None:
         directions, symbols = 1 + self.bidirectional, self._boundary + 1
-        self.encoder_: _Recurrent = network.recurrent(
+        self.encoder_: RecurrentLayer = network.recurrent(
             self, self.n_features_in_, self.hidden_size // directions, self.bidirectional, seeds[0]
         )
         self.decoder_, self.head_ = network.read_out(self, symbols, symbols, seeds[1:], False)

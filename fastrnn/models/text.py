@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 _SECTIONS = 32  # of a text that is being evaluated, read side by side
@@ -41,7 +41,7 @@ def first_symbol(vocabulary: Vocabulary) -> int:
     return max(0, vocabulary.find("\n")) if isinstance(vocabulary, str) else 0
 
 
-def mean_loss(rnn: _Recurrent, head: Linear, indices: NDArray) -> float:
+def mean_loss(rnn: RecurrentLayer, head: Linear, indices: NDArray) -> float:
     """Return the mean over a text of -log of the probability that its next symbol was given.
 
     Every symbol but the first is predicted once. To be fast, the text is read in 32 sections side

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fastrnn import optim
 from fastrnn.models import batches
 from fastrnn.models.options import OPTIMIZERS, Options
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
 Grads = list[dict[str, NDArray]]
 
@@ -73,7 +73,7 @@ def clipped(
 class _Best:
     """The parameters with the least loss so far."""
 
-    def __init__(self, parts: Sequence[Parameters]):
+    def __init__(self, parts: Sequence[Module]):
         self._parts, self._kept = parts, None
         self.loss, self.stale = math.inf, 0
 
@@ -92,7 +92,7 @@ class _Best:
 
 def train(
     options: Options,
-    parts: Sequence[Parameters],
+    parts: Sequence[Module],
     losses: Losses,
     lengths: NDArray,
     learnt: NDArray,

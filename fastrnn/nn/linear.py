@@ -7,15 +7,15 @@ a small recurrent layer takes, and hold the cores that the layer would use.
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.engine import workspace
-from fastrnn.engine.weights import plain
+from fastrnn.engine import buffers
+from fastrnn.engine.plan import is_shared
 from fastrnn.kernels import threads
 from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward
 from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
 
-class Linear(Parameters):
+class Linear(Module):
     """y = x Wᵀ + b over the last axis; the function of torch.nn.Linear.
 
     Args:
@@ -39,7 +39,7 @@ class Linear(Parameters):
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
         if checks.boolean("Linear", "bias", bias):
             shapes["bias"] = (self.out_features,)
-        self._make(shapes, self.in_features**-0.5, seed)
+        self._draw_parameters(shapes, self.in_features**-0.5, seed)
 
     def __repr__(self) -> str:
         return self._described(self.in_features, self.out_features, dtype=np.float32)
@@ -64,14 +64,16 @@ class Linear(Parameters):
                 f"Linear: input has shape {x.shape}; its last axis must be in_features = "
                 f"{self.in_features}."
             )
-        weight, bias = plain(self._param("weight")), self._optional("bias")
-        rows = plain(x.reshape(-1, self.in_features))
+        weight, bias = buffers.plain(self.parameter("weight")), None
+        if "bias" in self.shapes:
+            bias = self.parameter("bias")
+        rows = buffers.plain(x.reshape(-1, self.in_features))
         y = _forward(rows, weight, bias).reshape(*x.shape[:-1], self.out_features)
 
         def pullback(d_y) -> Gradients:
             d_y = checks.cotangent("Linear", d_y, y.shape, self.dtype)
             d_y = np.zeros(y.shape, self.dtype) if d_y is None else d_y
-            d_rows = plain(d_y.reshape(-1, self.out_features))
+            d_rows = buffers.plain(d_y.reshape(-1, self.out_features))
             d_x, params = _backward(rows, weight, bias, d_rows)
             return Gradients(d_x.reshape(x.shape), None, params)
 
@@ -79,18 +81,25 @@ class Linear(Parameters):
 
 
 def _threads_for(rows: int, weight: np.ndarray) -> int:
-    return workspace.parts(2 * rows * weight.size, threads.get_num_threads())
+    return threads.get_num_threads() if is_shared(2 * rows * weight.size) else 1
 
 
 def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
     """Return x weightᵀ + bias."""
     (rows, k), columns, dtype = x.shape, len(weight), x.dtype
-    y = np.empty((rows, columns), dtype)
-    packed, start = workspace.empty(dtype, (k * workspace.padded(columns, dtype),), (columns,))
-    nothing = np.empty(0, dtype)
+    y = buffers.new((rows, columns), dtype)
+    packed, start = buffers.aligned(dtype, (k * buffers.padded(columns, dtype),), (columns,))
+    nothing = buffers.new(0, dtype)
     n = _threads_for(rows, weight)
     affine_forward(
-        threads.call(n), n, x, weight, nothing if bias is None else plain(bias), y, packed, start
+        threads.call(n),
+        n,
+        x,
+        weight,
+        nothing if bias is None else buffers.plain(bias),
+        y,
+        packed,
+        start,
     )
     return y
 
@@ -98,12 +107,12 @@ def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.n
 def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Return the gradients at x and at the parameters."""
     (rows, k), columns, dtype = x.shape, len(weight), x.dtype
-    pitch = workspace.pitch(k, dtype)
-    packed, zeros, x_rows = workspace.empty(
-        dtype, (columns * workspace.padded(k, dtype),), (k,), (min(rows, PIECE) * pitch,)
+    pitch = buffers.pitch(k, dtype)
+    packed, zeros, x_rows = buffers.aligned(
+        dtype, (columns * buffers.padded(k, dtype),), (k,), (min(rows, PIECE) * pitch,)
     )
-    d_x = np.empty((rows, k), dtype)
-    new = np.empty if rows else np.zeros
+    d_x = buffers.new((rows, k), dtype)
+    new = buffers.new if rows else buffers.zeros
     params: dict[str, np.ndarray] = {"weight": new((columns, k), dtype)}
     if bias is not None:
         params["bias"] = new(columns, dtype)
@@ -116,7 +125,7 @@ def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         d_y,
         d_x,
         params["weight"],
-        params.get("bias", np.empty(0, dtype)),
+        params.get("bias", buffers.new(0, dtype)),
         packed,
         zeros,
         x_rows,

@@ -1,11 +1,17 @@
-"""A layer as a function of one time step that keeps its state."""
+"""A layer as a function of one time step that keeps its state.
+
+A stream holds what a call has for its caller only: the state, packed weights, and its buffers.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.cells import Cell
-from fastrnn.engine import scan
-from fastrnn.engine.weights import Weights
+from fastrnn.engine import buffers, scan
+from fastrnn.engine.plan import plan_stream
+from fastrnn.kernels.threads import get_num_threads
+from fastrnn.nn.spec import Spec
 
 
 class Stream:
@@ -16,16 +22,19 @@ class Stream:
     (E,): its own buffer, overwritten by the next call. Nothing is allocated inside.
     """
 
-    def __init__(self, name: str, cell: Cell, weights: list[Weights], batch_size: int):
-        self._name, self._batch_size = name, batch_size
-        self._dtype = weights[0].w_ih.dtype
-        self._input = np.zeros((batch_size, weights[0].w_ih.shape[1]), self._dtype)
+    def __init__(self, name: str, spec: Spec, weights: Sequence[tuple], batch_size: int):
+        self._name, self._batch_size, self._dtype = name, batch_size, spec.dtype
+        self._input = np.zeros((batch_size, spec.input_size), spec.dtype)
         rows = np.zeros((3, batch_size), np.int64)
-        self._index = rows[0]
-        self._passes, x = [], self._input
-        for layer in weights:
-            self._passes.append(scan.StreamPass(cell, layer, x, rows))
-            x = self._passes[-1].output
+        self._index, self._turn, x = rows[0], 0, self._input
+        self._scans, self._states = [], []
+        for one, own in zip(spec.scans(), weights, strict=True):
+            plan = plan_stream(one.cell, one.sizes, batch_size, get_num_threads())
+            output = buffers.zeros((batch_size, spec.emitted), spec.dtype)
+            work = scan.start_stream(one, plan, own, x, rows, output)
+            self._scans.append((one, plan, rows, x, output, work))
+            self._states += [plan.view(work, "states"), plan.view(work, "emitted")]
+            x = output
         self._output = x
 
     def __call__(self, x_t) -> np.ndarray:
@@ -58,12 +67,13 @@ class Stream:
         elif x_t.dtype != self._dtype:
             checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
         mine[...] = x_t
-        for one_pass in self._passes:
-            one_pass.step(one_hot)
+        self._turn ^= 1
+        for one, plan, rows, x, output, work in self._scans:
+            scan.step_stream(one, plan, 3 - self._turn, one_hot, rows, x, output, work)
             one_hot = False
         return self._output[0] if single else self._output
 
     def reset(self) -> None:
-        """Set the state to zero, as at the beginning."""
-        for one_pass in self._passes:
-            one_pass.reset()
+        """Set the state to zero, as at the start."""
+        for states in self._states:
+            states.fill(0)

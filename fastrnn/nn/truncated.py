@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.functional import members
+from fastrnn.nn.arguments import members, read_sequence
 from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 
 _NAME = "truncated_bptt"
 
 
 def truncated_bptt(
-    layer: _Recurrent,
+    layer: RecurrentLayer,
     x,
     d_output,
     k1: int,
@@ -75,14 +75,14 @@ def truncated_bptt(
     Source: Williams & Peng 1990, "An efficient gradient-based algorithm for on-line training of
     recurrent network trajectories", BPTT(h; h') with h = k2, h' = k1.
     """
-    if not isinstance(layer, _Recurrent):
+    if not isinstance(layer, RecurrentLayer):
         raise TypeError(
             f"{_NAME}: layer is a {type(layer).__name__}; expected a fastrnn.RNN, LSTM or GRU."
         )
     if layer.bidirectional:
         raise ValueError(
-            f"{_NAME}: the {layer._owner} is bidirectional, and its reverse direction begins at "
-            "the end; use bidirectional=False, or vjp with checkpoint='auto'."
+            f"{_NAME}: the {type(layer).__name__} is bidirectional, and its reverse direction "
+            "begins at the end; use bidirectional=False, or vjp with checkpoint='auto'."
         )
     k1, k2 = checks.integer(_NAME, "k1", k1), checks.integer(_NAME, "k2", k2)
     if k2 < k1:
@@ -120,7 +120,7 @@ def truncated_bptt(
 class _Source:
     """The input, read some steps at a time."""
 
-    def __init__(self, layer: _Recurrent, x):
+    def __init__(self, layer: RecurrentLayer, x):
         self._layer = layer
         whole = isinstance(x, np.ndarray) or hasattr(x, "__array__")
         if not whole and not isinstance(x, Iterable):
@@ -140,22 +140,16 @@ class _Source:
     def _check(self) -> None:
         """Check a new chunk."""
         layer = self._layer
-        x, self._batched = checks.sequence(
-            _NAME,
-            self._chunk,
-            layer.input_size,
-            layer.dtype,
-            batch_first=layer.batch_first,
-            unbatched=True,
+        self._chunk, call = read_sequence(
+            _NAME, layer.spec, self._chunk, batch_first=layer.batch_first
         )
-        if self._batch not in (None, x.shape[1]):
+        self._batched = call.batched
+        if self._batch not in (None, call.batch):
             raise ValueError(
-                f"{_NAME}: a chunk of x has {x.shape[1]} sequences, the one before "
+                f"{_NAME}: a chunk of x has {call.batch} sequences, the one before "
                 f"{self._batch}; expected chunks that differ in time only."
             )
-        self._batch = x.shape[1]
-        self.axis = 1 if layer.batch_first and self._batched else 0
-        self._chunk = checks.array(_NAME, "x", self._chunk)
+        self._batch, self.axis = call.batch, int(call.batch_first)
 
     def has_gradient(self) -> bool:
         """Return whether there is one gradient at the input."""
@@ -205,7 +199,7 @@ class _Window:
         state: behind the last step.
     """
 
-    def __init__(self, layer: _Recurrent, k2: int, state, lengths, training: bool):
+    def __init__(self, layer: RecurrentLayer, k2: int, state, lengths, training: bool):
         self._layer, self._k2, self._lengths, self._training = layer, k2, lengths, training
         self._pieces: deque[_Piece] = deque()
         self.begin, self.state = 0, state

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 
-class Call(NamedTuple):
+class Operation(NamedTuple):
     """What a node needs besides tensors.
 
     Attributes:
@@ -51,7 +51,7 @@ def is_wanted(x: Tensor, states, weights) -> bool:
     )
 
 
-def run(call: Call, keep: bool, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
+def run(call: Operation, keep: bool, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
     """Return the output and the states of a call as tensors; keep: autograd wants gradients."""
     if keep:
         return _Node.apply(call, x, *states, *weights)
@@ -62,7 +62,7 @@ def run(call: Call, keep: bool, x: Tensor, states: tuple[Tensor, ...], weights: 
 
 class _Node(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, x: Tensor, *others: Tensor):
+    def forward(ctx: Any, call: Operation, x: Tensor, *others: Tensor):
         x_array, *states = arrays_of((x, *others[: call.states]))
         arrays, ctx.pullback = call.forward(x_array, states, True)
         outputs = tensors_of(arrays)

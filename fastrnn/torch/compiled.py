@@ -6,7 +6,6 @@ calls do not come here either (autograd.py costs less than a registered operatio
 torch.export, whose result should run without this package.
 """
 
-import copy
 import functools
 import importlib.abc
 import importlib.util
@@ -19,24 +18,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn.functional import bare, members
-from fastrnn.nn.stack import StackCall
-from fastrnn.torch.calls import batch_of, dropout_factors, in_order, state_shapes
-from fastrnn.torch.twin import FLOATS, OPTIONS, new_layer
+from fastrnn import checks
+from fastrnn.nn.arguments import read_sequence
+from fastrnn.nn.program import Tape, prepare
+from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
+from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
 
 _BUILDER = "torch._dynamo.variables.builder"
-_kept: weakref.WeakValueDictionary[int, "_Kept"] = weakref.WeakValueDictionary()
+_kept: weakref.WeakValueDictionary[int, "_NamedTape"] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
 
-class _Kept:
+class _NamedTape:
     """What a forward call keeps for its gradient, alive as long as the tensor that names it.
 
     NumPy and torch hold on to whose memory they show: the tensor of `token()` to this object.
     """
 
-    def __init__(self, call: StackCall):
-        self.call, self.number = call, next(_numbers)
+    def __init__(self, tape: Tape):
+        self.tape, self.number = tape, next(_numbers)
         self._word = np.array([self.number])
         self.__array_interface__ = self._word.__array_interface__
         _kept[self.number] = self
@@ -45,7 +45,7 @@ class _Kept:
         return torch.from_numpy(np.asarray(self))
 
 
-_layer = functools.lru_cache(maxsize=64)(new_layer)
+_spec = functools.lru_cache(maxsize=64)(spec_of)
 
 
 def _arrays(tensors) -> list[np.ndarray]:
@@ -58,14 +58,17 @@ def _tensors(arrays) -> list[Tensor]:
 
 
 def _arguments(x, states, weights, masks, lengths, options):
-    """Return the layer, the arrays of the input and the state, the masks and the lengths."""
-    layer = copy.copy(_layer(x.dtype, *options))
-    layer.params = dict(zip(layer._shapes, _arrays(weights), strict=True))
-    drawn = _arrays(masks)
-    remaining = iter(drawn)
-    layer.dropout, layer._drop = 0.5, lambda output: next(remaining)
-    state = bare(tuple(_arrays(states))) if states else None
-    return layer, _arrays([x])[0], state, drawn, None if lengths is None else lengths.numpy()
+    """Return the program, and what its `run` takes, checkpoints apart."""
+    spec = _spec(x.dtype, *options)
+    assert spec is not None  # `forward` has looked
+    batch_first = bool(options[OPTIONS.index("batch_first")])
+    lengths = None if lengths is None else lengths.numpy()
+    owner = options[0].partition("_")[0]
+    x, call = read_sequence(owner, spec, _arrays([x])[0], batch_first=batch_first)
+    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    program = prepare(spec, call._replace(keep=True, plain=False))
+    masks = tuple(_arrays(masks))
+    return program, (grouped(spec, _arrays(weights)), x, _arrays(states) or None, lengths, masks)
 
 
 _OPTIONS = (
@@ -85,13 +88,16 @@ torch.library.define(
 @torch.library.impl(_NAME, "cpu")
 def _forward(x, states, weights, masks, lengths, *options_and_keep):
     *options, checkpoint, memory, keep = options_and_keep
-    layer, x, state, _, lengths = _arguments(x, states, weights, masks, lengths, options)
-    call = StackCall(layer, x, state, lengths)
+    program, arguments = _arguments(x, states, weights, masks, lengths, options)
     checkpoint = int(checkpoint) if checkpoint and checkpoint.isdigit() else checkpoint
-    every = call.every(checkpoint, memory) if keep else 0
-    output, after = call.run(keep=keep, training=bool(masks), every=every)
-    kept = _Kept(call).token() if keep else torch.zeros(1, dtype=torch.int64)
-    return [*_tensors((output, *members(after))), kept]
+    every = 0
+    if keep:
+        every = program.checkpoint_every(options[0], checkpoint, memory, arguments[3])
+    else:
+        program = prepare(program.spec, program.call._replace(keep=False))
+    output, final, tape = program.run(*arguments, every)
+    kept = _NamedTape(tape).token() if keep else torch.zeros(1, dtype=torch.int64)
+    return [*_tensors((output, *final)), kept]
 
 
 @torch.library.register_fake(_NAME)
@@ -124,17 +130,23 @@ def _forward_shapes(
 
 @torch.library.impl(_BACK, "cpu")
 def _backward(d_results, output, kept, x, states, weights, masks, lengths, *options):
-    layer, x, state, drawn, lengths = _arguments(x, states, weights, masks, lengths, options)
+    program, arguments = _arguments(x, states, weights, masks, lengths, options)
     found = _kept.get(int(kept))
     if found is not None:
         # The compiler may have used the memory of the forward call's arguments for something else.
-        call = found.call.moved_to(layer, x, state, _arrays([output])[0], drawn)
-    else:  # somebody copied the tensor that names it: compute it again
-        call = StackCall(layer, x, state, lengths)
-        call.run(keep=True, training=bool(masks))
+        weights_now, x_now, states_now, _, masks_now = arguments
+        tape = found.tape._replace(
+            weights=weights_now,
+            x=x_now,
+            initial=program.states(states_now),
+            output=_arrays([output])[0],
+            masks=masks_now,
+        )
+    else:  # the tensor that names it was copied: compute it again
+        _, _, tape = program.run(*arguments)
     d_output, *d_states = [None if d is None else _arrays([d])[0] for d in d_results]
-    grads = call(d_output, None if all(d is None for d in d_states) else bare(tuple(d_states)))
-    return _tensors(in_order(grads, len(states)))
+    d_final = None if all(d is None for d in d_states) else d_states
+    return _tensors(in_order(*program.pull(tape, d_output, d_final), len(states)))
 
 
 @torch.library.register_fake(_BACK)

@@ -3,8 +3,8 @@
 Backpropagation through N calls of one step would make N outer products as large as the weights and
 add them up, which takes longer than all else. Here each step only leaves its factors, a few rows,
 and a node of autograd between the weights and the steps multiplies them once: what BPTT does with
-a sequence (backward.py), though torch sees N calls. A step does without while no other waits for its
-gradient: there may be no second.
+a sequence (engine/backward.py), though torch sees N calls. The first step is not deferred: a lone
+step is cheaper directly.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ class Deferred:
     def __init__(self, weights: list[Tensor], layers: int, hidden: int):
         self.weights = weights
         self._left = _Left(layers, len(weights) // layers, hidden)
-        self.token = _Weights.apply(self._left, *weights)
+        self.token = _GatherNode.apply(self._left, *weights)
         self.add_ready, self._node = self._left.add_ready, self.token.grad_fn
 
     def wanted(self) -> bool:
@@ -94,7 +94,7 @@ class Deferred:
         return self._left.factors(torch._C._current_graph_task_id())
 
 
-class _Weights(torch.autograd.Function):
+class _GatherNode(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, left: _Left, *weights: Tensor):
         ctx.left = left
@@ -131,6 +131,6 @@ class Generation:
             self.pending = True
             return None
         if self._deferred is None:
-            weights, layer = [weight for weight, _ in self._seen], twin.layer
-            self._deferred = Deferred(weights, len(layer._passes), layer.hidden_size)
+            weights, spec = [weight for weight, _ in self._seen], twin.spec
+            self._deferred = Deferred(weights, spec.num_layers, spec.hidden_size)
         return self._deferred

@@ -16,8 +16,8 @@ from torch.autograd import forward_ad
 from torch.nn.utils import rnn as packing
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn.functional import bare
-from fastrnn.torch import autograd, calls, compiled, single
+from fastrnn.nn.arguments import bare
+from fastrnn.torch import autograd, compiled, operations, single
 from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
 
 _C, _VF = torch._C, torch._VF
@@ -45,7 +45,7 @@ def _as_torchs(module: nn.Module) -> nn.Module:
     return module
 
 
-class _Recurrent(nn.RNNBase):
+class AcceleratedLayer(nn.RNNBase):
     """What RNN, LSTM and GRU share; abstract.
 
     Attributes:
@@ -112,7 +112,7 @@ class _Recurrent(nn.RNNBase):
             return None
         if input.shape[-1] != self.input_size or not input.numel():
             return None
-        shapes = calls.state_shapes(self, calls.batch_of(self, input))
+        shapes = operations.state_shapes(self, operations.batch_of(self, input))
         states = states_of(hx, dtype, shapes)
         if states is None:
             return None
@@ -120,7 +120,7 @@ class _Recurrent(nn.RNNBase):
             output = (*input.shape[:-1], self.hidden_size)
             single.remember(twin, input, shapes[0], output, self.dropout > 0)
         keep = autograd.is_wanted(input, states, twin.weights)
-        call = calls.of_layer(self, twin.layer, len(states), lengths)
+        call = operations.of_layer(self, twin, len(states), lengths)
         output, *after = autograd.run(call, keep, input, states, twin.weights)
         return output, bare(tuple(after))
 
@@ -132,12 +132,12 @@ class _Recurrent(nn.RNNBase):
             return None
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
-        shapes = calls.state_shapes(self, (int(batch_sizes[0]),))
+        shapes = operations.state_shapes(self, (int(batch_sizes[0]),))
         states = states_of(hx, twin.dtype, shapes)
         if states is None:
             return None
         keep = autograd.is_wanted(data, states, twin.weights)
-        call = calls.of_packed(self, twin.layer, len(states), batch_sizes)
+        call = operations.of_packed(self, twin, len(states), batch_sizes)
         output, *after = autograd.run(call, keep, data, states, twin.weights)
         output = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         hidden: Any = bare(tuple(after))
@@ -154,19 +154,19 @@ class _Recurrent(nn.RNNBase):
         return padded, hidden
 
 
-class RNN(_Recurrent, nn.RNN):
+class RNN(AcceleratedLayer, nn.RNN):
     """torch.nn.RNN, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class LSTM(_Recurrent, nn.LSTM):
+class LSTM(AcceleratedLayer, nn.LSTM):
     """torch.nn.LSTM, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class GRU(_Recurrent, nn.GRU):
+class GRU(AcceleratedLayer, nn.GRU):
     """torch.nn.GRU, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class _Cell(nn.RNNCellBase):
+class AcceleratedCell(nn.RNNCellBase):
     """What RNNCell, LSTMCell and GRUCell share; abstract."""
 
     __prepare_scriptable__ = _as_torchs
@@ -191,17 +191,17 @@ class _Cell(nn.RNNCellBase):
             return super().forward(input, hx)
         single.remember(twin, input, shapes[0], None, False)
         keep = autograd.is_wanted(input, states, twin.weights)
-        call = calls.of_cell(self, twin.layer, len(states))
+        call = operations.of_cell(self, twin, len(states))
         return bare(tuple(autograd.run(call, keep, input, states, twin.weights)))
 
 
-class RNNCell(_Cell, nn.RNNCell):
+class RNNCell(AcceleratedCell, nn.RNNCell):
     """torch.nn.RNNCell, run by fastrnn's kernels."""
 
 
-class LSTMCell(_Cell, nn.LSTMCell):
+class LSTMCell(AcceleratedCell, nn.LSTMCell):
     """torch.nn.LSTMCell, run by fastrnn's kernels."""
 
 
-class GRUCell(_Cell, nn.GRUCell):
+class GRUCell(AcceleratedCell, nn.GRUCell):
     """torch.nn.GRUCell, run by fastrnn's kernels."""

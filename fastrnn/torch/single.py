@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn.engine import workspace
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.nn.shortcut import MOST
-from fastrnn.nn.single import OneStep
-from fastrnn.torch import autograd, calls
+from fastrnn.nn.call import Call
+from fastrnn.nn.module import MAX_PROGRAMS
+from fastrnn.nn.single_step import SingleStep, is_single
+from fastrnn.torch import autograd, operations
 from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of
 
@@ -32,7 +32,7 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: b
     """
     known = twin.singles.get(x.shape)
     if known is None or known.threads != get_num_threads():
-        if len(twin.singles) >= MOST:
+        if len(twin.singles) >= MAX_PROGRAMS:
             twin.singles.clear()
         twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output, drops)
 
@@ -85,7 +85,8 @@ class _Single:
     """What is known of a module's single steps with input of one shape.
 
     Attributes:
-        possible: as OneStep's, as is differentiable.
+        possible: the kernels of single steps take it.
+        differentiable: and its gradient, without the input's and with it.
         threads: for how many it is.
         states: how many the cell has.
         weights: how many there are.
@@ -97,30 +98,39 @@ class _Single:
     """
 
     def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output, drops: bool):
-        rows = x.numel() // x[-1]
-        self._one = one = OneStep(twin.layer, rows)
+        spec, rows = twin.spec, x.numel() // x[-1]
+        self.threads = get_num_threads()
+        call = Call(1, rows, self.threads)
         plain = all(weight.is_contiguous() for weight in twin.weights)
-        new = functools.partial(torch.empty, dtype=twin.dtype)
-        self.possible = one.possible and plain
-        self.differentiable = [plain and possible for possible in one.differentiable]
-        self.threads, self.states = get_num_threads(), len(twin.layer.cell.states)
-        self.shapes, self.output, self.drops = [state] * self.states, output, drops
-        self.native = calls.native_cell if output is None else calls.native_layer
-        self._numpy = twin.layer.dtype
-        self.weights = len(twin.weights)
-        self.layers = len(one.sizes)
-        self._each = each = self.weights // self.layers
-        # torch.empty_like takes half the time of torch.empty.
-        self._like_state, self._like_saved = new(state), new(one.saved)
-        self._like_a = new((rows, len(twin.weights[0])))
-        self._like_output = new(one.output if output is None else output)
-        self._like_inputs = [new(x), *[new(one.output)] * (len(one.sizes) - 1)]
-        self._like_weights = [new(weight.shape) for weight in twin.weights]
-        places = [weight.data_ptr() for weight in twin.weights]
-        self._no_bias = (0,) * (4 - each)
-        self._weights = [
-            (*places[i : i + each], *self._no_bias) for i in range(0, len(places), each)
+        self.possible = plain and is_single(spec, call)
+        self.differentiable = [
+            plain and is_single(spec, call._replace(keep=True, wrt_input=wanted))
+            for wanted in (False, True)
         ]
+        self.states, self.layers = len(spec.cell.states), spec.num_layers
+        self.shapes, self.output, self.drops = [state] * self.states, output, drops
+        self.native = operations.native_cell if output is None else operations.native_layer
+        self.weights = len(twin.weights)
+        self._each = self.weights // self.layers
+        self._shared = spec.cell.shared
+        if not self.possible:
+            return
+        self._program = program = SingleStep(spec, call)
+        self._state_shape = (self.layers, rows, spec.hidden_size)
+        # torch.empty_like takes half the time of torch.empty.
+        new = functools.partial(torch.empty, dtype=twin.dtype)
+        row = (1, rows, spec.hidden_size)
+        self._like_state, self._like_saved = new(state), new(program.saved_shape)
+        self._like_pre = new(program.pre_shape)
+        self._like_output = new(row if output is None else output)
+        self._like_inputs = [new(x), *[new(row)] * (self.layers - 1)]
+        self._like_weights = [new(weight.shape) for weight in twin.weights]
+        self._places = self._grouped([weight.data_ptr() for weight in twin.weights])
+
+    def _grouped(self, places: list[int]) -> list[tuple]:
+        """Return addresses, one for each weight, as SingleStep takes them."""
+        each, missing = self._each, (0,) * (5 - self._each)
+        return [(*places[i : i + each], *missing) for i in range(0, len(places), each)]
 
     def room(self) -> Tensor:
         """Return room for what the gradient reads besides."""
@@ -128,24 +138,14 @@ class _Single:
 
     def run(self, x: Tensor, states, saved: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the output, if there is one, and the states; `saved` is filled."""
-        one = self._one
         x, *states = _contiguous((x, *states))  # copies live as long as the names
-        h_0 = states[0].data_ptr() if states else 0
-        c_0 = states[1].data_ptr() if len(states) > 1 else 0
         results = [torch.empty_like(self._like_state) for _ in range(self.states)]
-        h_n, c_n = results[0].data_ptr(), results[-1].data_ptr() if self.states > 1 else 0
-        output = 0
+        final, output = _pair(results), 0
         if self.output is not None:
             results.insert(0, torch.empty_like(self._like_output))
             output = results[0].data_ptr()
         kept = 0 if saved is None else saved.data_ptr()
-        work, read = workspace.scratch(self._numpy, one.work), x.data_ptr()
-        for sizes, weights in zip(one.sizes, self._weights, strict=True):
-            top = sizes is one.sizes[-1]
-            one.forward(
-                *sizes, *weights, read, h_0, c_0, h_n, c_n, output if top else 0, kept, work
-            )
-            read = h_n
+        self._program.forward(self._places, x.data_ptr(), _pair(states), final, output, kept, 0)
         return tuple(results)
 
     def gradients(self, x, states, weights, h_n, saved, d_results, wanted, factors):
@@ -162,62 +162,59 @@ class _Single:
             factors: lists, one of each layer, that get what the weights' gradients are made of;
                 or None.
         """
-        one, (wants_input, wants_weights) = self._one, wanted
+        wants_input, wants_weights = wanted
         x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
-        places = [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
-        given = len(states)
-        h_0 = places[0] if given else 0
-        d_output = places[given] if self.output is not None else 0
-        d_n = (*places[len(places) - self.states :], 0)[:2]
+        given, layers = len(states), self.layers
+        d_output = 0
+        if self.output is not None and tensors[given] is not None:
+            d_output = tensors[given].data_ptr()
         d_states = [torch.empty_like(self._like_state) for _ in range(self.states)]
-        d_0 = d_states[0].data_ptr(), d_states[1].data_ptr() if self.states > 1 else 0
-        d_weights, d_w = (None,) * self.weights, (0,) * self.weights
+        d_weights, d_places = (None,) * self.weights, [(0,) * 5] * layers
         if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
-            d_w = [d.data_ptr() for d in d_weights]
+            d_places = self._grouped([d.data_ptr() for d in d_weights])
         d_inputs: list[Any] = [
-            torch.empty_like(like) if number or wants_input else None
-            for number, like in enumerate(self._like_inputs)
+            torch.empty_like(like) if layer or wants_input else None
+            for layer, like in enumerate(self._like_inputs)
         ]
-        work = workspace.scratch(self._numpy, one.back_work)
-        for number in range(len(one.sizes) - 1, -1, -1):
-            d_a_x = d_a_h = None
-            if factors is not None:
-                d_a_x = d_a_h = torch.empty_like(self._like_a)
-                if not one.shared:
-                    d_a_x = torch.empty_like(self._like_a)
-                read = h_n.view(one.state)[number - 1] if number else x
-                before = tensors[0] if given else None
-                if before is not None and len(one.sizes) > 1:
-                    before = before.view(one.state)[number]
-                factors[number].append(Factors(d_a_x, d_a_h, read, before))
-            first = number * self._each
-            at, at_a_x, at_a_h = [
-                0 if d is None else d.data_ptr() for d in (d_inputs[number], d_a_x, d_a_h)
+        d_pre = [(0, 0)] * layers
+        if factors is not None:
+            d_pre = [
+                self._left(layer, x, tensors[0] if given else None, h_n, factors[layer])
+                for layer in range(layers)
             ]
-            one.backward(
-                *one.sizes[number],
-                weights[first].data_ptr(),
-                weights[first + 1].data_ptr(),
-                h_n.data_ptr() if number else x.data_ptr(),
-                h_0,
-                saved.data_ptr(),
-                d_output,
-                *d_n,
-                at,
-                *d_0,
-                *d_w[first : first + self._each],
-                *self._no_bias,
-                at_a_x,
-                at_a_h,
-                one.shared,
-                work,
-            )
-            d_output = at
+        self._program.backward(
+            self._grouped([weight.data_ptr() for weight in weights]),
+            (x.data_ptr(), h_n.data_ptr() if layers > 1 else 0),
+            (tensors[0].data_ptr() if given else 0, saved.data_ptr()),
+            _pair(tensors[len(tensors) - self.states :]),
+            d_output,
+            [0 if d is None else d.data_ptr() for d in d_inputs],
+            _pair(d_states),
+            d_places,
+            d_pre,
+        )
         return d_inputs[0], d_states, d_weights
 
+    def _left(self, layer: int, x, h_0, h_n, factors: list) -> tuple[int, int]:
+        """Add a layer's factors to a list, and return where its kernel writes them."""
+        d_a_x = d_a_h = torch.empty_like(self._like_pre)
+        if not self._shared:
+            d_a_x = torch.empty_like(self._like_pre)
+        read = h_n.view(self._state_shape)[layer - 1] if layer else x
+        if h_0 is not None and self.layers > 1:
+            h_0 = h_0.view(self._state_shape)[layer]
+        factors.append(Factors(d_a_x, d_a_h, read, h_0))
+        return d_a_x.data_ptr(), d_a_h.data_ptr()
 
-class _Node(torch.autograd.Function):
+
+def _pair(tensors) -> tuple[int, int]:
+    """Return the addresses of the members of a state; of what is missing, 0."""
+    first = tensors[0].data_ptr() if tensors and tensors[0] is not None else 0
+    return first, tensors[1].data_ptr() if len(tensors) > 1 and tensors[1] is not None else 0
+
+
+class _StepNode(torch.autograd.Function):
     """A step: of x, the states and the weights or, deferred, their token."""
 
     @staticmethod
@@ -249,7 +246,7 @@ class _Node(torch.autograd.Function):
             if deferred is not None:
                 wants[given:] = [wants_weights] * len(weights)
             native = functools.partial(single.native, module)
-            call = autograd.Call(single.run, native, given)
+            call = autograd.Operation(single.run, native, given)
             d_x, *d_others = autograd.native_gradients(
                 call, (wants_input, *wants), (x, *states, *weights), d_results
             )
@@ -273,4 +270,4 @@ class _Node(torch.autograd.Function):
 
 # What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
 # not come here.
-_apply: Any = super(torch.autograd.Function, _Node).apply  # pyright: ignore
+_apply: Any = super(torch.autograd.Function, _StepNode).apply  # pyright: ignore

@@ -1,18 +1,22 @@
-"""A torch module's twin: a layer of the package whose parameters are the module's own memory.
+"""A torch module's twin: its Spec, and its parameters as arrays in the module's own memory.
 
 Nothing is copied: the arrays are views, made again when the module has other tensors. Gradients are
-autograd.py's business, what users see modules.py's.
+in autograd.py, what users see in modules.py.
 """
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastrnn.cells import CELLS
+from fastrnn.engine.buffers import plain
+from fastrnn.engine.scan import NO_WEIGHTS
 from fastrnn.kernels import threads
-from fastrnn.nn import cells, layers
+from fastrnn.nn.spec import KINDS, Spec
 
 RecurrentModule = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
@@ -28,84 +32,83 @@ OPTIONS = (
 )
 
 
-def _undrawn(kind):
-    """Return a class of the package's layers whose parameters are not drawn: others come."""
+def spec_of(dtype: torch.dtype, *options) -> Spec | None:
+    """Return what OPTIONS of torch's describe; None: torch has such a layer, the package has not.
 
-    def _make(self, shapes, bound, seed):
-        self._shapes = dict(shapes)
-        nothing = np.zeros((), self.dtype)
-        self.params = {name: np.broadcast_to(nothing, shape) for name, shape in shapes.items()}
-
-    return type(kind.__name__, (kind,), {"_make": _make})
-
-
-_LAYERS = {
-    kind.__name__: _undrawn(kind)
-    for kind in (layers.RNN, layers.LSTM, layers.GRU, cells.RNNCell, cells.LSTMCell, cells.GRUCell)
-}
-
-
-def new_layer(dtype: torch.dtype, *options):
-    """Return a layer of the package, without parameters yet, for OPTIONS of torch's.
-
-    Raises:
-        TypeError, ValueError: the package has no such layer, where torch has: of size 0, say.
+    Args:
+        dtype: of the parameters.
+        options: the values of OPTIONS.
     """
-    mode, input_size, hidden_size, num_layers, *flags, proj_size = options
-    bias, batch_first, bidirectional = map(bool, flags)
-    kind, _, nonlinearity = mode.partition("_")
-    own: dict[str, Any] = {"nonlinearity": nonlinearity.lower()} if nonlinearity else {}
-    if kind == "LSTM":
-        own["proj_size"] = proj_size
-    return _LAYERS[kind](
+    mode, input_size, hidden_size, num_layers, bias, _, bidirectional, proj_size = options
+    cell = next((cell for cell in CELLS if cell.name == mode.lower()), None)
+    if cell is None or min(input_size, hidden_size, num_layers) < 1:
+        return None
+    return Spec(
+        cell,
+        np.dtype(FLOATS[dtype]),
         input_size,
         hidden_size,
+        proj_size,
         num_layers,
-        bias=bias,
-        batch_first=batch_first,
-        bidirectional=bidirectional,
-        **own,
-        dtype=FLOATS[dtype],
+        1 + bool(bidirectional),
+        bool(bias),
     )
 
 
-def _layer_of(module: RecurrentModule, dtype: torch.dtype):
+def _spec_of(module: RecurrentModule, dtype: torch.dtype) -> Spec | None:
     if isinstance(module, nn.RNNBase):
-        return new_layer(dtype, *[getattr(module, name) for name in OPTIONS])
-    kind = next(k for k in ("RNNCell", "LSTMCell", "GRUCell") if isinstance(module, getattr(nn, k)))
-    options = {"nonlinearity": module.nonlinearity} if kind == "RNNCell" else {}
-    return _LAYERS[kind](
-        module.input_size, module.hidden_size, bool(module.bias), **options, dtype=FLOATS[dtype]
+        return spec_of(dtype, *[getattr(module, name) for name in OPTIONS])
+    kind = next(k for k in ("RNN", "LSTM", "GRU") if isinstance(module, getattr(nn, f"{k}Cell")))
+    mode = f"RNN_{module.nonlinearity}" if kind == "RNN" else kind
+    return spec_of(
+        dtype, mode, module.input_size, module.hidden_size, 1, module.bias, False, False, 0
     )
+
+
+def grouped(spec: Spec, arrays: Sequence[np.ndarray]) -> list[tuple]:
+    """Return parameters, given in torch's order, as Program.run takes them; copied where needed."""
+    rest, weights = iter(arrays), []
+    for scan in spec.scans():
+        found = spec.shapes_of(scan)
+        weights.append(
+            tuple(
+                plain(next(rest)) if kind in found else missing
+                for kind, missing in zip(KINDS, NO_WEIGHTS[spec.dtype], strict=True)
+            )
+        )
+    return weights
 
 
 class Twin:
-    """The layer of one module.
+    """What the kernels know of one module.
 
     Attributes:
-        layer: of the package; its `params` are views of the module's tensors.
-        weights: those tensors, in the order of `layer.params`.
+        spec: what the module is.
+        weights: its tensors, in torch's order.
         dtype: theirs.
         singles: what single.py has prepared, by the shape of the input.
         generation: of the weights (deferred.py), or None.
         owner: a weak reference to the module.
     """
 
-    def __init__(self, module: RecurrentModule, layer, weights: list[Tensor]):
+    def __init__(self, module: RecurrentModule, spec: Spec, weights: list[Tensor]):
         self.dtype = weights[0].dtype
         self.owner = weakref.ref(module)
-        self.layer: Any = layer
+        self.spec = spec
+        self._batch_first = getattr(module, "batch_first", False)
+        self._nonlinearity = getattr(module, "nonlinearity", "")
         self.singles: dict[tuple, Any] = {}
         self.generation: Any = None
         self.read(module, weights)
 
     def read(self, module: RecurrentModule, weights: list[Tensor]) -> None:
-        """Have the layer's parameters be these tensors."""
-        self.layer.params.update(
-            (name, weight.detach().numpy())
-            for name, weight in zip(self.layer._shapes, weights, strict=True)
-        )
+        """Take these tensors for the module's parameters."""
         self.weights = weights
+        views = [weight.detach().numpy() for weight in weights]
+        self._views = views
+        # Views of the same memory, unless it is not as kernels take it.
+        plain = all(view.flags.carray for view in views)
+        self._arrays = grouped(self.spec, views) if plain else None
         self.singles.clear()
         self.generation = None
         self._seen = [
@@ -113,16 +116,20 @@ class Twin:
             for name, weight in zip(_names(module), weights, strict=True)
         ]
 
+    def arrays(self) -> list[tuple]:
+        """Return the parameters as they are now, as Program.run takes them."""
+        return grouped(self.spec, self._views) if self._arrays is None else self._arrays
+
     def reads(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the tensors it had."""
         own = module._parameters
-        for name, weight, place, plain in self._seen:
+        for name, weight, place, contiguous in self._seen:
             # A tensor stays the same object when `.to()` or `.data =` gives it other memory, and
             # when `t_()` turns it over.
             if (
                 own.get(name) is not weight
                 or weight.data_ptr() != place
-                or weight.is_contiguous() is not plain
+                or weight.is_contiguous() is not contiguous
             ):
                 return False
         return True
@@ -130,8 +137,8 @@ class Twin:
     def is_like(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the options it had."""
         if isinstance(module, nn.RNNBase):
-            return self.layer.batch_first == module.batch_first
-        return getattr(self.layer, "nonlinearity", "") == getattr(module, "nonlinearity", "")
+            return self._batch_first == module.batch_first
+        return self._nonlinearity == getattr(module, "nonlinearity", "")
 
 
 _twins: dict[int, Twin] = {}  # by the id of a module: quicker than a WeakKeyDictionary
@@ -165,11 +172,10 @@ def twin_of(module: RecurrentModule) -> Twin | None:
     ):
         twin.read(module, weights)
         return twin
-    try:
-        layer = _layer_of(module, weights[0].dtype)
-    except (TypeError, ValueError):
+    spec = _spec_of(module, weights[0].dtype)
+    if spec is None:
         return None
-    twin = _twins[key] = Twin(module, layer, weights)
+    twin = _twins[key] = Twin(module, spec, weights)
     weakref.finalize(module, _forget, key, twin.owner).atexit = False
     return twin
 

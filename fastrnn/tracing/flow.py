@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.nn.stack import StackCall
+from fastrnn.nn.program import Program
 from fastrnn.tracing.jacobian import radii
 from fastrnn.tracing.recorder import Recorder
 from fastrnn.tracing.report import Curve, GradientFlow, PassFlow, Saturation
@@ -71,7 +71,7 @@ def gradient_flow(
         raise ValueError(
             f"gradient_flow: threshold should be a number between 0 and 1, got {threshold!r}."
         )
-    call, _, recorders = record("gradient_flow", layer, x, d_output, state, lengths, d_state)
+    program, _, recorders = record("gradient_flow", layer, x, d_output, state, lengths, d_state)
     passes = {}
     for name, recorder in recorders.items():
         gates, found = recorder.cell.gates, radii(recorder)
@@ -79,10 +79,13 @@ def gradient_flow(
         d_gates = np.split(recorder.d_gates, len(gates), axis=1)
         passes[name] = PassFlow(
             {
-                state: _curve(recorder, rows, call)
+                state: _curve(recorder, rows, program)
                 for state, rows in zip(recorder.cell.states, recorder.d_states, strict=True)
             },
-            {gate: _curve(recorder, rows, call) for gate, rows in zip(gates, d_gates, strict=True)},
+            {
+                gate: _curve(recorder, rows, program)
+                for gate, rows in zip(gates, d_gates, strict=True)
+            },
             found.weight,
             found.jacobian,
             found.steps,
@@ -92,13 +95,13 @@ def gradient_flow(
             },
             _many_outputs(recorder),
         )
-    time, batch = call.x.shape[:2]
+    time, batch = program.call.time, program.call.batch
     return GradientFlow(repr(layer), time, batch, float(threshold), passes)
 
 
-def _curve(recorder: Recorder, rows: NDArray, call: StackCall) -> Curve:
+def _curve(recorder: Recorder, rows: NDArray, program: Program) -> Curve:
     norms = _norms(rows)
-    steps = recorder.kept.batch.steps
+    steps = recorder.batch.steps
     largest, smallest = np.zeros(steps), np.full(steps, np.inf)
     with np.errstate(invalid="ignore"):  # norms may be infinite
         np.maximum.at(largest, recorder.back, norms)
@@ -107,7 +110,7 @@ def _curve(recorder: Recorder, rows: NDArray, call: StackCall) -> Curve:
         squares = (norms / scale[recorder.back]) ** 2
     count = np.bincount(recorder.back, minlength=steps)
     back = scale * np.sqrt(np.bincount(recorder.back, squares, steps) / count)
-    norm = call._outside(recorder.spread(norms[:, None]))[..., 0]
+    norm = program.caller_axes(recorder.spread(norms[:, None]))[..., 0]
     return Curve(norm, back, smallest, largest, _factor(back))
 
 

@@ -8,29 +8,35 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.engine import backward, workspace
-from fastrnn.functional import members
-from fastrnn.nn.stack import StackCall
+from fastrnn.engine.plan import Plan
+from fastrnn.engine.records import States
+from fastrnn.nn.program import Program, Tape
 
 
 class Recorder:
     """The rows of one layer in one direction.
 
     Args:
-        call: after `run(keep=True)`.
-        final: the states it returned.
-        index: of the pass.
+        program: of the call.
+        tape: of its run.
+        final: the states it returned, an array each.
+        slot: which direction of which layer.
     """
 
-    def __init__(self, call: StackCall, final: Any, index: int):
-        layer, directions = call.layer, 1 + call.layer.bidirectional
-        self.cell, self.size, self.weights = call.cell, layer._sizes[index], call.weights[index]
-        depth, self._direction = divmod(index, directions)
-        self.kept = call.stages[depth].traces[self._direction]
-        # Of the pass, (B, ...), as are those that it began with.
-        self._final = [s[index] if call.batched else s[index, None] for s in members(final)]
-        self._initial = [s[index] if s.size else None for s in _members(call.state, self.cell)]
-        batch, self._shape = self.kept.batch, self.kept.x.shape[:2]
+    def __init__(self, program: Program, tape: Tape, final: tuple[np.ndarray, ...], slot: int):
+        scan, spec = program.spec.scans()[slot], program.spec
+        self.cell, self.size, self._slot = scan.cell, scan.sizes, slot
+        self.weights = [w if w.size else None for w in tape.weights[slot]]
+        depth, self._direction = divmod(slot, spec.directions)
+        self._column = self._direction * spec.emitted
+        self._saved = tape.residuals[slot].saved
+        self._output = program.output_rows(tape, depth, self._column)
+        self._x = tape.inputs[depth - 1] if depth else program.time_major(tape.x)
+        self.batch = batch = tape.batch
+        # Of this direction, (B, ...), as are those that it started from.
+        self._final = [s[slot] for s in _members(program.states(final), self.cell)]
+        self._initial = [s[slot] if s.size else None for s in _members(tape.initial, self.cell)]
+        self._shape = self._x.shape[:2]
         steps = np.arange(batch.steps)
         self._running = np.searchsorted(-batch.lengths, -steps)  # sequences of more than s steps
         self._first = np.concatenate([[0], np.cumsum(self._running)])  # row of each step
@@ -39,7 +45,7 @@ class Recorder:
         ends = batch.lengths[sequence]
         self.back = ends - 1 - self.step  # steps back from the sequence's last
         self.b = batch.order[sequence]
-        self.t = self.back if self.kept.reverse else self.step
+        self.t = self.back if scan.reverse else self.step
         self._after = self._first[np.minimum(self.step + 1, batch.steps)] + sequence  # next step's
         self._before = self._first[np.maximum(self.step - 1, 0)] + sequence
         self.d_gates: np.ndarray | None = None  # (rows, G*H), and of each state, once watched
@@ -54,9 +60,9 @@ class Recorder:
 
     def saved(self, name: str) -> np.ndarray:
         """Return what each step kept under this name, (rows, H)."""
-        rows, count, hidden_p = self.kept.saved.shape
+        rows, count, hidden_p = self._saved.shape
         lanes = self.size.lanes
-        blocks = self.kept.saved.reshape(rows, hidden_p // lanes, count, lanes)
+        blocks = self._saved.reshape(rows, hidden_p // lanes, count, lanes)
         whole = blocks[:, :, self.cell.saved.index(name)].reshape(rows, hidden_p)
         return whole[:, : self.size.hidden]
 
@@ -78,16 +84,16 @@ class Recorder:
 
     def _emitted(self) -> np.ndarray:
         """Return h after each step: it lies in the output."""
-        flat, at, time, row = self.kept.output
+        flat, at, time, row = self._output
         begins = at + self.t * time + self.b * row
         return flat.reshape(-1)[begins[:, None] + np.arange(self.size.emitted)]
 
     def input(self) -> np.ndarray:
         """Return what each step read: (rows, I), or integers (rows,)."""
-        return self.kept.x[self.t, self.b]
+        return self._x[self.t, self.b]
 
     def watch(self, d_output: np.ndarray | None, d_final: Any) -> "Recorder":
-        """Get ready for a backward pass, with the gradients it is given (see StackCall)."""
+        """Get ready for a backward pass, with the gradients it is given (see Program.pull)."""
         size, rows, dtype = self.size, len(self.t), self.size.dtype
         widths = [size.emitted] + [size.hidden] * (len(self.cell.states) - 1)
         self.d_states = [np.zeros((rows, width), dtype) for width in widths]
@@ -95,15 +101,14 @@ class Recorder:
         last = self.back == 0
         for rows_of, member in zip(self.d_states, _members(d_final, self.cell), strict=True):
             if member.size:
-                rows_of[last] = member[self.kept.number, self.b[last]]
+                rows_of[last] = member[self._slot, self.b[last]]
         self.d_given = None
         if d_output is not None:
-            begin = self._direction * size.emitted
-            self.d_given = d_output[self.t, self.b, begin : begin + size.emitted]
+            self.d_given = d_output[self.t, self.b, self._column : self._column + size.emitted]
         self._views: tuple = ()
         return self
 
-    def __call__(self, s: int, plan: workspace.BackPlan, work: np.ndarray) -> None:
+    def __call__(self, s: int, plan: Plan, work: np.ndarray) -> None:
         """Copy what lies in the work space when step s is done.
 
         That is the gradient of its pre-activations, and that of the states before it but for what
@@ -118,23 +123,20 @@ class Recorder:
             for rows, view in zip(self.d_states, d_states, strict=True):
                 rows[first : first + n] = view[:n]
 
-    def _look(self, plan: workspace.BackPlan, work: np.ndarray) -> tuple:
-        size, count, states = self.size, len(self.kept.batch.lengths), len(self.cell.states)
+    def _look(self, plan: Plan, work: np.ndarray) -> tuple:
+        size, count, states = self.size, len(self.batch.lengths), len(self.cell.states)
 
-        def region(number, rows, width):
-            begin, end = plan.offsets[number : number + 2]
-            pitch = (end - begin) // rows
-            return work[begin : begin + rows * pitch].reshape(rows, pitch)[:, :width]
+        def rows(region, number, width):
+            view = plan.view(work, region)
+            pitch = len(view) // number
+            return view[: number * pitch].reshape(number, pitch)[:, :width]
 
-        gates = backward.D_A_H if self.cell.shared else backward.D_A_X
-        begin = plan.offsets[backward.D_STATES]
-        others = work[begin : begin + states * count * size.hidden_p]
-        others = others.reshape(states, count, size.hidden_p)[1:, :, : size.hidden]
-        width = len(self.cell.gates) * size.hidden
-        return (
-            region(gates, plan.most, width),
-            [region(backward.D_EMITTED, count, size.emitted), *others],
+        d_gates = rows(
+            "d_a_h" if self.cell.shared else "d_a_x", plan.block_rows, size.gates * size.hidden
         )
+        d_states = plan.view(work, "d_states")[: states * count * size.hidden_p]
+        d_states = d_states.reshape(states, count, size.hidden_p)[1:, :, : size.hidden]
+        return d_gates, [rows("d_emitted", count, size.emitted), *d_states]
 
     def finish(self) -> None:
         """Add to the gradients of h what the output at each step gets."""
@@ -142,7 +144,7 @@ class Recorder:
             self.d_states[0] += self.d_given
 
 
-def _members(states: Any, cell: Any) -> list[np.ndarray]:
+def _members(states: States, cell: Any) -> list[np.ndarray]:
     """Return an array for each state, also where all but the first are of size 0."""
-    others = states.others if states.others.size else [states.others] * (len(cell.states) - 1)
-    return [states.first, *others]
+    h, carried = states
+    return [h, *(carried if len(carried) else [carried] * (len(cell.states) - 1))]

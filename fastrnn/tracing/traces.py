@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn import checks
+from fastrnn.nn.arguments import bare, named, read_sequence, read_state
 from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.layers import _Recurrent
-from fastrnn.nn.stack import StackCall
+from fastrnn.nn.layer import RecurrentLayer
+from fastrnn.nn.program import Program, prepare
 from fastrnn.tracing.recorder import Recorder
 
 
@@ -111,13 +113,13 @@ def trace(
     Source: Werbos 1990; for a look at a cell's inside Karpathy, Johnson & Fei-Fei 2016,
     "Visualizing and understanding recurrent networks" (arXiv 1506.02078).
     """
-    call, run, recorders = record("trace", layer, x, d_output, state, lengths, d_state)
-    passes = {name: _arrays(recorder, call) for name, recorder in recorders.items()}
+    program, run, recorders = record("trace", layer, x, d_output, state, lengths, d_state)
+    passes = {name: _arrays(recorder, program) for name, recorder in recorders.items()}
     return Trace(passes, *run)
 
 
 def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
-    """Return the call, `(output, state, gradients)` and a Recorder for each pass, by name.
+    """Return the program, `(output, state, gradients)` and a Recorder for each pass, by name.
 
     Args:
         owner: the public function, for errors.
@@ -131,31 +133,41 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
     Raises:
         TypeError, ValueError, IndexError: as `trace`.
     """
-    if not isinstance(layer, _Recurrent):
+    if not isinstance(layer, RecurrentLayer):
         raise TypeError(
             f"{owner}: layer is a {type(layer).__name__}; expected an RNN, LSTM or GRU of fastrnn. "
             "For one of torch.nn make the same here and copy the parameters: "
             "layer.load_state_dict(module.state_dict()); for a cell take its layer."
         )
-    call = StackCall(layer, x, state, lengths)
-    output, final = call.run(keep=True, training=False)
-    names = [suffix.removeprefix("_") for _, _, suffix in layer._passes]
-    recorders = [Recorder(call, final, index) for index in range(len(names))]
+    owner = type(layer).__name__
+    x, call = read_sequence(owner, layer.spec, x, batch_first=layer.batch_first)
+    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    program = prepare(layer.spec, call._replace(keep=True, plain=False))
+    initial = read_state(owner, "state", "{}_0", state, program)
+    output, final, tape = program.run(layer.weights(), x, initial, lengths)
+    names = [suffix.removeprefix("_") for suffix in layer.spec.suffixes()]
+    recorders = [Recorder(program, tape, final, slot) for slot in range(len(names))]
     gradients = None
     if d_output is not None or d_state is not None:
-        gradients = call(d_output, d_state, watch=lambda index, *d: recorders[index].watch(*d))
+        d_output = checks.cotangent(owner, d_output, program.output_shape, layer.dtype)
+        d_final = read_state(owner, "d_state", "d_{}_n", d_state, program)
+        d_x, d_initial, d_weights = program.pull(
+            tape, d_output, d_final, watch=lambda slot, *d: recorders[slot].watch(*d)
+        )
+        gradients = Gradients(d_x, bare(d_initial), named(layer.names, d_weights))
         for recorder in recorders:
             recorder.finish()
-    return call, (output, final, gradients), dict(zip(names, recorders, strict=True))
+    return program, (output, bare(final), gradients), dict(zip(names, recorders, strict=True))
 
 
-def _arrays(recorder: Recorder, call: StackCall) -> PassTrace:
+def _arrays(recorder: Recorder, program: Program) -> PassTrace:
     """Give the rows of a pass the caller's axes, and names."""
-    cell = call.cell
+    cell = recorder.cell
 
     def named(names, rows):
         return {
-            name: call._outside(recorder.spread(r)) for name, r in zip(names, rows, strict=True)
+            name: program.caller_axes(recorder.spread(r))
+            for name, r in zip(names, rows, strict=True)
         }
 
     activations = named(cell.gates, [recorder.saved(gate) for gate in cell.gates])

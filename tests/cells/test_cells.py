@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn.cells import CELLS
-from fastrnn.engine import workspace
-from fastrnn.functional import _Call
-from fastrnn.kernels.tile import WIDEST
+from fastrnn.engine import buffers
+from fastrnn.functional import run_cell
+from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.compare import assert_close
 from tests.support.configurations import around, bare, every_cell, members
 
-LANES = workspace.lanes(np.dtype(np.float64))
+LANES = buffers.lanes(np.dtype(np.float64))
 
 
 def loop(cell, x, states, w_ih, w_hh, b_ih, b_hh, lengths, reverse):
@@ -49,8 +49,8 @@ def test_equals_its_equations_in_a_loop(cell, data):
     weights = [rng.uniform(-1, 1, s) / H**0.5 for s in ((G * H, I), (G * H, H), G * H, G * H)]
     x, states = rng.normal(size=(T, B, I)), [rng.normal(size=(B, H)) for _ in cell.states]
     output, last = loop(cell, x, states, *weights, lengths, reverse)
-    call = _Call("test", cell, x, bare(states), (*weights, None), lengths, reverse)
-    got, final = call.run(keep=True)
+    given = (*weights, None)
+    (got, final), _ = run_cell("test", cell, x, bare(states), given, lengths, reverse)
     assert_close(got, output, atol=1e-12, rtol=1e-12, name="output")
     for s, expected in zip(members(final), last, strict=True):
         assert_close(s, expected, atol=1e-12, rtol=1e-12, name="state")
@@ -64,9 +64,9 @@ def test_the_derivative_of_the_equations_by_complex_steps(cell):
     x, h_part = rng.normal(size=(1, B, G * H)), rng.normal(size=(G * H, H)) / H**0.5
     states = [rng.normal(size=(B, H)) for _ in cell.states]
     cotangents = [rng.normal(size=(B, H)) for _ in cell.states]
-    call = _Call("t", cell, x, bare(states), (eye, h_part, zero, zero, None), None, False)
-    call.run(keep=True)
-    grads = call(None, bare(cotangents))
+    weights, kept = (eye, h_part, zero, zero, None), {"checkpoint": None, "memory": None}
+    _, pullback = run_cell("t", cell, x, bare(states), weights, None, False, True, **kept)
+    grads = pullback(None, bare(cotangents))
 
     def loss(a_x, *states):
         new = cell.equations(a_x, states[0] @ h_part.T, *states)
@@ -86,7 +86,7 @@ def test_the_derivative_of_the_equations_by_complex_steps(cell):
 def test_what_a_cell_says_of_itself(cell):
     assert cell.states[0] == "h"
     assert cell.width % len(cell.gates) == 0
-    assert len(cell.gates) <= cell.width <= max(WIDEST, len(cell.gates))
+    assert len(cell.gates) <= cell.width <= max(MAX_VECTORS, len(cell.gates))
     assert len(set(cell.gates)) == len(cell.gates)
     assert cell.forward.__name__ == f"{cell.name}_forward"
     assert cell.backward.__name__ == f"{cell.name}_backward"
@@ -112,8 +112,8 @@ def test_extreme_states_follow_the_equations(cell, value):
         finite = [np.where(np.isfinite(s), s, 0) for s in states]
         a_h = states[0] if len(states) == 1 else 0 * finite[0]
         expected = cell.equations(x[0] @ w_ih.T, np.concatenate([a_h] * G, axis=1), *states)
-    call = _Call("t", cell, x, bare(states), (w_ih, w_hh, zero, zero, None), None, False)
-    _, last = call.run(keep=False)
+    weights = (w_ih, w_hh, zero, zero, None)
+    (_, last), _ = run_cell("t", cell, x, bare(states), weights, None, False)
     for s, want in zip(members(last), expected, strict=True):
         assert_close(s[:, 1], want[:, 1], atol=1e-15, rtol=1e-15)
 

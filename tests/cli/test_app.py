@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -240,6 +241,20 @@ def test_info(capsys):
     assert rows["threads"].startswith(f"{fastrnn.get_num_threads()}, ")
     assert rows.keys() >= {"python", "numba", "llvmlite", "numpy", "torch", "cache folder"}
     assert all(rows.values())
+
+
+def test_version(capsys):
+    """One version, in one place, and the changelog has it."""
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"fastrnn {fastrnn.__version__}\n"
+    changelog = Path(fastrnn.__file__).parents[1] / ".github" / "CHANGELOG.md"
+    if changelog.exists():
+        assert f"\n## {fastrnn.__version__} (" in changelog.read_text()
+    try:
+        installed = metadata.version("fastrnn")
+    except metadata.PackageNotFoundError:
+        pytest.skip("fastrnn is not installed, only found on the path: no metadata to compare")
+    assert installed == fastrnn.__version__
 
 
 def test_no_arguments_is_help(capsys):

@@ -13,11 +13,11 @@ from tests.support.compare import assert_close
 from tests.support.configurations import Configuration, configurations, every_cell, run
 
 # Enough for threads to share and to march, if the limits are these.
-ALWAYS = {"_SHARED_OPERATIONS": 0, "_MARCH_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
+ALWAYS = {"_SHARED_OPERATIONS": 0, "_LOCKSTEP_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
 
 
 def pieces(rows, operations=4e9):
-    return {"_PIECE_ROWS": (rows, rows), "_PIECE_OPERATIONS": operations}
+    return {"_BLOCK_ROWS": (rows, rows), "_PIECE_OPERATIONS": operations}
 
 
 def compare(got, expected, exact):

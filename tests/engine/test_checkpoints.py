@@ -14,20 +14,23 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import functional
-from fastrnn.engine import workspace
+from fastrnn.engine.batch import equal_batch, rows_of
+from fastrnn.engine.plan import block_of_backward
+from fastrnn.nn.call import Call
+from fastrnn.nn.program import prepare
 from tests.support.compare import assert_close
 from tests.support.configurations import Configuration, configurations, every_cell, members, run
 
-SHARED = {"_SHARED_OPERATIONS": 0, "_MARCH_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
+SHARED = {"_SHARED_OPERATIONS": 0, "_LOCKSTEP_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
 
 
 def tiny(rows, operations=4e9):
     """Return limits under which a piece has so many rows, and even the shortest is kept apart."""
     return {
-        "_PIECE_ROWS": (rows, rows),
+        "_BLOCK_ROWS": (rows, rows),
         "_PIECE_OPERATIONS": operations,
-        "THIN_STEPS": 0,
-        "THIN_ROWS": 0,
+        "UNPACKED_STEPS": 0,
+        "UNPACKED_ROWS": 0,
     }
 
 
@@ -150,12 +153,14 @@ def test_memory_grows_with_the_root_of_the_length(kind):
 def test_a_budget_is_kept_and_used():
     layer, x = fastrnn.LSTM(4, 32, 2, seed=0), np.ones((50_000, 1, 4), np.float32)
     row, state = 5 * 32 * 4, 2 * 32 * 4  # bytes of a step; of a checkpoint, in both layers
-    batch = workspace.sort_by_length(len(x), 1, None)
-    call = fastrnn.nn.stack.StackCall(layer, x, None, None)
-    piece = workspace.piece_of(128, np.dtype(np.float32), len(x), 1)
-    assert call.every("auto", len(x) * row * 2) == 0  # nothing need be computed again
+    batch = equal_batch(len(x), 1)
+    program = prepare(layer.spec, Call(len(x), 1, 1, keep=True))
+    piece = block_of_backward(128, np.dtype(np.float32), len(x), 1)
+    assert (
+        program.checkpoint_every("LSTM", "auto", len(x) * row * 2) == 0
+    )  # nothing need be computed again
     for memory in (40 << 20, 20 << 20, 4 << 20, piece * row + 20_000):
-        every = call.every("auto", memory)
+        every = program.checkpoint_every("LSTM", "auto", memory)
         assert every % piece == 0
 
         def cost(every):
@@ -207,7 +212,7 @@ def test_a_file_mapped_for_reading_is_not_copied(tmp_path):
     x = rng.normal(size=(150_000, 1, 40)).astype(np.float32)
     np.save(path, x)
     mapped, layer = np.load(path, mmap_mode="r"), fastrnn.GRU(40, 3, seed=0)
-    rows = workspace.rows_of(np.asarray(mapped))
+    rows = rows_of(np.asarray(mapped))
     assert np.shares_memory(rows.array, mapped)
     (output, _), pullback = layer.vjp(x, checkpoint="auto")
     expected = pullback(output, wrt_input=False).params

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
+from fastrnn.engine.plan import is_shared
 from fastrnn.kernels import parallel
 from fastrnn.kernels import threads as pool
 from fastrnn.kernels.affine import PIECE
@@ -55,7 +56,7 @@ def check(x, weight, bias, d_y):
 @settings(max_examples=60)
 @given(data=st.data())
 def test_equals_numpy(dtype, data):
-    sizes = [*around(workspace.lanes(np.dtype(dtype))), 70, 150]
+    sizes = [*around(buffers.lanes(np.dtype(dtype))), 70, 150]
     rows = data.draw(st.sampled_from([0, 1, 2, 7, 13, 33]), "rows")
     k, columns = (data.draw(st.sampled_from(sizes), name) for name in ("k", "columns"))
     bias = data.draw(st.booleans(), "bias")
@@ -75,7 +76,7 @@ def test_the_weights_gradient_is_a_sum_over_pieces(rows, dtype):
 def test_any_number_of_threads_gives_the_same_bits(rows, k, columns, dtype, threads):
     """More of them than rows or columns too; and when another kernel has the pool."""
     arrays = draw(rows, k, columns, True, dtype)
-    assert workspace.parts(2 * rows * k * columns, 4) == 4
+    assert is_shared(2 * rows * k * columns)
     threads(1)
     expected = compute(*arrays)
     for count in (2, 4, 9):

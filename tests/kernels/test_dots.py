@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from fastrnn.kernels.dots import ROWS, dots
 from fastrnn.kernels.memory import flat
 from tests.support.compare import assert_close
@@ -68,7 +68,7 @@ def multiply(a, b, d, margin=3):
 @settings(max_examples=100)
 @given(data=st.data())
 def test_equals_numpy_and_touches_nothing_else(dtype, data):
-    n = workspace.lanes(np.dtype(dtype))
+    n = buffers.lanes(np.dtype(dtype))
     rows = data.draw(st.integers(0, 11), "rows")
     count = data.draw(st.integers(1, n), "rows of the weight that exist")
     k = data.draw(st.sampled_from([0, 1, n - 1, n, n + 1, 3 * n, 4 * n + 3]), "k")
@@ -83,7 +83,7 @@ def test_equals_numpy_and_touches_nothing_else(dtype, data):
 @both
 def test_a_row_comes_out_the_same_in_any_company(dtype):
     """Bit for bit, whatever the heights it is cut into: a batch of few rows rests on it."""
-    n, rng = workspace.lanes(np.dtype(dtype)), np.random.default_rng(0)
+    n, rng = buffers.lanes(np.dtype(dtype)), np.random.default_rng(0)
     for k in (n, 5 * n + 1):
         a, b = rng.normal(size=(12, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
         d = rng.normal(size=n).astype(dtype)
@@ -95,7 +95,7 @@ def test_a_row_comes_out_the_same_in_any_company(dtype):
 
 @both
 def test_what_is_not_finite_stays_in_its_sums(dtype):
-    n = workspace.lanes(np.dtype(dtype))
+    n = buffers.lanes(np.dtype(dtype))
     k = 2 * n + 1
     a, b, d = np.ones((5, k), dtype), np.ones((n, k), dtype), np.zeros(n, dtype)
     a[1, k - 1], b[n - 1, 0] = np.inf, np.nan

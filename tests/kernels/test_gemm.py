@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from fastrnn.kernels import gemm
 from fastrnn.kernels.gemm import block_bias, pack_gates, pack_rows, terms_over_time
 from fastrnn.kernels.memory import flat
-from fastrnn.kernels.tile import WIDEST
+from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
 from tests.support.configurations import around
@@ -126,18 +126,18 @@ def poisoned(size, dtype):
 @pytest.mark.parametrize("gates", [1, 3, 4])
 @pytest.mark.parametrize("k", [1, 5, 16, 33])
 def test_packing_is_its_definition(gates, k, dtype):
-    n, rng = workspace.lanes(np.dtype(dtype)), np.random.default_rng(0)
+    n, rng = buffers.lanes(np.dtype(dtype)), np.random.default_rng(0)
     for hidden in (*around(n), 4 * n + 3):
         weight = rng.normal(size=(gates * hidden, k)).astype(dtype)
         rows = blocked(weight, gates, n)
         wide = np.zeros((len(weight), -(-k // n) * n), dtype)
         wide[:, :k] = weight
-        for width in {gates, WIDEST // gates * gates or gates}:
+        for width in {gates, MAX_VECTORS // gates * gates or gates}:
             for parts in (1, 2, 5):  # more than there are panels
                 by_gates, as_it_is = poisoned(rows.size, dtype), poisoned(wide.size, dtype)
                 pack(weight, gates, width, parts, by_gates, as_it_is)
                 assert_close(by_gates, in_panels(rows.T, width * n), atol=0, name="pack_gates")
-                assert_close(as_it_is, in_panels(wide, WIDEST * n), atol=0, name="pack_rows")
+                assert_close(as_it_is, in_panels(wide, MAX_VECTORS * n), atol=0, name="pack_rows")
         bias = poisoned(len(rows), dtype)
         block(weight[:, 0].copy(), gates, bias)
         assert_close(bias, rows[:, 0], atol=0, name="block_bias")
@@ -150,11 +150,11 @@ def test_packing_is_its_definition(gates, k, dtype):
 @settings(max_examples=100)
 @given(data=st.data())
 def test_product_equals_numpy(dtype, data):
-    n = workspace.lanes(np.dtype(dtype))
+    n = buffers.lanes(np.dtype(dtype))
     rows = data.draw(st.integers(0, 20), "rows")
     columns = data.draw(st.sampled_from([*around(n), 4 * n, 4 * n + 1, 9 * n - 1]), "columns")
     k = data.draw(st.sampled_from([0, 1, 2, 17, 130, 300]), "k")
-    width = data.draw(st.integers(1, WIDEST), "width")
+    width = data.draw(st.integers(1, MAX_VECTORS), "width")
     terms = data.draw(st.sampled_from([1, 16, 1000]), "terms")
     tight = data.draw(st.booleans(), "tight")
     repeated = data.draw(st.booleans(), "one row of d")
@@ -162,7 +162,7 @@ def test_product_equals_numpy(dtype, data):
     a, b = (rng.normal(size=s).astype(dtype) for s in ((rows, k), (k, columns)))
     d = rng.normal(size=(1 if repeated else rows, columns)).astype(dtype)
     padded = -(-columns // n) * n
-    wide = poisoned((k, padded + n * WIDEST), dtype)
+    wide = poisoned((k, padded + n * MAX_VECTORS), dtype)
     wide[:, :columns] = b
     if tight:
         wide = wide[:, :padded]
@@ -202,10 +202,10 @@ def test_product_equals_numpy(dtype, data):
 @settings(max_examples=30)
 @given(data=st.data())
 def test_a_weight_as_it_lies_gives_what_the_packed_one_does(dtype, data):
-    n, rng = workspace.lanes(np.dtype(dtype)), np.random.default_rng(0)
+    n, rng = buffers.lanes(np.dtype(dtype)), np.random.default_rng(0)
     rows, k = data.draw(st.integers(1, 9)), data.draw(st.sampled_from([1, 5, 127, 128, 129, 300]))
     width = n * data.draw(st.integers(1, 9))
-    first = WIDEST * n * data.draw(st.integers(0, (width - 1) // (WIDEST * n)))
+    first = MAX_VECTORS * n * data.draw(st.integers(0, (width - 1) // (MAX_VECTORS * n)))
     a, w = (rng.normal(size=size).astype(dtype) for size in ((rows, k), (k, width)))
     d = rng.normal(size=(rows, width - first)).astype(dtype)
     tight, unused = poisoned(w.size, dtype), poisoned(w.size, dtype)

@@ -51,7 +51,8 @@ import sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from tests.support.configurations import Configuration, run
-from fastrnn.engine import workspace
+from fastrnn.engine import plan
+from fastrnn.nn.program import prepare
 from fastrnn.cells import CELLS
 results = {}
 for dtype in (np.float32, np.float64):
@@ -75,9 +76,8 @@ for dtype in (np.float32, np.float64):
                 if array is not None:
                     results[f"{cell.name} {np.dtype(dtype)} {i} {name}"] = array.copy()
 # Checkpoints, in one type, for compiling takes long: even of short sequences.
-workspace._PIECE_ROWS, workspace.THIN_STEPS, workspace.THIN_ROWS = (6, 6), 0, 0
-workspace.plan_equal.cache_clear()
-workspace.back_plan_equal.cache_clear()
+plan._BLOCK_ROWS, plan.UNPACKED_STEPS, plan.UNPACKED_ROWS = (6, 6), 0, 0
+prepare.cache_clear()
 for cell in CELLS:
     for i, sizes in enumerate((
         {"T": 7, "B": 3, "H": 33, "lengths": (4, 0, 7), "bidirectional": True},
@@ -271,20 +271,20 @@ def test_the_check_of_bounds_would_notice(tmp_path):
 # by whichever thread has claimed it.
 BEYOND = """
 import numpy as np, fastrnn
-from fastrnn.engine import workspace
+from fastrnn.nn.program import Program
 
-def lie(array):
-    rows = rows_of(array)
-    return rows._replace(time=2 * rows.time)
+def lie(self, x):
+    array, index, time, row = source(self, x)
+    return array, index, 2 * time, row
 
-rows_of = workspace.rows_of
+source = Program._source
 x = np.ones((20, 3, 300), np.float32)
 for threads in (1, 2, 4):
     fastrnn.set_num_threads(threads)
     for layer in (fastrnn.GRU(300, 300, seed=0), fastrnn.GRU(300, 20, seed=0)):
         (output, _), pullback = layer.vjp(x)
         for _ in range(2):
-            workspace.rows_of = lie
+            Program._source = lie
             for call in (lambda: layer.vjp(x), lambda: pullback(output)):
                 try:
                     call()
@@ -292,7 +292,7 @@ for threads in (1, 2, 4):
                     assert "left its array" in str(error)
                 else:
                     raise SystemExit(f"not noticed by {threads} threads")
-            workspace.rows_of = rows_of
+            Program._source = source
             assert (layer(x)[0] == output).all()  # and nobody is left waiting
 print("noticed")
 """

@@ -62,8 +62,8 @@ def body(text, name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_tile_multiplies_with_the_widest_registers(assembly, dtype):
     text = assembly[f"linked {dtype}"]
-    for vectors in range(1, tile.WIDEST + 1):
-        for rows in range(1, tile.most_rows(vectors) + 1):
+    for vectors in range(1, tile.MAX_VECTORS + 1):
+        for rows in range(1, tile.max_rows(vectors) + 1):
             code = body(text, f"tile_{dtype}_{rows}x{vectors}")
             assert widest_fmas(code) >= rows * vectors
     for rows in ROWS:
@@ -74,7 +74,7 @@ def test_every_tile_multiplies_with_the_widest_registers(assembly, dtype):
 def test_the_largest_tile_stays_in_registers(assembly):
     """Nothing goes to the stack between two multiplications."""
     for dtype in ("float32", "float64"):
-        name = f"tile_{dtype}_{tile.most_rows(tile.WIDEST)}x{tile.WIDEST}"
+        name = f"tile_{dtype}_{tile.max_rows(tile.MAX_VECTORS)}x{tile.MAX_VECTORS}"
         lines = body(assembly[f"linked {dtype}"], name).splitlines()
         at = [i for i, line in enumerate(lines) if "vfmadd" in line and f"%{REGISTER}" in line]
         assert not [

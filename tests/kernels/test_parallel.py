@@ -162,7 +162,7 @@ def _march(part, pool, first, chunks, table, done, late):
     if part == late:
         return  # a thread that never comes
     while s < first + steps:
-        if parallel.step_of_march(pool, chunks) == s:
+        if parallel.lockstep_step(pool, chunks) == s:
             mine = parallel.claim_chunk(pool, s, part, chunks, waited)
             if mine < 0:
                 parallel.wait_a_little(pool, waited)
@@ -184,7 +184,7 @@ def _march(part, pool, first, chunks, table, done, late):
 def march(pool, members, chunks, first, table, done, late):
     owned = parallel.acquire(pool)
     if owned:
-        parallel.begin_march(pool, first, chunks, members)
+        parallel.start_lockstep(pool, first, chunks, members)
         parallel.share(
             pool, owned, members, outlined(_march, (pool, first, chunks, table, done, late))
         )

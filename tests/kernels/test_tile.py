@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fastrnn.kernels.simd import bytes_of_register
-from fastrnn.kernels.tile import WIDEST, describe, most_rows, tile
+from fastrnn.kernels.tile import MAX_VECTORS, describe, max_rows, tile
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
 
-SIZES = [(r, v) for v in range(1, WIDEST + 1) for r in range(1, most_rows(v) + 1)]
+SIZES = [(r, v) for v in range(1, MAX_VECTORS + 1) for r in range(1, max_rows(v) + 1)]
 
 
 @compiled
@@ -111,7 +111,7 @@ def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
     """Bit for bit: that a row of a batch equals the row alone rests on it."""
     n, k, rng = bytes_of_register() // np.dtype(dtype).itemsize, 50, np.random.default_rng(0)
     a = rng.normal(size=(8, k)).astype(dtype).ravel()
-    b = rng.normal(size=(k, WIDEST * n)).astype(dtype).ravel()
+    b = rng.normal(size=(k, MAX_VECTORS * n)).astype(dtype).ravel()
     d = rng.normal(size=n).astype(dtype)
     results = []
     for rows, vectors in SIZES:
@@ -130,7 +130,7 @@ def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
             1,
             b,
             0,
-            WIDEST * n,
+            MAX_VECTORS * n,
             wide,
             0,
             0,
@@ -145,4 +145,4 @@ def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
 
 def test_describe_says_what_is_used():
     assert set(describe()) == {"instruction set", "lanes", "tile"}
-    assert f"{most_rows(WIDEST)} rows x {WIDEST} vectors" == describe()["tile"]
+    assert f"{max_rows(MAX_VECTORS)} rows x {MAX_VECTORS} vectors" == describe()["tile"]

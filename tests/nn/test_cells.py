@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn.cells import lstm
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from tests.support.compare import assert_close, few_ulp
 from tests.support.configurations import (
     Configuration,
@@ -26,7 +26,7 @@ from tests.support.configurations import (
     torch_class,
 )
 
-LANES = workspace.lanes(np.dtype(np.float64))
+LANES = buffers.lanes(np.dtype(np.float64))
 
 
 def cell_of(cell, I, H, dtype=np.float64, **options):  # noqa: E741

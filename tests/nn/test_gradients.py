@@ -5,6 +5,7 @@ on purpose, in compiled cells and in pullbacks. The user's checker is fastrnn.gr
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from fastrnn.cells import gru, lstm, rnn
 from fastrnn.engine import backward
-from fastrnn.functional import _Call
+from fastrnn.functional import run_cell
 from fastrnn.kernels.activation import tanh
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import fma, where_not_positive, zero_like
@@ -40,8 +41,9 @@ class Problem:
     def call(self, values):
         weights = [values.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh", "w_hr")]
         state = bare([values[s] for s in ("h", *self.cell.states[1:])])
-        call = _Call("test", self.cell, values["x"], state, tuple(weights), *self.options)
-        return call.run(keep=True), call
+        kept = {"checkpoint": None, "memory": None}
+        given = values["x"], state, tuple(weights), *self.options
+        return run_cell("test", self.cell, *given, vjp=True, **kept)
 
     def loss(self, values):
         (output, state), _ = self.call(values)
@@ -252,8 +254,8 @@ def test_an_error_in_a_compiled_cell_is_found(cell, step):
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     name = f"broken_{step.__name__}_{digest}"
     counts = len(cell.states), len(cell.saved)
-    row = backward.bind_row(name, jit(step, name=f"{name}_step"), *counts)
-    compiled = backward.bind_backward(name, row, len(cell.gates), *counts)
-    this = Problem(cell._replace(backward=compiled))
+    row = backward.bind_row(name, jit(step, name=f"{name}_step"), *counts, cell.shared)
+    compiled = backward.bind_backward(name, row, len(cell.gates), *counts, cell.shared)
+    this = Problem(replace(cell, backward=compiled))
     with pytest.raises(AssertionError, match="entries differ"):
         this.check(this.gradient())

@@ -148,7 +148,8 @@ def test_dropout_is_for_training_and_follows_its_seed(cell):
 @pytest.mark.parametrize("p", [0.25, 0.9])
 def test_dropout_keeps_the_share_it_says_and_the_mean(cell, p):
     layer = dropping(cell, p)[1]
-    mask = layer._drop(np.ones((50, 20, 40)))
+    [mask] = layer.dropout_masks(50, 20)
+    assert mask.shape == (50, 20, layer.hidden_size)
     assert_close(np.unique(mask), [0, 1 / (1 - p)], atol=1e-15)
     assert abs((mask == 0).mean() - p) < 5 * (p * (1 - p) / mask.size) ** 0.5
     assert abs(mask.mean() - 1) < 5 * (p / (1 - p) / mask.size) ** 0.5
@@ -190,7 +191,7 @@ def test_dropout_has_the_gradient_of_its_mask(cell):
     upper.load_state_dict({n: first.params[n.replace("_l0", "_l1")] for n in upper.params})
     x, _ = lower(values["x"])
     (_, _), pull_lower = lower.vjp(values["x"])
-    mask = first._drop(x)
+    [mask] = first.dropout_masks(*x.shape[:2])
     (output, _), pull_upper = upper.vjp(x * mask)
     (whole, _), pull_whole = dropping(cell, 0.3)[1].vjp(values["x"])
     assert_close(whole, output, atol=0)

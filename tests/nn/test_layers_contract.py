@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.engine import workspace
+from fastrnn.engine.plan import is_shared
 from tests.support.compare import assert_close, few_ulp
 from tests.support.configurations import (
     Configuration,
@@ -24,7 +24,7 @@ from tests.support.configurations import (
 
 both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 STACK = {"T": 6, "B": 5, "I": 7, "H": 9, "num_layers": 2, "bidirectional": True}
-# Enough work for four threads: workspace.parts.
+# Enough work for four threads: plan.is_shared.
 BUSY = {"T": 40, "B": 17, "I": 40, "H": 70, "num_layers": 1, "bidirectional": False}
 
 
@@ -230,7 +230,7 @@ def test_any_number_of_threads_gives_the_same_bits(cell, dtype, sizes, threads):
     rows = configuration.T * configuration.B if lengths is None else lengths.sum()
     per_row = configuration.H + configuration.I * (not configuration.one_hot)
     work = 2 * len(cell.gates) * configuration.H * per_row * rows
-    assert workspace.parts(work, 4) > 1
+    assert is_shared(work)
     results = []
     for count in (1, 2, 4, 3, 1):
         threads(count)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn.cells import CELLS
-from fastrnn.engine import workspace
+from fastrnn.engine import buffers
 from tests.support.states import bare as bare
 from tests.support.states import members as members
 
@@ -116,7 +116,7 @@ def around(width: int) -> list[int]:
 @st.composite
 def configurations(draw, cell, dtype, most_steps=12):
     """Draw a configuration. Smaller and plainer ones come first, as hypothesis shrinks to them."""
-    lanes = workspace.lanes(np.dtype(dtype))
+    lanes = buffers.lanes(np.dtype(dtype))
     sizes = around(lanes)
     booleans = st.booleans()
     batched = draw(st.sampled_from([True, True, True, False]))

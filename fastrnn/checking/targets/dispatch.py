@@ -11,7 +11,7 @@ import numpy as np
 from fastrnn.checking.problem import Problem
 from fastrnn.checking.targets.fastrnn import problem_of_own
 from fastrnn.checking.targets.numpy import problem_of_function, problem_of_pair
-from fastrnn.nn.module import Parameters
+from fastrnn.nn.module import Module
 
 
 def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
@@ -37,7 +37,7 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
             "e.g. (x,)."
         )
     inputs = tuple(inputs)
-    if isinstance(target, Parameters):
+    if isinstance(target, Module):
         problem = problem_of_own(target, inputs, seed)
     elif torch and (isinstance(target, torch.nn.Module) or _holds(inputs, torch.Tensor)):
         from fastrnn.checking.targets.torch_module import problem_of_torch

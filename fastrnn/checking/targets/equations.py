@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastrnn.checking.problem import Arrays
-from fastrnn.engine.weights import TORCH_NAMES
 
 
 def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths: Any) -> Arrays:
@@ -40,11 +39,11 @@ def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths:
         x, members = x[:, None], [s[:, None] for s in members]
     batch_first = batched and getattr(target, "batch_first", False)
     x = x.swapaxes(0, 1) if batch_first else x
-    final, directions = [np.array(s, complex) for s in members], 1 + target.bidirectional
-    for first in range(0, len(target._passes), directions):
+    final, directions = [np.array(s, complex) for s in members], target.spec.directions
+    for first in range(0, len(target.names), directions):
         outputs = []
         for index in range(first, first + directions):
-            weights = [params.get(name + target._passes[index][2]) for name in TORCH_NAMES]
+            weights = [params.get(name) for name in target.names[index]]
             output, last = _pass(
                 target.cell.equations,
                 x,

@@ -6,7 +6,6 @@ stand in (equations.py); that they are the same function is a check of its own.
 """
 
 import contextlib
-import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,21 +14,19 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.checking.problem import Arrays, Problem, SequenceInfo, Variable
 from fastrnn.checking.targets import equations
-from fastrnn.engine.weights import sizes_of, weights_of
-from fastrnn.functional import bare
-from fastrnn.nn.cells import _Cell
+from fastrnn.nn.arguments import bare, members
+from fastrnn.nn.cells import RecurrentCell
 from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.layers import _Recurrent
+from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
-from fastrnn.nn.module import Parameters
-from fastrnn.nn.shortcut import Shortcuts
+from fastrnn.nn.module import Module
 
 Run = tuple[Arrays, Callable[[list], Gradients]]
 
 
-def problem_of_own(target: Parameters, inputs: tuple, seed: int) -> Problem:
+def problem_of_own(target: Module, inputs: tuple, seed: int) -> Problem:
     """Return the problem of a layer `(x, state, lengths)`, a cell `(x, state)` or Linear `(x,)`."""
-    kinds = {_Recurrent: OwnLayer, _Cell: OwnCell, Linear: OwnLinear}
+    kinds = {RecurrentLayer: OwnLayer, RecurrentCell: OwnCell, Linear: OwnLinear}
     own = next(own for kind, own in kinds.items() if isinstance(target, kind))(target, inputs, seed)
     return Problem(
         repr(target),
@@ -112,7 +109,7 @@ class Own:
         if self.states and kind != "weight_hr":
             gates = self.target.cell.gates
         axes = ("unit" if gates else "output", "from input" if kind == "weight_ih" else "from")
-        return Variable(name, self.target._param(name), axes, gates)
+        return Variable(name, self.target.parameter(name), axes, gates)
 
     def split(self, values: Arrays) -> tuple[Any, Any, dict[str, np.ndarray]]:
         """Return x, the state and the parameters from values of the variables."""
@@ -196,7 +193,7 @@ class OwnLayer(Own):
 
     def run(self, layer, x, state):
         """See Own."""
-        layer._random = np.random.default_rng(self.seed)  # the same masks of dropout every time
+        layer.seed_dropout(self.seed)  # the same masks every time
         (output, final), pullback = layer.vjp(x, state, self.lengths)
         return [output, *members_of(final)], lambda cotangents: pullback(
             cotangents[0], bare(tuple(cotangents[1:]))
@@ -251,20 +248,11 @@ class OwnLayer(Own):
 
 def members_of(state: Any) -> tuple:
     """Return the arrays of a state as a tuple."""
-    return () if state is None else state if isinstance(state, tuple) else (state,)
+    return () if state is None else members(state)
 
 
 def copied(target: Any, dtype: Any) -> Any:
     """Return a copy of a layer that computes in another dtype, with parameters of its own."""
-    twin = copy.copy(target)
-    twin.dtype = np.dtype(dtype)
-    twin.params = {name: target._param(name).astype(dtype) for name in target._shapes}
-    if not isinstance(target, Linear):
-        resized(twin)
-    return twin
-
-
-def resized(twin: Any) -> None:
-    """Have a copy forget what follows from the sizes and dtype of the original."""
-    twin._sizes = [sizes_of(twin.cell, weights_of(twin, suffix)) for *_, suffix in twin._passes]
-    twin._shortcuts = Shortcuts()
+    return target.with_parameters(
+        {name: target.parameter(name).astype(dtype) for name in target.shapes}
+    )

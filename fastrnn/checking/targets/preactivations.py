@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastrnn.checking.problem import Problem, Variable
-from fastrnn.checking.targets.fastrnn import OwnLayer, copied, members_of, resized
+from fastrnn.checking.targets.fastrnn import OwnLayer, members_of
 from fastrnn.checking.targets.numpy import sequence_weights
-from fastrnn.functional import bare
+from fastrnn.nn.arguments import bare
 
 
 def widened_layers(own: OwnLayer) -> Iterator[tuple[str, Problem, tuple[str, ...], bool]]:
@@ -24,7 +24,7 @@ def widened_layers(own: OwnLayer) -> Iterator[tuple[str, Problem, tuple[str, ...
     """
     target = own.target
     x, state, _ = own.split([variable.value for variable in own.variables])
-    members, directions = members_of(state), 1 + target.bidirectional
+    members, directions = members_of(state), target.spec.directions
     x = np.eye(target.input_size, dtype=target.dtype)[x] if own.one_hot else x
     read, parts = (
         [x],
@@ -34,10 +34,10 @@ def widened_layers(own: OwnLayer) -> Iterator[tuple[str, Problem, tuple[str, ...
         ],
     )
     for depth in range(target.num_layers - 1):
-        read.append(_cut(target, depth)(read[-1], bare(parts[depth]), own.lengths)[0])
+        read.append(_one_layer(target, depth)(read[-1], bare(parts[depth]), own.lengths)[0])
     for depth in reversed(range(target.num_layers)):
         for direction in range(directions):
-            name = f"layer {depth}" + ", reverse" * direction if len(target._passes) > 1 else ""
+            name = f"layer {depth}" + ", reverse" * direction if len(target.names) > 1 else ""
             problem = _Widened(own, depth, direction, read[depth], parts[depth]).problem()
             yield name, problem, target.cell.gates, bool(direction)
 
@@ -72,16 +72,13 @@ class _Widened:
     def _layer(self, values):
         dtype = values[0].dtype
         if dtype not in self.layers:
-            layer = copied(_cut(self.own.target, self.depth), dtype)
-            rows = values[0].shape[-1]
-            layer.input_size += rows
-            for direction, (*_, suffix) in enumerate(layer._passes):
-                name = "weight_ih" + suffix
-                identity = np.eye(rows, dtype=dtype) * (direction == self.direction)
-                layer.params[name] = np.concatenate([layer.params[name], identity], axis=1)
-                layer._shapes[name] = layer.params[name].shape
-            resized(layer)
-            self.layers[dtype] = layer
+            one, count = _one_layer(self.own.target, self.depth), values[0].shape[-1]
+            params = {name: value.astype(dtype) for name, value in one.params.items()}
+            for direction, names in enumerate(one.names):
+                identity = np.eye(count, dtype=dtype) * (direction == self.direction)
+                params[names[0]] = np.concatenate([params[names[0]], identity], axis=1)
+            spec = one.spec._replace(input_size=one.input_size + count)
+            self.layers[dtype] = one.with_parameters(params, spec)
         return self.layers[dtype]
 
     def _arguments(self, values):
@@ -91,25 +88,18 @@ class _Widened:
         return x, bare(tuple(m.astype(dtype) for m in self.members)), self.own.lengths
 
 
-def _cut(target: Any, depth: int) -> Any:
-    """Return a copy of one layer of a stack, its parameters renamed to those of layer 0."""
-    layer = copied(target, target.dtype)
-    layer.num_layers, layer.dropout = 1, 0.0
-    layer._passes = [
-        (0, direction, "_l0" + "_reverse" * direction)
-        for direction in range(1 + target.bidirectional)
-    ]
-    params, shapes = {}, {}
-    for name in target._shapes:
-        kind, _, rest = name.partition("_l")
-        level, _, direction = rest.partition("_")
-        if int(level) == depth:
-            new = f"{kind}_l0" + ("_" + direction) * bool(direction)
-            params[new], shapes[new] = layer.params[name], target._shapes[name]
-    layer.params, layer._shapes = params, shapes
-    layer.input_size = shapes["weight_ih_l0"][1]
-    resized(layer)
-    return layer
+def _one_layer(target: Any, depth: int) -> Any:
+    """Return one layer of a stack as a layer of its own, with copies of its parameters."""
+    directions = target.spec.directions
+    params = {
+        new: target.parameter(name).copy()
+        for own, first in zip(
+            target.names[depth * directions : (depth + 1) * directions], target.names, strict=False
+        )
+        for name, new in zip(own, first, strict=True)
+        if name is not None
+    }
+    return target.with_parameters(params, target.spec.layer(depth))
 
 
 def widened_function(problem: Problem, x: int, precise: list, outputs: list) -> Problem | None:

@@ -167,4 +167,4 @@ def _convert_attributes(module: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _is_ours(module: nn.Module) -> bool:
-    return isinstance(module, modules._Recurrent | modules._Cell)
+    return isinstance(module, modules.AcceleratedLayer | modules.AcceleratedCell)

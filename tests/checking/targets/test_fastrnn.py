@@ -126,7 +126,7 @@ def test_a_widened_layer_computes_what_the_layer_does(cell, options):
     own = problem_of(layer, inputs).steps.function
     output = layer(*inputs)[0]
     probes = list(widened_layers(own))
-    assert len(probes) == len(layer._passes)
+    assert len(probes) == len(layer.names)
     top = probes[0][1]
     np.testing.assert_allclose(top.forward(top.values)[0], output, atol=1e-14)
     assert locate(Evaluation(problem_of(layer, inputs), CheckOptions())).first is None

@@ -1,67 +1,92 @@
 """What a node of autograd runs: the call of a layer or of a cell on arrays.
 
-Each function returns an `autograd.Call`: how to compute, what to keep for the gradient, and the
-same by torch's own operations. Which call it is, and whether its arguments fit, modules.py says;
-single steps have their own way, single.py.
+Each function returns an `autograd.Operation`: how to compute, what to keep for the gradient, and
+the same by torch's own operations. Which call it is, and whether its arguments fit, is decided in
+modules.py; single steps have their own way, single.py.
 """
 
-import copy
 import functools
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn.functional import bare, members
-from fastrnn.nn.gradients import Gradients
-from fastrnn.nn.stack import StackCall
-from fastrnn.torch.autograd import Call
+from fastrnn import checks
+from fastrnn.kernels.threads import get_num_threads
+from fastrnn.nn.call import Call
+from fastrnn.nn.program import prepare
+from fastrnn.torch.autograd import Operation
+from fastrnn.torch.twin import Twin
 
 _VF = torch._VF
 _NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm, "GRU": _VF.gru}
 _NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
 
 
-def in_order(grads: Gradients, given: int) -> tuple:
-    """Return gradients as autograd wants them: of the input, the given states, the weights."""
-    return grads.input, *(members(grads.state) if given else ()), *grads.params.values()
-
-
-def of_layer(module: nn.RNNBase, layer, given: int, lengths: np.ndarray | None) -> Call:
+def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None) -> Operation:
     """Return the call of a layer.
 
     Args:
         module: torch's.
-        layer: its twin's.
+        twin: of the module.
         given: how many states are.
         lengths: of the sequences, or None.
+
+    Raises:
+        TypeError, ValueError: lengths are not what they have to be.
     """
-    training = module.training and module.dropout > 0 and module.num_layers > 1
-    if training:
-        layer = copy.copy(layer)  # other threads may draw other masks
-        layer.dropout = module.dropout
-        layer._drop = lambda output: _torch_dropout(output, module.dropout, lengths)
+    spec, owner = twin.spec, type(module).__name__
+    dropout = module.dropout if module.training and module.num_layers > 1 else 0
 
     def forward(x, states, keep):
-        state = bare(tuple(states)) if states else None
-        if not (keep or training):
-            output, after = layer(x, state, lengths)
-            return [output, *members(after)], None
-        call = StackCall(layer, x, state, lengths)
-        every = call.every(module.checkpoint, module.memory) if keep else 0
-        output, after = call.run(keep=keep, training=training, every=every)
+        batched = x.ndim == 3
+        time, batch = x.shape[:2] if batched else (len(x), 1)
+        if batched and module.batch_first:
+            time, batch = batch, time
+        ends = checks.lengths(owner, lengths, time, batch, batched)
+        shape = time, batch, spec.directions * spec.emitted
+        masks = tuple(
+            _dropout_mask(shape, dropout, twin.dtype, ends)
+            for _ in range(1, spec.num_layers if dropout else 1)
+        )
+        call = Call(
+            time,
+            batch,
+            get_num_threads(),
+            batched=batched,
+            batch_first=batched and module.batch_first,
+            keep=keep,
+            plain=ends is None and not masks,
+        )
+        program = prepare(spec, call)
+        every = 0
+        if keep:
+            every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
+        output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
+        return [output, *final], keep and _pullback(program, tape, given)
 
-        def pullback(d, wanted):
-            d_state = None if all(one is None for one in d[1:]) else bare(tuple(d[1:]))
-            return in_order(call(d[0], d_state, wrt_input=wanted), given)
-
-        return [output, *members(after)], pullback
-
-    native = None if training else functools.partial(native_layer, module, lengths=lengths)
-    return Call(forward, native, given)
+    native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
+    return Operation(forward, native, given)
 
 
-def of_packed(module: nn.RNNBase, layer, given: int, batch_sizes: Tensor) -> Call:
+def _pullback(program: Any, tape: Any, given: int):
+    """Return the gradients of a call as autograd wants them; see autograd.Operation."""
+
+    def pullback(d, wanted):
+        d_final = None if all(one is None for one in d[1:]) else d[1:]
+        return in_order(*program.pull(tape, d[0], d_final, wanted), given)
+
+    return pullback
+
+
+def in_order(d_x, d_initial, d_weights, given: int) -> tuple:
+    """Return gradients as autograd wants them: of the input, the given states, the weights."""
+    params = [d for own in d_weights for d in own if d.size]
+    return d_x, *(d_initial if given else ()), *params
+
+
+def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -> Operation:
     """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
     sizes = batch_sizes.numpy()
     steps, rows = len(sizes), int(sizes[0])
@@ -69,7 +94,7 @@ def of_packed(module: nn.RNNBase, layer, given: int, batch_sizes: Tensor) -> Cal
     t, b = np.nonzero(there)
     places = b * steps + t if module.batch_first else t * rows + b
     shape = (rows, steps, -1) if module.batch_first else (steps, rows, -1)
-    call = of_layer(module, layer, given, there.sum(axis=0))
+    call = of_layer(module, twin, given, there.sum(axis=0))
 
     def pad(data):
         padded = np.zeros((steps * rows, data.shape[1]), data.dtype)
@@ -94,7 +119,7 @@ def of_packed(module: nn.RNNBase, layer, given: int, batch_sizes: Tensor) -> Cal
             states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
         return _native(module, (x, batch_sizes), states, weights)
 
-    return Call(forward, native if call.native else None, given)
+    return Operation(forward, native if call.native else None, given)
 
 
 def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
@@ -109,17 +134,26 @@ def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, 
     return shapes + [(rows, *batch, module.hidden_size)] * (module.mode == "LSTM")
 
 
-def of_cell(module: nn.RNNCellBase, layer, given: int) -> Call:
+def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
     """Return the call of a cell; arguments as of_layer's."""
 
     def forward(x, states, keep):
-        state = bare(tuple(states)) if states else None
-        if not keep:
-            return members(layer(x, state)), None
-        after, back = layer.vjp(x, state)
-        return members(after), lambda d, wanted: in_order(back(bare(tuple(d))), given)
+        batched = x.ndim == 2
+        call = Call(
+            1,
+            len(x) if batched else 1,
+            get_num_threads(),
+            batched=batched,
+            stacked=False,
+            emit=False,
+            keep=keep,
+        )
+        program = prepare(twin.spec, call)
+        _, final, tape = program.run(twin.arrays(), x, states or None)
+        back = _pullback(program, tape, given)
+        return list(final), keep and (lambda d, wanted: back([None, *d], wanted))
 
-    return Call(forward, functools.partial(native_cell, module), given)
+    return Operation(forward, functools.partial(native_cell, module), given)
 
 
 def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):
@@ -182,15 +216,14 @@ def dropout_factors(p: float, dtype: torch.dtype, shape) -> Tensor:
     return torch.empty(shape, dtype=dtype).bernoulli_(1 - p).div_(1 - p)
 
 
-def _torch_dropout(output: np.ndarray, p: float, lengths) -> np.ndarray:
-    """Return the factors of dropout on a (T, B, W) array, drawn as torch draws them."""
-    dtype = torch.from_numpy(output[:0]).dtype
-
+def _dropout_mask(shape: tuple, p: float, dtype: torch.dtype, lengths) -> np.ndarray:
+    """Return the factors of dropout for a (T, B, W) array, drawn as torch draws them."""
     if lengths is None:
-        return dropout_factors(p, dtype, output.shape).numpy()
+        return dropout_factors(p, dtype, shape).numpy()
     order = np.argsort(-lengths, kind="stable")  # torch's input is packed: longest first
-    there = np.arange(len(output))[:, None] < lengths[order]
-    in_order, result = np.zeros_like(output), np.zeros_like(output)
-    in_order[there] = dropout_factors(p, dtype, (int(there.sum()), output.shape[2])).numpy()
+    real = np.arange(shape[0])[:, None] < lengths[order]
+    factors = dropout_factors(p, dtype, (int(real.sum()), shape[2])).numpy()
+    in_order, result = np.zeros(shape, factors.dtype), np.zeros(shape, factors.dtype)
+    in_order[real] = factors
     result[:, order] = in_order
     return result

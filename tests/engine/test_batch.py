@@ -1,35 +1,19 @@
-"""How work is laid out and cut: pitches, sorted batches, slices. Buffers are judged by their users,
-which all run on memory full of NaN (conftest.py).
-"""
+"""Sequences sorted and cut, and rows found in any layout of memory."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn.engine import workspace
+from fastrnn.engine.batch import equal_batch, rows_of, sort_by_length
 from tests.support.compare import assert_close
-
-DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_sizes_are_whole_vectors_and_rows_do_not_share_cache_sets(dtype):
-    n = workspace.lanes(dtype)
-    for size in range(2000):
-        padded, pitch = workspace.padded(size, dtype), workspace.pitch(size, dtype)
-        assert size <= padded < size + n
-        assert padded % n == 0
-        assert padded <= pitch <= padded + 64 // dtype.itemsize
-        assert pitch % n == 0
-        assert size == 0 or pitch * dtype.itemsize % 1024
 
 
 @given(st.data())
 def test_a_batch_is_sorted_and_counted(data):
     T, B = data.draw(st.integers(0, 9)), data.draw(st.integers(1, 9))
     lengths = np.array(data.draw(st.lists(st.integers(0, T), min_size=B, max_size=B)), np.int64)
-    batch = workspace.sort_by_length(T, B, lengths)
+    batch = sort_by_length(lengths)
     assert_close(lengths[batch.order], batch.lengths, atol=0)
     assert sorted(batch.order) == list(range(B))
     assert (np.diff(batch.lengths) <= 0).all()
@@ -44,16 +28,16 @@ def test_a_batch_is_sorted_and_counted(data):
 
 
 def test_equal_lengths_keep_their_order():
-    for lengths in (None, np.full(4, 3)):
-        batch = workspace.sort_by_length(3, 4, lengths)
+    for batch in (equal_batch(3, 4), sort_by_length(np.full(4, 3))):
         assert batch.order.tolist() == [0, 1, 2, 3]
-        assert (batch.steps, batch.rows) == (3, 12)
-    assert workspace.sort_by_length(3, 0, None).steps == 0
+        assert (batch.steps, batch.rows, batch.equal) == (3, 12, True)
+    assert equal_batch(3, 0).steps == 0
+    assert not sort_by_length(np.array([3, 2])).equal
 
 
 @given(st.lists(st.integers(1, 100), min_size=1, max_size=40), st.integers(1, 8))
 def test_slices_share_the_work_fairly(lengths, parts):
-    batch = workspace.sort_by_length(100, len(lengths), np.array(lengths))
+    batch = sort_by_length(np.array(lengths))
     work = [int(batch.lengths[a:b].sum()) for a, b in batch.slices(parts)]
     assert sum(work) == batch.rows
     assert max(work) <= batch.rows / parts + max(lengths)
@@ -66,7 +50,7 @@ def test_rows_are_where_they_say_in_any_layout(shape):
     frozen.flags.writeable = False
     first = np.ascontiguousarray(array.swapaxes(0, 1)).swapaxes(0, 1)
     for view in (array, first, frozen, array[::-1], np.asfortranarray(array)):
-        rows = workspace.rows_of(view)
+        rows = rows_of(view)
         assert rows.array.flags.carray
         shared = np.shares_memory(rows.array, view)
         assert shared == (view is array or view is first) or view.size < 2 or shared

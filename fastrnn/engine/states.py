@@ -1,0 +1,51 @@
+"""States between the caller's arrays and the buffers of a pass, in the order of the batch."""
+
+from fastrnn.kernels.jit import jit
+from fastrnn.kernels.memory import flat
+from fastrnn.kernels.rows import copy_row, fill
+
+
+@jit
+def load_states(order, slot, h, carried, states, states_count, states_row, emitted, emitted_row):
+    """Put the states at `slot`, or zeros, into the first buffer (records.States)."""
+    batch = order.size
+    fill(states, 0, states_count * batch * states_row, 0)
+    fill(emitted, 0, batch * emitted_row, 0)
+    for j in range(batch):
+        if h.size:
+            size = h.shape[2]
+            at = (slot * batch + order[j]) * size
+            copy_row(emitted, j * emitted_row, flat(h), at, size)
+        if carried.size:
+            slots, size = carried.shape[1], carried.shape[3]
+            for i in range(states_count - 1):
+                at = ((i * slots + slot) * batch + order[j]) * size
+                to = ((i + 1) * batch + j) * states_row
+                copy_row(states, to, flat(carried), at, size)
+
+
+@jit
+def store_states(
+    order,
+    lengths,
+    slot,
+    states,
+    stride,
+    states_row,
+    emitted,
+    emitted_stride,
+    emitted_row,
+    h,
+    carried,
+):
+    """Write the states at `slot`, from the buffer that each sequence's last step wrote."""
+    batch = order.size
+    for j in range(batch):
+        which, size = lengths[j] % 2, h.shape[2]
+        at = which * emitted_stride + j * emitted_row
+        copy_row(flat(h), (slot * batch + order[j]) * size, emitted, at, size)
+        slots, size = carried.shape[1], carried.shape[3]
+        for i in range(carried.shape[0]):
+            to = ((i * slots + slot) * batch + order[j]) * size
+            at = which * stride + ((i + 1) * batch + j) * states_row
+            copy_row(flat(carried), to, states, at, size)

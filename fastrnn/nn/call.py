@@ -1,0 +1,114 @@
+"""The shape of a call: what a program is prepared for, and how its caller's arrays look.
+
+Shapes alone: no plan, no parameter, no check.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn.engine import buffers, scan
+from fastrnn.engine.batch import equal_batch, sort_by_length
+from fastrnn.engine.checkpoints import steps_between
+from fastrnn.engine.records import States
+from fastrnn.nn.spec import Spec
+
+
+class Call(NamedTuple):
+    """The shape of a call, and what is wanted of it.
+
+    Attributes:
+        time: T.
+        batch: B; 1 where there is no batch axis.
+        threads: how many may be used.
+        one_hot: x is integers, without its last axis.
+        batched: there is a batch axis.
+        batch_first: it comes before the time axis; states are not affected.
+        reverse: of one direction: it reads every sequence from its own end.
+        stacked: states have a leading axis of all directions of all layers.
+        emit: there is an output, and a time axis; False: a cell, which returns its state alone.
+        keep: a gradient will be wanted.
+        wrt_input: of the input, too.
+        plain: x and a state are all there is: no lengths, no dropout, nobody watches.
+    """
+
+    time: int
+    batch: int
+    threads: int
+    one_hot: bool = False
+    batched: bool = True
+    batch_first: bool = False
+    reverse: bool = False
+    stacked: bool = True
+    emit: bool = True
+    keep: bool = False
+    wrt_input: bool = True
+    plain: bool = True
+
+
+class Shapes:
+    """The shapes of a call as its caller sees them, and as kernels do.
+
+    Attributes:
+        spec: what is called.
+        call: how.
+        state_shapes: of each state, as the caller passes and gets it.
+        output_shape: of the output.
+    """
+
+    def __init__(self, spec: Spec, call: Call):
+        self.spec, self.call = spec, call
+        self._dtype = spec.dtype
+        self._scans = spec.scans()
+        if call.reverse:
+            self._scans = tuple(one._replace(reverse=True) for one in self._scans)
+        slots, others = spec.num_layers * spec.directions, len(spec.cell.states) - 1
+        leading = (slots,) * call.stacked + (call.batch,) * call.batched
+        widths = [spec.emitted, *[spec.hidden_size] * others]
+        self.state_shapes = [(*leading, width) for width in widths]
+        order = (call.batch, call.time) if call.batch_first else (call.time, call.batch)
+        axes = order if call.batched else (call.time,)
+        self.output_shape = (*axes, spec.directions * spec.emitted)
+        self._h_shape = (slots, call.batch, spec.emitted)
+        self._carried_shape = (others, slots, call.batch, spec.hidden_size)
+        self._zeros = scan.ZERO_STATES[spec.dtype]
+
+    def states(self, members: Sequence[np.ndarray | None] | None) -> States:
+        """Return states, or gradients at them, as kernels take them; None: zero."""
+        if members is None:
+            return self._zeros
+        h, carried = self._zeros
+        if members[0] is not None:
+            h = buffers.plain(members[0]).reshape(self._h_shape)
+        others = [m for m in members[1:] if m is not None]
+        if len(others) == 1 == len(members) - 1:
+            carried = buffers.plain(others[0]).reshape(self._carried_shape)
+        elif others:
+            zero = np.zeros_like(others[0])
+            carried = np.stack([zero if m is None else m for m in members[1:]])
+            carried = carried.reshape(self._carried_shape)
+        return States(h, carried)
+
+    def new_states(self) -> States:
+        """Return room for states."""
+        h = buffers.new(self._h_shape, self._dtype)
+        if not self._carried_shape[0]:
+            return States(h, self._zeros.carried)
+        return States(h, buffers.new(self._carried_shape, self._dtype))
+
+    def members(self, states: States) -> tuple[np.ndarray, ...]:
+        """Return states as the caller wants them, an array each."""
+        shapes, (h, carried) = self.state_shapes, states
+        return (h.reshape(shapes[0]), *[c.reshape(shapes[1]) for c in carried])
+
+    def checkpoint_every(self, owner: str, checkpoint, memory, lengths=None) -> int:
+        """Return the steps between checkpoints that these arguments of `vjp` mean; 0: none.
+
+        Raises:
+            TypeError, ValueError: an argument out of range; `owner` names the call.
+        """
+        call = self.call
+        batch = equal_batch(call.time, call.batch) if lengths is None else sort_by_length(lengths)
+        sizes = [one.sizes for one in self._scans]
+        return steps_between(owner, checkpoint, memory, self.spec.cell, sizes, batch)

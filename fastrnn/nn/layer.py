@@ -1,0 +1,223 @@
+"""A layer that reads sequences, whatever its cell: calls, vjp, lengths, dropout, streams.
+
+It holds parameters; how a call of it runs is in program.py, what a step computes in a cell's file
+(cells/). There is no autograd: `vjp` returns the gradient as a function. The public classes, with
+their arguments, are in layers.py.
+
+Shapes: input (T, B, I), (B, T, I) with batch_first, (T, I) unbatched; the last axis missing for
+integers, which stand for one-hot vectors. Output (..., D * E), D directions, E = proj_size or
+hidden_size. States (num_layers * D, B, E), and (num_layers * D, B, H) for c; row
+layer * D + direction.
+"""
+
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fastrnn import checks
+from fastrnn.cells import Cell
+from fastrnn.kernels.threads import get_num_threads
+from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
+from fastrnn.nn.call import Call
+from fastrnn.nn.module import Recurrent
+from fastrnn.nn.program import prepare
+from fastrnn.nn.spec import Spec
+from fastrnn.nn.stream import Stream
+
+
+class RecurrentLayer(Recurrent):
+    """What RNN, LSTM and GRU share; abstract."""
+
+    cell: Cell
+
+    def __init__(
+        self,
+        input_size,
+        hidden_size,
+        num_layers,
+        bias,
+        batch_first,
+        dropout,
+        bidirectional,
+        proj_size,
+        dtype,
+        seed,
+    ):
+        name = self._owner
+        dtype = checks.float_dtype(name, dtype)
+        self.dropout = checks.probability(name, "dropout", dropout)
+        self.bias = checks.boolean(name, "bias", bias)
+        self.batch_first = checks.boolean(name, "batch_first", batch_first)
+        self.bidirectional = checks.boolean(name, "bidirectional", bidirectional)
+        self.input_size = checks.integer(name, "input_size", input_size)
+        self.hidden_size = checks.integer(name, "hidden_size", hidden_size)
+        self.num_layers = checks.integer(name, "num_layers", num_layers)
+        self.proj_size = checks.integer(name, "proj_size", proj_size, least=0)
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(
+                f"{name}: proj_size has to be smaller than hidden_size = {hidden_size}, "
+                f"got {proj_size}."
+            )
+        if dropout and num_layers == 1:
+            warnings.warn(
+                f"{name}: dropout acts between layers, so dropout={dropout} does nothing with "
+                "num_layers=1.",
+                stacklevel=3,
+            )
+        spec = Spec(
+            self.cell,
+            dtype,
+            self.input_size,
+            self.hidden_size,
+            self.proj_size,
+            self.num_layers,
+            1 + self.bidirectional,
+            self.bias,
+        )
+        init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
+        super().__init__(spec, init)
+        self._random, self._drawing = np.random.default_rng(dropout_seed), threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles of the layer hold: all but a lock."""
+        return {**super().__getstate__(), "_drawing": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state | {"_drawing": threading.Lock()})
+
+    def __repr__(self) -> str:
+        return self._described(
+            self.input_size,
+            self.hidden_size,
+            proj_size=0,
+            num_layers=1,
+            nonlinearity="tanh",
+            bias=True,
+            batch_first=False,
+            dropout=0.0,
+            bidirectional=False,
+            dtype=np.float32,
+        )
+
+    def __call__(self, x, state=None, lengths=None):
+        """Run the layer for inference: no dropout, and nothing is kept for a gradient.
+
+        Args:
+            x: the input (see the module); integers in [0, input_size) stand for one-hot.
+            state: the initial state, an array, for the LSTM a tuple (h_0, c_0); None, or None
+                in the tuple, is zero.
+            lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps. The
+                output past a row's end is 0, its final state is that at its end, and the
+                reverse direction starts there. The cost is that of the sum of the lengths.
+
+        Returns:
+            `output, state`.
+
+        Raises:
+            TypeError, ValueError: an argument of another type, dtype or shape.
+            IndexError: an integer input outside [0, input_size).
+        """
+        program = None
+        if lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
+            key = x.shape, self.batch_first, get_num_threads()
+            program = self._programs.get(key)
+        if program is None:
+            x, call = self._read(x)
+            lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
+            program = prepare(self.spec, call._replace(plain=lengths is None))
+            if lengths is None and not call.one_hot:
+                self._remember((x.shape, self.batch_first, call.threads), program)
+        initial = None if state is None else self._read_state(state, program)
+        output, final, _ = program.run(self.weights(), x, initial, lengths)
+        return output, final if len(final) > 1 else final[0]
+
+    def vjp(
+        self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None, memory=None
+    ):
+        """Run the layer and return its gradient as a function.
+
+        Args:
+            x: as in a call.
+            state: as in a call.
+            lengths: as in a call.
+            training: apply dropout between layers, with a new mask at every call.
+            checkpoint: steps between two that are kept for the gradient; those in between are
+                recomputed (Chen et al. 2016), so that long sequences need little memory. The
+                gradient is the same, bit for bit. "auto": sqrt(T), or what `memory` allows. It is
+                rounded up to the steps whose gradients are added up together, some thousands
+                over B. None: keep everything.
+            memory: with "auto": the bytes that may be kept, rows of one segment between two
+                checkpoints included, outputs of layers not.
+
+        Returns:
+            `(output, state), pullback`. `pullback(d_output, d_state=None, *, wrt_input=True)`
+            returns the Gradients of sum(output * d_output) + sum(state * d_state); either may be
+            None: zero. Without wrt_input their `input` is None, which saves its memory and time.
+            It is pure: it may be called again, from any thread. `pullback.nbytes` are the bytes
+            it keeps alive beyond the arrays passed in and got back. If those, or the parameters,
+            are changed in place before it is called, its result is undefined.
+
+        Raises:
+            TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
+        """
+        x, call = self._read(x)
+        lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
+        checks.boolean(self._owner, "training", training)
+        masks = self.dropout_masks(call.time, call.batch) if training else ()
+        plain = lengths is None and not masks
+        program = prepare(self.spec, call._replace(keep=True, plain=plain))
+        initial = None if state is None else self._read_state(state, program)
+        every = program.checkpoint_every(self._owner, checkpoint, memory, lengths)
+        output, final, tape = program.run(self.weights(), x, initial, lengths, masks, every)
+        return (output, bare(final)), Pullback(self._owner, program, tape, self.names)
+
+    def _become(self, spec: Spec) -> None:
+        super()._become(spec)
+        self.num_layers = spec.num_layers
+
+    def seed_dropout(self, seed) -> None:
+        """Have dropout draw from a generator of its own, which starts from this seed."""
+        self._random = np.random.default_rng(seed)
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """Return the layer as a function of one time step that keeps its state.
+
+        Args:
+            batch_size: B, fixed.
+
+        Raises:
+            ValueError: the layer is bidirectional: the reverse direction needs the future.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                f"{self._owner}: a bidirectional layer cannot stream, its reverse direction "
+                "begins at the end; use bidirectional=False, or call the layer on whole chunks."
+            )
+        batch_size = checks.integer(self._owner, "batch_size", batch_size)
+        return Stream(self._owner, self.spec, self.weights(), batch_size)
+
+    def dropout_masks(self, time: int, batch: int) -> tuple[np.ndarray, ...]:
+        """Draw what dropout multiplies the input of each layer but the first by.
+
+        Returns:
+            arrays (T, B, directions * E) of 0 and 1 / (1 - p), drawn alike for every dtype; none
+            without dropout.
+        """
+        if not self.dropout:
+            return ()
+        shape = time, batch, self.spec.directions * self.spec.emitted
+        factor = self.dtype.type(1 / (1 - self.dropout) if self.dropout < 1 else 0)
+        masks = []
+        for _ in range(1, self.num_layers):
+            with self._drawing:
+                keep = self._random.random(shape, np.float32) >= self.dropout
+            masks.append(keep * factor)
+        return tuple(masks)
+
+    def _read(self, x) -> tuple[np.ndarray, Call]:
+        return read_sequence(self._owner, self.spec, x, batch_first=self.batch_first)
+
+    def _read_state(self, state, program):
+        return read_state(self._owner, "state", "{}_0", state, program)

@@ -1,0 +1,276 @@
+"""The one way from a call to the kernels: `prepare(spec, call)`, then `run` and `pull`.
+
+A Program is everything that follows from what a layer is (spec.py) and from the shape of a call:
+plans, layouts, which kernels. It holds no parameters and no state, so layers, cells, functions,
+torch modules and the checker share it, from any thread. `run` computes; what a gradient needs it
+returns as a tape, which belongs to the caller; `pull` takes the tape and gives the gradients.
+
+Nothing is checked here: arguments.py does that, with the messages. Calls of a single step that
+are too small for plans to pay are single_step.py's, by the same interface.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastrnn.engine import buffers, scan
+from fastrnn.engine.batch import Batch, equal_batch, rows_of, sort_by_length
+from fastrnn.engine.plan import plan_forward
+from fastrnn.engine.records import Residuals, States
+from fastrnn.nn.call import Call, Shapes
+from fastrnn.nn.single_step import SingleStep, is_single
+from fastrnn.nn.spec import Spec
+
+
+class Tape(NamedTuple):
+    """What `pull` reads. A NamedTuple of arrays: its owner may keep them by means of its own.
+
+    Attributes:
+        weights: as `run` got them.
+        x: as `run` got it.
+        initial: the initial states.
+        output: as `run` returned it.
+        inputs: of each layer but the first: what it read, (T, B, directions * E).
+        outputs: of each layer but the last, the same shape.
+        masks: of dropout, as `run` got them.
+        batch: the sequences.
+        residuals: of each direction of each layer.
+    """
+
+    weights: Sequence[tuple]
+    x: np.ndarray
+    initial: States
+    output: np.ndarray
+    inputs: tuple[np.ndarray, ...]
+    outputs: tuple[np.ndarray, ...]
+    masks: tuple[np.ndarray, ...]
+    batch: Batch
+    residuals: tuple[Residuals, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept beyond what the caller passed in and got back."""
+        own = [self.batch.order, self.batch.lengths, *self.residuals, *self.outputs]
+        if self.masks:
+            own += [*self.masks, *self.inputs]
+        return sum(array.nbytes for array in own)
+
+
+class _Layer(NamedTuple):
+    """One layer of the stack, and how its output lies in memory."""
+
+    scans: tuple[scan.Scan, ...]
+    shape: tuple[int, int, int]
+    time: int  # (t, b) starts at t * time + b * row
+    row: int
+
+
+class Program(Shapes):
+    """A call of any length of a stack of layers."""
+
+    def __init__(self, spec: Spec, call: Call):
+        super().__init__(spec, call)
+        time, batch, swapped = call.time, call.batch, call.batch_first
+        scans, width = self._scans, spec.directions * spec.emitted
+        self._equal, self._plans = equal_batch(time, batch), None
+        self._x_shape = (batch, time) if swapped else (time, batch)
+        if not call.one_hot:
+            self._x_shape = (*self._x_shape, spec.input_size)
+        self._x_strides = _strides(self._x_shape, swapped)
+        self._layers = []
+        for depth in range(spec.num_layers):
+            own = scans[depth * spec.directions : (depth + 1) * spec.directions]
+            last = swapped and depth == spec.num_layers - 1
+            shape = (batch, time, width) if last else (time, batch, width)
+            self._layers.append(_Layer(own, shape, *_strides(shape, last)))
+
+    def run(
+        self,
+        weights: Sequence[tuple],
+        x: np.ndarray,
+        initial: Sequence[np.ndarray | None] | None = None,
+        lengths: np.ndarray | None = None,
+        masks: tuple[np.ndarray, ...] = (),
+        checkpoint_every: int = 0,
+    ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], Tape | None]:
+        """Compute the output and the final states.
+
+        Args:
+            weights: for each direction of each layer a tuple in the order of records.Weights.
+            x: the input, in the caller's axes.
+            initial: an array of state_shapes, or None, for each state; None: all zero.
+            lengths: (B,) int64 in [0, T], or None.
+            masks: for each layer but the first, what dropout multiplies its input by,
+                (T, B, directions * E); empty: no dropout.
+            checkpoint_every: of `checkpoint_every()`.
+
+        Returns:
+            `output, states, tape`: the output, None of a cell; an array for each state; and,
+            if call.keep, what `pull` takes.
+        """
+        call, dtype = self.call, self._dtype
+        batch = self._equal if lengths is None else sort_by_length(lengths)
+        plans = self._plans_of(batch)
+        start, final = self.states(initial), self.new_states()
+        states = (*start, *final)
+        new = buffers.new if lengths is None else buffers.zeros  # past the end of a row it is 0
+        source, output = self._source(x), final.h
+        inputs, outputs, residuals = [], [], []
+        for depth, layer in enumerate(self._layers):
+            if depth:
+                outputs.append(output)
+                inputs.append(output * masks[depth - 1] if masks else output)
+                below = self._layers[depth - 1]
+                source = (inputs[-1], scan.NO_INDEX, below.time, below.row)
+            rows = (output, 0, 0, layer.row)  # of a cell, whose output is its state
+            if call.emit:
+                output = new(layer.shape, dtype)
+                rows = (output, 0, layer.time, layer.row)
+            for one in layer.scans:
+                if one.slot % self.spec.directions:
+                    rows = (output, self.spec.emitted, layer.time, layer.row)
+                residuals.append(
+                    scan.forward(
+                        one,
+                        plans[one.slot],
+                        batch,
+                        source,
+                        weights[one.slot],
+                        states,
+                        rows,
+                        call.keep,
+                        checkpoint_every,
+                    )
+                )
+        output = output.reshape(self.output_shape) if call.emit else None
+        tape = None
+        if call.keep:
+            kept = final.h if output is None else output
+            tape = Tape(
+                weights, x, start, kept, tuple(inputs), tuple(outputs), masks, batch,
+                tuple(residuals),
+            )  # fmt: skip
+        return output, self.members(final), tape
+
+    def pull(
+        self,
+        tape: Tape,
+        d_output: np.ndarray | None = None,
+        d_final: Sequence[np.ndarray | None] | None = None,
+        wrt_input: bool = True,
+        watch: Callable[[int, np.ndarray | None, States], Any] | None = None,
+    ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], list[tuple]]:
+        """Return gradients by backpropagation through time; the tape is not changed.
+
+        Args:
+            tape: of `run`.
+            d_output: the gradient at the output; None: zero.
+            d_final: the gradients at the final states, as `initial` of `run`.
+            wrt_input: return the gradient at x; one-hot x has none.
+            watch: takes a slot and the gradients at its layer's output, time first, and at the
+                final states, and returns what scan.backward calls at each step.
+
+        Returns:
+            `d_x, d_initial, d_weights`, like `run`'s arguments.
+        """
+        spec, dtype, batch = self.spec, self._dtype, tape.batch
+        d_last, d_first = self.states(d_final), self.new_states()
+        states, d_weights = (*d_last, *d_first), [()] * len(tape.weights)
+        new = buffers.new if batch.equal and batch.steps == self.call.time else buffers.zeros
+        d_output = None if d_output is None else self.time_major(d_output)
+        for depth in reversed(range(spec.num_layers)):
+            layer = self._layers[depth]
+            if depth:
+                _, shape, *strides = self._layers[depth - 1]
+                source = (tape.inputs[depth - 1], scan.NO_INDEX, *strides)
+            else:
+                shape, strides, source = self._x_shape, self._x_strides, self._source(tape.x)
+            d_rows = None if d_output is None else rows_of(d_output)
+            d_x, wanted = None, depth > 0 or (wrt_input and not self.call.one_hot)
+            for one in layer.scans:
+                at = spec.emitted * (one.slot % spec.directions)
+                d_part = new(shape, dtype) if wanted else None
+                d_weights[one.slot] = scan.backward(
+                    one,
+                    batch,
+                    source,
+                    tape.weights[one.slot],
+                    states,
+                    tape.initial,
+                    tape.residuals[one.slot],
+                    self.output_rows(tape, depth, at),
+                    scan.NO_ROWS[dtype] if d_rows is None else (d_rows[0], at, *d_rows[2:]),
+                    scan.NO_ROWS[dtype] if d_part is None else (d_part, 0, *strides),
+                    watch and watch(one.slot, d_output, d_last),
+                )
+                if d_part is not None:
+                    d_x = d_part if d_x is None else np.add(d_x, d_part, out=d_x)
+            if depth and tape.masks:
+                d_x *= tape.masks[depth - 1]
+            d_output = d_x
+        d_input = None if d_output is None else d_output.reshape(tape.x.shape)
+        return d_input, self.members(d_first), d_weights
+
+    def _plans_of(self, batch: Batch) -> list:
+        """Return the plan of each direction of each layer; None where the batch is empty."""
+        if batch is self._equal and self._plans is not None:
+            return self._plans
+        call, plans = self.call, []
+        for one in self._scans:
+            one_hot = call.one_hot and one.slot < self.spec.directions
+            plans.append(
+                plan_forward(one.cell, one.sizes, batch, one_hot, call.threads)
+                if call.batch
+                else None
+            )
+        if batch is self._equal:
+            self._plans = plans
+        return plans
+
+    def time_major(self, array: np.ndarray) -> np.ndarray:
+        """Return an input, an output or a gradient at one as (T, B, ...)."""
+        call = self.call
+        array = array if call.emit else array[None]
+        if not call.batched:
+            return array[:, None]
+        return array.swapaxes(0, 1) if call.batch_first else array
+
+    def caller_axes(self, array: np.ndarray) -> np.ndarray:
+        """Return a (T, B, ...) array with the axes of the caller's input: undoes time_major."""
+        call = self.call
+        if not call.batched:
+            return array[:, 0]
+        return array.swapaxes(0, 1) if call.batch_first else array
+
+    def _source(self, x: np.ndarray) -> tuple:
+        """Return the input as scan.source_of does, without looking twice at the usual kind."""
+        if self.call.one_hot or not x.flags.carray:
+            return scan.source_of(self.time_major(x), self._dtype)
+        if x.ndim != 3:
+            x = x.reshape(self._x_shape)
+        return (x, scan.NO_INDEX, *self._x_strides)
+
+    def output_rows(self, tape: Tape, depth: int, at: int) -> tuple:
+        """Return batch.Rows of the output of a layer."""
+        layer = self._layers[depth]
+        if not self.call.emit:
+            return tape.output, at, 0, layer.row
+        output = tape.outputs[depth] if depth < len(tape.outputs) else tape.output
+        if not output.flags.carray:
+            array, _, time, row = rows_of(self.time_major(output))
+            return array, at, time, row
+        return output.reshape(layer.shape), at, layer.time, layer.row
+
+
+def _strides(shape: tuple, batch_first: bool) -> tuple[int, int]:
+    """Return the distance between steps and between rows, in elements."""
+    width = shape[2] if len(shape) == 3 else 1
+    return (width, shape[1] * width) if batch_first else (shape[1] * width, width)
+
+
+@functools.lru_cache(maxsize=512)
+def prepare(spec: Spec, call: Call) -> Any:
+    """Return the Program of a call, or one for a single step with the same interface."""
+    return SingleStep(spec, call) if is_single(spec, call) else Program(spec, call)
