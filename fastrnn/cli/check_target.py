@@ -23,6 +23,7 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.cells import CELLS
 from fastrnn.checking.targets.fastrnn import members_of
+from fastrnn.nn import layers
 from fastrnn.nn.arguments import bare
 from fastrnn.nn.layer import RecurrentLayer
 
@@ -63,14 +64,13 @@ class LayerOptions:
 
 
 def _layers() -> dict[str, Callable[..., RecurrentLayer]]:
-    """Return every layer by its name and by the names of its cells: rnn, and rnn_relu."""
-    found: dict[str, Any] = {
-        kind.__name__.lower(): kind for kind in RecurrentLayer.__subclasses__()
-    }
-    for cell in CELLS:
-        kind, _, nonlinearity = cell.name.partition("_")
+    """Return every layer by its name, and by the names of its cells: rnn, and rnn_relu."""
+    names = [cell.name.partition("_") for cell in CELLS]
+    found: dict[str, Any] = {kind: getattr(layers, kind.upper()) for kind, *_ in names}
+    for kind, _, nonlinearity in names:
         if nonlinearity:
-            found[cell.name] = functools.partial(found[kind], nonlinearity=nonlinearity)
+            name = f"{kind}_{nonlinearity}"
+            found[name] = functools.partial(found[kind], nonlinearity=nonlinearity)
     return found
 
 
