@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastrnn._public import *  # noqa: F403
 else:  # type checkers would take a module with a `__getattr__` to have every name there is
     # These need packages that may be missing; they are attributes only once imported by name.
-    _APART = ("charlm", "demos", "pytest_plugin", "torch")
+    _APART = ("demos", "pytest_plugin", "torch")
 
     def _load():
         """Load the public names, make them attributes, and return them."""

@@ -1,7 +1,7 @@
 """The command line, `python -m fastrnn` or `fastrnn`: parsing and printing, nothing else.
 
-What the commands do is in the files named `command`, and Ctrl-C is answered in `interrupt`, with
-status 130. An error of the user's is one line on stderr and status 2.
+What each command does is in the file of its name, and Ctrl-C is answered in `interrupt`, with
+status 130. A user's error is one line on stderr and status 2.
 """
 
 import contextlib
@@ -21,10 +21,9 @@ from fastrnn.kernels import jit, tile
 try:
     import typer
 
-    from fastrnn import charlm
     from fastrnn.checking import options
+    from fastrnn.cli import character_model, check_target, config
     from fastrnn.cli import check as check_command
-    from fastrnn.cli import check_target
     from fastrnn.cli import demo as demo_command
     from fastrnn.cli import train as train_command
     from fastrnn.plotting import FORMATS
@@ -35,7 +34,7 @@ except ModuleNotFoundError as error:
     print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
     sys.exit(2)
 
-DEFAULTS = charlm.Config()
+DEFAULTS = config.Config()
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -70,22 +69,24 @@ def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
     )
 
 
+def _choice(name: str) -> Any:
+    return _option(name, f"One of {', '.join(config.CHOICES[name])}.")
+
+
 @app.command()
 def train(
     text: Annotated[
         list[Path] | None,
         typer.Argument(help="UTF-8 files; none: Python's own documentation.", show_default=False),
     ] = None,
-    cell: Annotated[str | None, _option("cell", f"One of {', '.join(charlm.LAYERS)}.")] = None,
+    cell: Annotated[str | None, _choice("cell")] = None,
     hidden: Annotated[int | None, _option("hidden", "Hidden units per layer.")] = None,
     layers: Annotated[int | None, _option("layers", "Layers on top of each other.")] = None,
     seq_len: Annotated[int | None, _option("seq_len", "Characters that a gradient spans.")] = None,
     batch: Annotated[int | None, _option("batch", "Places of the text read side by side.")] = None,
     lr: Annotated[float | None, _option("lr", "Learning rate.")] = None,
     steps: Annotated[int | None, _option("steps", "Updates, in total.")] = None,
-    optimizer: Annotated[
-        str | None, _option("optimizer", f"One of {', '.join(charlm.OPTIMIZERS)}.")
-    ] = None,
+    optimizer: Annotated[str | None, _choice("optimizer")] = None,
     clip: Annotated[float | None, _option("clip", "Longest gradient; 0: any.")] = None,
     seed: Annotated[int | None, _option("seed", "Of the initial weights.")] = None,
     out: Annotated[
@@ -114,12 +115,8 @@ def train(
         "seed": seed,
     }
     options = {name: value for name, value in asked.items() if value is not None}
-    path = out or resume or Path("model.safetensors")
-    if resume is None:
-        trainer = charlm.Trainer(charlm.Config(**options), charlm.read_text(text or ()))
-    else:
-        trainer = charlm.Trainer.resume(resume, charlm.read_text(text or ()), options)
-    train_command.train(trainer, path, resume)
+    run = train_command.prepared(options, text or (), resume)
+    train_command.train(run, out or resume or Path("model.safetensors"), resume)
 
 
 @app.command()
@@ -131,8 +128,8 @@ def sample(
     seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
 ) -> None:
     """Write text with a trained model: the prompt and what follows."""
-    network = charlm.load(model)
-    characters = charlm.sample(network, prompt, length, temperature, seed)
+    network = character_model.load(model)
+    characters = character_model.sample(network, prompt, length, temperature, seed)
     with ended_by_ctrl_c():
         interruptible(lambda: train_command.write(prompt, characters))
 

@@ -1,29 +1,48 @@
 """What `fastrnn train` and `fastrnn sample` print while they work, and how Ctrl-C saves a model.
 
-The arguments are parsed in `__main__`; nothing here computes.
+The arguments are parsed in app.py, the training is in training_run.py; nothing here computes.
 """
 
 import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich import progress
 
-from fastrnn.charlm.model import sample
-from fastrnn.charlm.training import Progress, Trainer
+from fastrnn.cli.character_model import sample
+from fastrnn.cli.config import Config
 from fastrnn.cli.interrupt import interruptible
+from fastrnn.cli.training_run import Progress, TrainingRun
+from fastrnn.models.corpus import read_text
 
 
-def train(trainer: Trainer, path: Path, resume: Path | None) -> None:
+def prepared(options: Mapping[str, Any], texts: Sequence[Path], resume: Path | None) -> TrainingRun:
+    """Return a run that has not begun, or the one that a file was saved from.
+
+    Args:
+        options: fields of `Config` that are asked for.
+        texts: the files to learn; none: Python's own documentation.
+        resume: the model file to go on with.
+
+    Raises:
+        ValueError: an option is out of its range, or something does not fit.
+        OSError: a file cannot be read.
+    """
+    if resume is None:
+        return TrainingRun(Config(**options), read_text(texts))
+    return TrainingRun.resume(resume, read_text(texts), options)
+
+
+def train(run: TrainingRun, path: Path, resume: Path | None) -> None:
     """Train and save a model, and show what it writes; at Ctrl-C save it, and end the process.
 
     Args:
-        trainer: what is trained.
-        path: of the model; a file that this would overwrite is kept.
+        run: the training.
+        path: of the model; a file that this would overwrite is renamed.
         resume: the file that is being resumed, which `path` may overwrite.
 
     Raises:
@@ -32,9 +51,9 @@ def train(trainer: Trainer, path: Path, resume: Path | None) -> None:
     """
     _keep_earlier(path, resume)
     try:
-        _train(trainer, path)
+        _train(run, path)
     except KeyboardInterrupt:
-        _stop(trainer, path)
+        _stop(run, path)
 
 
 def write(prompt: str, characters: Iterator[str]) -> None:
@@ -58,34 +77,34 @@ def _keep_earlier(path: Path, resume: Path | None) -> None:
         print(f"{path} exists already; it is kept as {kept}")
 
 
-def _train(trainer: Trainer, path: Path) -> None:
-    config, held_out = trainer.config, len(trainer.held_out)
-    weights = [*trainer.model.rnn.params.values(), *trainer.model.head.params.values()]
+def _train(run: TrainingRun, path: Path) -> None:
+    config, held_out = run.config, len(run.held_out)
+    weights = [*run.model.rnn.params.values(), *run.model.head.params.values()]
     print(
         f"{config.cell}, {config.layers} x {config.hidden} hidden units, "
         f"{sum(weight.size for weight in weights):,} weights; "
-        f"{len(trainer.model.vocabulary)} different characters; steps of "
+        f"{len(run.model.vocabulary)} different characters; steps of "
         f"{config.batch} x {config.seq_len} characters. The first one compiles.",
         flush=True,
     )
-    with _reporting(trainer) as report:
-        interruptible(lambda: trainer.run(path, report))
-    bits = interruptible(trainer.validate)
+    with _reporting(run) as report:
+        interruptible(lambda: run.train(path, report))
+    bits = interruptible(run.validate)
     print(
         f"validation: {bits:.3f} bits per character, on the last {held_out:,} characters\n",
         flush=True,
     )
-    interruptible(lambda: write("", sample(trainer.model)))
+    interruptible(lambda: write("", sample(run.model)))
     print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
 
 
-def _stop(trainer: Trainer, path: Path) -> NoReturn:
+def _stop(run: TrainingRun, path: Path) -> NoReturn:
     """Save what the last completed step left, and end."""
     try:
-        with trainer.lock:  # never given back: the other thread must not save a later step
-            trainer.save(path)
+        with run.lock:  # never given back: the other thread must not save a later step
+            run.save(path)
             print(
-                f"\nstopped after step {trainer.step}, and saved; to go on, give the same text and "
+                f"\nstopped after step {run.step}, and saved; to go on, give the same text and "
                 f"--resume {shlex.quote(str(path))}",
                 file=sys.stderr,
             )
@@ -97,9 +116,9 @@ def _stop(trainer: Trainer, path: Path) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _reporting(trainer: Trainer) -> Iterator[Callable[[Progress], None]]:
+def _reporting(run: TrainingRun) -> Iterator[Callable[[Progress], None]]:
     """Show progress: on a terminal as a bar, elsewhere (a log) as a line for each tenth of it."""
-    steps, first = trainer.config.steps, trainer.step
+    steps, first = run.config.steps, run.step
     tenth = max(1, (steps - first) // 10)
     bar = progress.Progress(
         progress.TextColumn("step {task.completed} of {task.total}"),

@@ -13,9 +13,10 @@ import math
 from collections import Counter, defaultdict
 from functools import partial
 
-from fastrnn import charlm, plotting
+from fastrnn import plotting
 from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNGenerator
+from fastrnn.models.corpus import read_text
 
 MAX_CONTEXT = 5  # characters, of the n-gram counts
 PROMPT = "A function "
@@ -29,7 +30,7 @@ def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -
         seed: seed of everything random.
         progress: called as training advances.
     """
-    text = charlm.read_text()
+    text = read_text()
     text = text[: 60_000 if quick else len(text)]
     split = len(text) * 9 // 10
     network = RNNGenerator(

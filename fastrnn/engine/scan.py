@@ -14,7 +14,7 @@ from fastrnn.engine import buffers
 from fastrnn.engine.batch import Batch, rows_of
 from fastrnn.engine.cell import Cell
 from fastrnn.engine.checkpoints import new_checkpoints, segments, states_in
-from fastrnn.engine.plan import Plan, plan_backward, plan_recompute
+from fastrnn.engine.plan import Plan, plan_recompute
 from fastrnn.engine.records import Residuals, Sizes, States, Weights
 from fastrnn.kernels import threads
 
@@ -50,10 +50,34 @@ def source_of(x: np.ndarray, dtype: np.dtype) -> tuple:
     return NOTHING[dtype], index, time, row
 
 
+class Prepared(NamedTuple):
+    """A scan of a batch: all that follows from both."""
+
+    scan: Scan
+    batch: Batch
+    plan: Plan
+    ends: tuple  # (order, lengths, reverse): the last of records.BatchedInput
+    spans: list[tuple[int, int, int]]  # (row0, s0, s1) of pieces between two looks at Ctrl-C
+
+
+def prepared(scan: Scan, batch: Batch, plan: Plan) -> Prepared:
+    """Return how a scan runs over a batch, by plan.plan_forward or plan_backward."""
+    ends = batch.order, batch.lengths, scan.reverse
+    return Prepared(scan, batch, plan, ends, _spans(batch, plan.stride, [(0, batch.steps)]))
+
+
+def _spans(batch: Batch, stride: int, parts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Cut ranges of steps into pieces of at most `stride`; at least one each."""
+    pieces = [
+        (s0, min(last, s0 + stride))
+        for first, last in parts
+        for s0 in range(first, max(last, first + 1), stride)
+    ]
+    return [(batch.row_at(s0), s0, s1) for s0, s1 in pieces]
+
+
 def forward(
-    scan: Scan,
-    plan: Plan | None,
-    batch: Batch,
+    this: Prepared,
     source: tuple,
     weights: tuple,
     states: tuple,
@@ -64,9 +88,7 @@ def forward(
     """Run all steps and return what `backward` needs; without keep, nothing.
 
     Args:
-        scan: what to run.
-        plan: for this batch; None: the batch is empty.
-        batch: the sequences.
+        this: what runs, over which batch of at least one sequence.
         source: see source_of.
         weights: the parameters, in the order of records.Weights.
         states: initial and final ones: (h_0, carried_0, h_n, carried_n), the last two written.
@@ -75,25 +97,25 @@ def forward(
         keep: a gradient will be wanted.
         checkpoint_every: steps between checkpoints, the rest is recomputed; 0: keep everything.
     """
+    scan, batch, plan, ends, spans = this
     cell, sizes = scan.cell, scan.sizes
-    kept, stops = NOT_KEPT[sizes.dtype], None
+    kept, starts = NOT_KEPT[sizes.dtype], {}
     if keep:
-        kept = _new_residuals(cell, sizes, batch, checkpoint_every)
+        kept = new_residuals(cell, sizes, batch, checkpoint_every)
         if checkpoint_every and sizes.states > 1:
-            stops = segments(batch.steps, checkpoint_every)
-    if plan is None:
-        return kept
-    work, s0 = buffers.scratch(sizes.dtype, plan.size), 0
-    sequences = (*source, batch.order, batch.lengths, scan.reverse)
-    states, residuals = (scan.slot, *states), kept[:2]
-    while True:
-        s1 = min(batch.steps, s0 + plan.stride)
-        if stops:
-            s1 = min(s1, stops[0][1])
+            parts = segments(batch.steps, checkpoint_every)
+            starts = {s0: number for number, (s0, _) in enumerate(parts) if number}
+            spans = _spans(batch, plan.stride, parts)
+    work = buffers.scratch(sizes.dtype, plan.size)
+    sequences, states, residuals = (*source, *ends), (scan.slot, *states), kept[:2]
+    for span in spans:
+        if span[1] in starts:
+            checkpoint = states_in(work, plan, sizes, len(batch.lengths), span[1])
+            kept.checkpoints[starts[span[1]]] = checkpoint
         cell.forward(
             threads.call(plan.threads),
             plan.words,
-            (batch.row_at(s0) if s0 else 0, s0, s1),
+            span,
             sequences,
             weights,
             states,
@@ -101,15 +123,11 @@ def forward(
             residuals,
             work,
         )
-        s0 = s1
-        if s0 == batch.steps:
-            return kept
-        if stops and s0 == stops[0][1]:
-            stops = stops[1:]
-            kept.checkpoints[-len(stops)] = states_in(work, plan, sizes, len(batch.lengths), s0)
+    return kept
 
 
-def _new_residuals(cell: Cell, sizes: Sizes, batch: Batch, checkpoint_every: int) -> Residuals:
+def new_residuals(cell: Cell, sizes: Sizes, batch: Batch, checkpoint_every: int) -> Residuals:
+    """Return room for what a forward pass keeps."""
     nothing, dtype = NOT_KEPT[sizes.dtype], sizes.dtype
     if checkpoint_every:
         checkpoints = new_checkpoints(sizes, batch, checkpoint_every)
@@ -133,12 +151,11 @@ Watch = Callable[[int, Plan, np.ndarray], None]
 
 
 def backward(
-    scan: Scan,
-    batch: Batch,
+    this: Prepared,
     source: tuple,
     weights: tuple,
     states: tuple,
-    initial: States,
+    initial: tuple,
     residuals: Residuals,
     output: tuple,
     d_output: tuple,
@@ -148,13 +165,12 @@ def backward(
     """Run BPTT and return the gradients of the weights; what forward kept is not changed.
 
     Args:
-        scan: as in `forward`, as are batch, source and weights.
-        batch: the sequences.
+        this: as in `forward`, by plan.plan_backward, as are source and weights.
         source: the input.
         weights: the parameters.
         states: gradients at the final states, and room for those at the initial ones:
             (d_h_n, d_carried_n, d_h_0, d_carried_0), the last two written.
-        initial: the states that `forward` started from.
+        initial: the states that `forward` started from, (h_0, carried_0).
         residuals: what `forward` returned.
         output: what `forward` wrote.
         d_output: batch.Rows of the gradient at the output; NO_ROWS: zero.
@@ -162,21 +178,17 @@ def backward(
         watch: is called after every step s with s, the plan and the work space, which hold the
             gradients as they are while this runs (tracing/ looks at them).
     """
-    cell, sizes, reverse = scan.cell, scan.sizes, scan.reverse
-    dtype, one_hot = sizes.dtype, source[1].size > 0
+    scan, batch, plan, ends, _ = this
+    cell, dtype = scan.cell, scan.sizes.dtype
     d_weights = new_gradients(weights, batch.rows)
-    if not len(batch.lengths):
-        return d_weights
-    wants_input = len(d_x[0]) > 0
-    plan = plan_backward(cell, sizes, batch, one_hot, wants_input, threads.get_num_threads())
     work = buffers.scratch(dtype, plan.size), buffers.new(plan.block_rows, np.int64)
-    sequences = (*source, batch.order, batch.lengths, reverse)
+    sequences = (*source, *ends)
     w_ih, w_hh, _, _, w_hr = weights
     whole, kept = [(0, batch.steps)], residuals[:2]
     if residuals.checkpoint_every:
         again = Recomputed(scan, batch, sequences, weights, initial, residuals, output)
         whole, kept = again.segments(), again.residuals
-    states = (scan.slot, initial.h, *states)
+    states = (scan.slot, initial[0], *states)
     for first, last in whole:
         s1 = last
         while True:

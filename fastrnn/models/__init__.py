@@ -7,10 +7,12 @@
 | one to many | RNNGenerator |
 | many to many, encoder and decoder | Seq2Seq |
 
-How it reads: `sequences` of symbols of a `vocabulary` come in `batches` to a `network`, which
-`training` fits as `options` say; an `estimator` is the form in which users meet it, and a `file`
-keeps it. What a trained network says is drawn by `sampling` or found by `search`. Everything here
-is thin: what takes time is in the layers.
+How it reads: X and y are checked in `reading` and `targets`, and become `sequences` of indices into
+a `vocabulary`. They come in `batches` to a `network`, which `training` updates and `fitting` fits,
+as `options` say; a `checkpoint` lets it go on later. An `estimator` is the form in which users meet
+all that, and `saving` keeps it in a `file`. What a trained network writes is drawn by `sampling` or
+found by `search`. Everything here is thin: what takes time is in the layers. README.md beside this
+file is for users.
 """
 
 from fastrnn.models.classifier import RNNClassifier

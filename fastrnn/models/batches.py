@@ -1,25 +1,28 @@
-"""Which sequences go together: batches of about one length, in a random order."""
+"""Which sequences go together: batches of similar lengths, in a random order.
+
+How a batch is laid out for a layer is in sequences.py.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-_POOL = 64  # batches that are sorted together: of like lengths, and yet others in every epoch
-_STEPS = 1 << 15  # of a batch that is only read, to bound memory
-_ROWS = 1024
+_POOL = 64  # batches' sequences that are sorted together: similar lengths, new batches every epoch
+MAX_STEPS = 1 << 15  # at most, padding included, in a batch for inference, to bound memory
+MAX_ROWS = 1024  # at most in such a batch
 
 
 def split(count: int, fraction: float, random: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Return the numbers of the sequences to learn from, and of those to validate with.
 
     Args:
-        count: N.
-        fraction: of them to validate with; rounded up, but one to learn from is left.
+        count: N, of all sequences.
+        fraction: the part to validate with; rounded up, but at least one is learnt from.
         random: draws them.
 
     Raises:
-        ValueError: there is but one sequence.
+        ValueError: there is only one sequence.
     """
     if count == 1:
         raise ValueError("X has one sequence; expected at least two to validate with a part of X.")
@@ -30,14 +33,14 @@ def split(count: int, fraction: float, random: np.random.Generator) -> tuple[NDA
 
 def shuffled(
     lengths: NDArray, rows: NDArray, size: int, random: np.random.Generator
-) -> Iterator[NDArray]:
-    """Yield the batches of an epoch: numbers of sequences.
+) -> list[NDArray]:
+    """Return the batches of an epoch: each the numbers of its sequences.
 
     Args:
-        lengths: (N,) of all sequences.
-        rows: which to batch.
-        size: of a batch; one may be smaller.
-        random: draws their order.
+        lengths: (N,) of all sequences, in steps.
+        rows: the numbers of the sequences to batch.
+        size: of a batch; those at the end may be smaller.
+        random: draws the order.
     """
     order = random.permutation(rows)
     found = []
@@ -45,18 +48,21 @@ def shuffled(
         pool = order[at : at + _POOL * size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         found += [pool[k : k + size] for k in range(0, len(pool), size)]
-    for k in random.permutation(len(found)):
-        yield found[k]
+    return [found[k] for k in random.permutation(len(found))]
 
 
 def sorted_by_length(lengths: NDArray) -> Iterator[NDArray]:
-    """Yield batches for inference: of like lengths, and as large as memory allows."""
+    """Yield batches for inference: of similar lengths, and as large as memory allows.
+
+    Args:
+        lengths: (N,) of all sequences, in steps.
+    """
     order = np.argsort(lengths, kind="stable")
-    begin = 0
-    while begin < len(order):
-        # How many fit if they are as long as the last of them, which is the longest.
-        tall = np.arange(1, min(_ROWS, len(order) - begin) + 1)
-        fit = tall * lengths[order[begin : begin + len(tall)]] <= _STEPS
-        end = begin + max(1, int(fit.sum()))
-        yield order[begin:end]
-        begin = end
+    start = 0
+    while start < len(order):
+        # A batch is padded to its last sequence, which is the longest.
+        sizes = np.arange(1, min(MAX_ROWS, len(order) - start) + 1)
+        fits = sizes * lengths[order[start : start + len(sizes)]] <= MAX_STEPS
+        end = start + max(1, int(fits.sum()))
+        yield order[start:end]
+        start = end

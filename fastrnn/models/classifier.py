@@ -1,5 +1,9 @@
-"""RNNClassifier: a sequence to one of several classes."""
+"""RNNClassifier: a sequence to one of several classes.
 
+The network is in many_to_one.py.
+"""
+
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Self
 
@@ -7,21 +11,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import losses
-from fastrnn.models.estimator import labels
-from fastrnn.models.many_to_one import ManyToOne
+from fastrnn.models import many_to_one, network
+from fastrnn.models.estimator import Estimator
+from fastrnn.models.network import Loss
 from fastrnn.models.sampling import softmax
+from fastrnn.models.sequences import Sequences
+from fastrnn.models.targets import labels
 
 
-class RNNClassifier(ManyToOne):
-    """Many to one: reads a sequence and says of which class it is.
+class RNNClassifier(Estimator):
+    """Many to one: reads a sequence and says which class it is of.
 
-    A recurrent layer, a linear one on the final h of its top layer, softmax and cross-entropy. Its
-    options are those of `fastrnn.models.options.Options`, its attributes those of Estimator.
+    A recurrent layer, a linear one on the final h of its top layer, softmax and cross-entropy. With
+    `truncate=k` the gradient goes back k steps from the end of each sequence; the steps before are
+    read without a gradient, and without dropout.
+
+    Args:
+        hidden_size: H, units of each layer and direction; default 64.
+        cell: recurrent unit: "rnn" (tanh), "relu", "lstm" or "gru"; default "lstm".
+        num_layers: recurrent layers, each reading the output of the one below; default 1.
+        bidirectional: whether a second direction reads from the end; default False.
+        dropout: probability, in training, that an element between two layers becomes 0;
+            default 0.0.
+        init: how the recurrent layers are initialised: None, as torch's; "uniform", "glorot",
+            "orthogonal", "identity" or "forget_bias", by the function of `fastrnn.init`; or a
+            callable that takes a layer and changes it in place, such as partial(init.orthogonal,
+            gain=0.9). One that takes a `seed` is given one; default None.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd"; default "adam".
+        optimizer_options: what else the optimiser takes, as {"momentum": 0.9}; None: nothing;
+            default None.
+        lr: learning rate; default 3e-3.
+        lr_decay: the learning rate of epoch e, counted from 0, is lr * lr_decay**e; default 1.0.
+        clip_norm: largest norm of the gradient, which is scaled down to it; None: any; default 1.0.
+        clip_value: largest absolute value of an entry of the gradient, clipped before the norm is;
+            None: any; default None.
+        truncate: steps that a gradient goes back (truncated BPTT); None: all; default None.
+        batch_size: sequences in an update; default 32.
+        epochs: passes over all sequences; default 50.
+        validation_fraction: fraction of the sequences, at most 0.9, that is drawn at random and not
+            learnt from. If it is above 0, the parameters of the epoch with the lowest validation
+            loss are kept; default 0.0.
+        patience: epochs in a row without a lower validation loss after which fit stops; None: it
+            does not; default None.
+        dtype: "float32" or "float64"; default "float32".
+        seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
+            another at every fit; default 0.
+        checkpoint: file in which fit keeps its state (extra `cli`), written every minute, and when
+            fit ends, fails or is interrupted. If the file exists, fit goes on from it, bit for bit;
+            options and data have to be the same, but `epochs` may grow. None: no file; default
+            None.
+        verbose: whether to show a progress bar (extra `cli`); or a function to call after each
+            epoch, with the number of epochs done and of all; default False.
 
     Attributes:
         classes_: (C,) the labels, sorted.
         rnn_: the recurrent layer, live.
-        head_: the linear one.
+        head_: the linear layer, live.
+        history_: dict of lists, one entry an epoch: "loss", the mean over its updates,
+            "gradient_norm", the mean before clipping, "lr", "seconds", and with validation
+            "validation_loss".
+        vocabulary_: the sorted symbols that X had in fit; None where it had floats.
+        n_features_in_: I, the size of the last axis of X, or the number of symbols.
 
     Example:
         >>> model = RNNClassifier(8, lr=0.05, epochs=30).fit(["aab", "b", "ba", "ab"], [1, 0, 1, 1])
@@ -29,9 +79,9 @@ class RNNClassifier(ManyToOne):
         array([0, 1])
     """
 
+    learnt = (*Estimator.learnt, "classes_")
     _kind = "classifier"
-    _learnt = (*ManyToOne._learnt, "classes_")
-    classes_: NDArray
+    _names = ("rnn", "head")
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:
         """Learn from sequences and their labels.
@@ -43,12 +93,15 @@ class RNNClassifier(ManyToOne):
             lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
-            TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
+            TypeError, ValueError: an argument or option is out of range, or X, y and what is in
+                the checkpoint do not fit.
+            OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
         x = self._learn_input(X, lengths)
-        targets = labels(self._owner, y)
+        targets = labels(self.owner, y)
         self._check_count(len(x.lengths), len(targets))
+        self.classes_: NDArray
         self.classes_, indices = np.unique(targets, return_inverse=True)
         return self._train(partial(self._losses, x, indices), x.lengths)
 
@@ -56,25 +109,25 @@ class RNNClassifier(ManyToOne):
         """Return (N, C) probabilities of the classes, in the order of `classes_`.
 
         Args:
-            X: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
             NotFittedError: there is no network yet.
-            TypeError, ValueError: X is not such as fit saw.
+            TypeError, ValueError: X is not of the kind that fit had.
         """
         return softmax(self._answers(X, lengths))
 
     def predict(self, X: Any, lengths: Any = None) -> NDArray:
-        """Return (N,) labels: of each sequence the likeliest.
+        """Return (N,) labels, the likeliest of each sequence.
 
         Args:
-            X: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
             NotFittedError: there is no network yet.
-            TypeError, ValueError: X is not such as fit saw.
+            TypeError, ValueError: X is not of the kind that fit had.
         """
         answers = self._answers(X, lengths)
         return self.classes_[answers.argmax(axis=1)]
@@ -83,16 +136,31 @@ class RNNClassifier(ManyToOne):
         """Return the accuracy: the share of sequences whose label is right.
 
         Args:
-            X: as in fit.
-            y: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            y: (N,) labels.
+            lengths: (N,) of the sequences in a padded array; None: all T.
         """
-        predicted, right = self.predict(X, lengths), labels(self._owner, y)
+        predicted, right = self.predict(X, lengths), labels(self.owner, y)
         self._check_count(len(predicted), len(right))
         return float((predicted == right).mean())
 
-    def _outputs(self) -> int:
-        return len(self.classes_)
+    def check(self) -> None:
+        """Raise TypeError or ValueError if a hyper-parameter is out of its range."""
+        super().check()
+        self._check_direction("the reverse direction ends at the first step")
 
-    def _loss(self, answers: NDArray, targets: NDArray) -> tuple[float, NDArray]:
-        return losses.softmax_cross_entropy(answers, targets)
+    def _make(self, seeds: list[int]) -> None:
+        self.rnn_, self.head_ = network.read_out(
+            self, self.n_features_in_, len(self.classes_), seeds, self.bidirectional
+        )
+
+    def _losses(
+        self, x: Sequences, targets: NDArray, rows: NDArray, training: bool, *_: Any
+    ) -> Iterator[Loss]:
+        criterion = partial(losses.softmax_cross_entropy, targets=targets[rows])
+        some = x.select(rows)
+        yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)
+
+    def _answers(self, X: Any, lengths: Any) -> NDArray:
+        x = self._known_input(X, lengths)
+        return many_to_one.answers(self.rnn_, self.head_, x)

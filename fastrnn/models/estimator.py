@@ -1,10 +1,11 @@
 """scikit-learn's conventions: what all five models do alike as objects.
 
-scikit-learn itself is not needed, and not a base class; where it is there, its clone,
-cross-validation, searches and pipelines work.
+scikit-learn itself is neither needed nor a base class; where it is installed, its clone,
+cross-validation, searches and pipelines work. No network and no loss is here.
 """
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,8 +13,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.models import batches, sequences, training
-from fastrnn.models.options import Options
+from fastrnn.models import batches, reading, training
+from fastrnn.models.fitting import Fit
+from fastrnn.models.options import Options, entropy
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
 from fastrnn.nn.module import Module
@@ -24,7 +26,7 @@ class NotFittedError(ValueError, AttributeError):
 
 
 class Estimator(Options):
-    """The part that the models share; abstract. Its options are those of Options.
+    """What the models share; abstract. Its arguments are those of Options.
 
     Attributes:
         history_: dict of lists, one entry an epoch: "loss", the mean over all updates of it,
@@ -34,8 +36,8 @@ class Estimator(Options):
         n_features_in_: I: the size of the last axis of X, or the number of symbols.
     """
 
+    learnt: ClassVar[tuple[str, ...]] = ("vocabulary_", "n_features_in_", "history_")
     _kind: ClassVar[str | None] = None  # in scikit-learn's terms
-    _learnt: ClassVar[tuple[str, ...]] = ("vocabulary_", "n_features_in_", "history_")
     _names: ClassVar[tuple[str, ...]]  # of the parts, without the underscore; some may be None
     history_: dict[str, list[float]]
     vocabulary_: Vocabulary | None
@@ -44,7 +46,7 @@ class Estimator(Options):
     def save(self, path: str | Path) -> None:
         """Write the model to a file, atomically: safetensors, with options and classes as JSON.
 
-        A callable `init` is not kept: it has done its work.
+        A callable `init` or `verbose` is not kept, nor is `checkpoint`.
 
         Args:
             path: where; an existing file is replaced.
@@ -52,105 +54,113 @@ class Estimator(Options):
         Raises:
             NotFittedError: there is nothing to save yet.
             ModuleNotFoundError: the extra `cli` is missing.
-            ValueError: a class is of a kind that JSON has not.
+            ValueError: JSON cannot hold a class or a symbol.
             OSError: it cannot be written.
         """
         self._check_fitted()
-        _saving().save(self, Path(path))
+        _needs_safetensors("saving").save(self, Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Return the model in a file, which predicts the same bit for bit.
 
         Args:
-            path: what `save` of this class wrote.
+            path: what `save` of this class wrote, or a checkpoint of it: then the model is what
+                the fit would have left, had it been interrupted there.
 
         Raises:
             ModuleNotFoundError: the extra `cli` is missing.
-            ValueError: it is no such file, or damaged, or of another class.
+            ValueError: it is another file, or damaged, or of another class.
             OSError: it cannot be read.
         """
-        return _saving().load(Path(path), _kinds(cls))
+        return _needs_safetensors("saving").load(Path(path), _kinds(cls))
 
-    def _make(self, seeds: list[int]) -> None:
-        """Set the parts of a new network, `rnn_` and so on; what fit learnt of sizes is known."""
-        raise NotImplementedError
+    def build(self, seed: int | None) -> None:
+        """Make a new network, whose sizes follow from what fit has learnt of the data.
 
-    def _build(self) -> None:
-        self._make(np.random.SeedSequence(self.seed).generate_state(4).tolist())
+        Args:
+            seed: of its initial parameters, and of dropout.
+        """
+        self._make(np.random.SeedSequence(seed).generate_state(4).tolist())
 
     @property
-    def _parts(self) -> dict[str, Module]:
+    def parts(self) -> dict[str, Module]:
+        """The parts of the network that have parameters, by name: "rnn" is `rnn_`."""
         parts = {name: getattr(self, name + "_") for name in self._names}
         return {name: part for name, part in parts.items() if part is not None}
 
+    def _make(self, seeds: list[int]) -> None:
+        """Set the parts of a new network, `rnn_` and so on."""
+        raise NotImplementedError
+
     def _train(
-        self, losses: training.Losses, lengths: NDArray, validate: Callable[[], float] | None = None
+        self, losses: partial, lengths: NDArray, validate: Callable[[], float] | None = None
     ) -> Self:
-        """Build a network and fit it.
+        """Build a network and fit it, or go on from the checkpoint of that fit.
 
         Args:
-            losses: as in `training.train`.
-            lengths: as in `training.train`.
+            losses: a training.Losses whose bound arguments are all data that is learnt from.
+            lengths: (N,) of the sequences, in steps.
             validate: returns the validation loss; None: a part of the sequences serves for that,
                 if the options say so.
         """
-        self._build()
-        random = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1,)))
-        learnt = np.arange(len(lengths))
+        checkpoint = None
+        if self.checkpoint is not None:
+            checkpoint = _needs_safetensors("checkpoint").Checkpoint(self, losses.args)
+        seed = entropy(self.seed) if checkpoint is None else checkpoint.seed
+        self.build(seed)
+        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+        rows = np.arange(len(lengths))
         if validate is None and self.validation_fraction:
-            learnt, held_out = batches.split(len(lengths), self.validation_fraction, random)
+            rows, held_out = batches.split(len(lengths), self.validation_fraction, random)
             validate = partial(training.evaluate, losses, lengths, held_out)
-        self.history_ = {}
-        training.train(
-            self,
-            list(self._parts.values()),
-            losses,
-            lengths,
-            learnt,
-            validate,
-            random,
-            self.history_,
-        )
+        task = training.Task(losses, partial(batches.shuffled, lengths, rows, self.batch_size))
+        fit = Fit(training.Trainer(self, self.parts, task, random), validate)
+        if checkpoint is not None:
+            checkpoint.restore(fit)
+        self.history_ = fit.history
+        fit.run(lambda: None if checkpoint is None else checkpoint.save(fit))
         return self
 
     def _begin(self) -> None:
         """Check the options, and forget an earlier fit."""
-        self._check()
+        self.check()
         self.__dict__.pop("history_", None)
 
     def _learn_input(self, X: Any, lengths: Any) -> Sequences:
         """Begin to fit: note what X is made of."""
         self._begin()
         dtype = np.dtype(self.dtype)
-        x, self.vocabulary_ = sequences.learn(self._owner, "X", X, lengths, dtype)
+        x, self.vocabulary_ = reading.learn(self.owner, "X", X, lengths, dtype)
         known = self.vocabulary_
         self.n_features_in_ = x.values.shape[1] if known is None else len(known)
         return x
 
     def _known_input(self, X: Any, lengths: Any) -> Sequences:
-        """Check that there is a network, and that X is such as it has learnt to read."""
+        """Check that there is a network, and that X is of the kind that it has learnt to read."""
         self._check_fitted()
-        return sequences.known(
-            self._owner,
-            "X",
-            X,
-            lengths,
-            np.dtype(self.dtype),
-            self.vocabulary_,
-            self.n_features_in_,
+        return reading.known(
+            self.owner, "X", X, lengths, np.dtype(self.dtype), self.vocabulary_, self.n_features_in_
         )
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(
-                f"This {self._owner} instance is not fitted yet; call fit with data first."
+                f"This {self.owner} instance is not fitted yet; call fit with data first."
             )
 
     def _check_count(self, x: int, y: int) -> None:
         if x != y:
             raise ValueError(
-                f"{self._owner}: X has {x} sequences, and y {y}; expected one of y for each of X."
+                f"{self.owner}: X has {x} sequences, and y {y}; expected one of y for each of X."
+            )
+
+    def _check_direction(self, because: str) -> None:
+        """Raise ValueError for a network of two directions with truncated BPTT."""
+        if self.truncate is not None and self.bidirectional:
+            raise ValueError(
+                f"{self.owner}: truncate = {self.truncate} with bidirectional=True: {because}; "
+                "set one of them to None or False."
             )
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -173,67 +183,20 @@ load = Estimator.load
 
 
 def _kinds(of: type) -> dict[str, type]:
-    """Return a class and all that are made from it, by name, but for abstract ones."""
+    """Return a class and all its subclasses by name, without the abstract ones."""
     found = {of.__name__: of} if hasattr(of, "_names") and hasattr(of, "fit") else {}
     for kind in of.__subclasses__():
         found |= _kinds(kind)
     return found
 
 
-def _saving():
+def _needs_safetensors(module: str) -> Any:
+    """Return a module of this folder that needs the extra."""
     try:
-        from fastrnn.models import saving
+        return importlib.import_module(f"fastrnn.models.{module}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "safetensors":
             raise
         raise ModuleNotFoundError(
             'model files need safetensors: pip install "fastrnn[cli]"', name=error.name
         ) from None
-    return saving
-
-
-def one_direction(options: Options, because: str) -> None:
-    """Raise ValueError for a network of two directions with truncated BPTT."""
-    if options.truncate is not None and options.bidirectional:
-        raise ValueError(
-            f"{options._owner}: truncate = {options.truncate} with bidirectional=True: {because}; "
-            "set one of them to None or False."
-        )
-
-
-def numbers(owner: str, name: str, given: Any, shapes: Mapping[int, str]) -> NDArray:
-    """Return an array of float64.
-
-    Args:
-        owner: the model, for errors.
-        name: the argument.
-        given: the array, or what becomes one.
-        shapes: number of axes -> what that is called, of all that will do.
-
-    Raises:
-        ValueError: it is no array of numbers, has another shape, or a NaN or an infinity in it.
-    """
-    found = np.asarray(given)
-    if found.dtype.kind not in "fiub" or found.ndim not in shapes or not found.size:
-        raise ValueError(
-            f"{owner}: {name} is {found.dtype} of shape {found.shape}; expected numbers, "
-            f"{' or '.join(shapes.values())}."
-        )
-    if not np.isfinite(found).all():
-        where = np.argwhere(~np.isfinite(found))[0].tolist()
-        raise ValueError(f"{owner}: {name}{where} is not finite.")
-    return found.astype(np.float64)
-
-
-def labels(owner: str, y: Any) -> NDArray:
-    """Return y as an array (N,) of labels.
-
-    Raises:
-        ValueError: it has another shape, or NaN in it.
-    """
-    found = np.asarray(y)
-    if found.ndim != 1:
-        raise ValueError(f"{owner}: y has shape {found.shape}; expected (N,), one label each.")
-    if found.dtype.kind == "f" and not np.isfinite(found).all():
-        raise ValueError(f"{owner}: y[{np.argmin(np.isfinite(found))}] is not finite.")
-    return found

@@ -1,7 +1,7 @@
 """A file of arrays and JSON: safetensors, written atomically and read with suspicion. No pickle.
 
-What the arrays mean is the business of whoever writes one: `saving` for the models of this folder,
-charlm/file.py for `fastrnn train`. This is the only file here that needs the extra `cli`.
+What the arrays mean, whoever writes a file knows: saving.py and checkpoint.py for the models of
+this folder, cli/model_file.py for `fastrnn train`. No other file here needs the extra `cli` itself.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.numpy
-from numpy.typing import NDArray
 
-Tensors = dict[str, NDArray]
+from fastrnn.models import tensors as by_name
+from fastrnn.models.tensors import Tensors
 
 
 def write(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Write a file so that, whatever happens, `path` is the whole old file or the whole new.
+    """Write a file atomically: whatever happens, `path` is the whole old file or the whole new one.
 
     Args:
         path: where; an existing file is replaced.
@@ -53,7 +53,7 @@ def read(path: Path, writer: str) -> tuple[Tensors, dict[str, str]]:
         writer: what writes such files, for the error.
 
     Raises:
-        ValueError: it is damaged, or something else.
+        ValueError: it is damaged, or of another kind.
         OSError: it cannot be read.
     """
     if not path.is_file():
@@ -67,20 +67,6 @@ def read(path: Path, writer: str) -> tuple[Tensors, dict[str, str]]:
     return tensors, metadata
 
 
-def joined(parts: Mapping[str, Mapping[str, NDArray]]) -> Tensors:
-    """Return the arrays of all parts under their full names, `part.name`."""
-    return {f"{part}.{name}": array for part in parts for name, array in parts[part].items()}
-
-
-def part(tensors: Tensors, prefix: str) -> Tensors:
-    """Return the arrays whose names begin with `prefix`, without it."""
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-
-
 def restore(path: Path, tensors: Tensors, owners: Mapping[str, Any]) -> None:
     """Load `rnn.*` into the owner `rnn`, and so on.
 
@@ -92,8 +78,7 @@ def restore(path: Path, tensors: Tensors, owners: Mapping[str, Any]) -> None:
     Raises:
         ValueError: a tensor is missing, unknown, or of another shape or type.
     """
-    for name, owner in owners.items():
-        try:
-            owner.load_state_dict(part(tensors, f"{name}."))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {name}.* does not fit: {error.args[0]}") from None
+    try:
+        by_name.restore(tensors, owners)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

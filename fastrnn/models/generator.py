@@ -1,6 +1,10 @@
-"""RNNGenerator: from a vector, or from nothing, to a sequence; or going on from a prompt."""
+"""RNNGenerator: from a vector, or from nothing, to a sequence; or going on from a prompt.
 
-from collections.abc import Iterator
+The network is in one_to_many.py; what it writes is drawn in sampling.py or found in search.py.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -8,38 +12,84 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.models import network, sampling, sequences, text, vocabulary
-from fastrnn.models.estimator import Estimator, numbers
-from fastrnn.models.search import write
+from fastrnn.models import network, reading, sampling, text, vocabulary
+from fastrnn.models.estimator import Estimator
+from fastrnn.models.network import Loss
+from fastrnn.models.one_to_many import Writer
+from fastrnn.models.search import Decoder, write
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.training import Loss, evaluate
+from fastrnn.models.states import State
+from fastrnn.models.targets import vectors
+from fastrnn.models.training import evaluate
 from fastrnn.nn.linear import Linear
+
+_Learning = tuple[partial, NDArray, Callable[[], float] | None]  # what `_train` takes
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class RNNGenerator(Estimator):
     """One to many: learns to write sequences, one symbol after another.
 
-    A recurrent layer reads a symbol, and a linear one on its output says which comes next; softmax
+    A recurrent layer reads a symbol, and a linear one on its output predicts the next; softmax
     and cross-entropy, the mean over the real steps of a batch. A batch is read in pieces of
     `truncate` steps, one update each: the state goes on, its gradient does not. What `fit` is given
     decides what is learnt:
 
     - one long text, `fit(text)`: it is cut into `batch_size` streams that are read side by side;
       an epoch is one pass. With `validation_fraction` the end of the text is held out.
-    - many sequences, `fit(X)`: each begins and ends with a boundary symbol.
+    - many sequences, `fit(X)`: each starts and ends with a boundary symbol.
     - a vector for each of them, `fit(X, y)`: it becomes the initial h of every layer, by a linear
       layer, the bridge.
 
-    The other options are those of `fastrnn.models.options.Options`, the other attributes those of
-    Estimator.
+    Args:
+        hidden_size: H, units of each layer and direction; default 64.
+        cell: recurrent unit: "rnn" (tanh), "relu", "lstm" or "gru"; default "lstm".
+        num_layers: recurrent layers, each reading the output of the one below; default 1.
+        bidirectional: has to stay False, as what is still to be written cannot be read.
+        dropout: probability, in training, that an element between two layers becomes 0;
+            default 0.0.
+        init: how the recurrent layers are initialised: None, as torch's; "uniform", "glorot",
+            "orthogonal", "identity" or "forget_bias", by the function of `fastrnn.init`; or a
+            callable that takes a layer and changes it in place, such as partial(init.orthogonal,
+            gain=0.9). One that takes a `seed` is given one; default None.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd"; default "adam".
+        optimizer_options: what else the optimiser takes, as {"momentum": 0.9}; None: nothing;
+            default None.
+        lr: learning rate; default 3e-3.
+        lr_decay: the learning rate of epoch e, counted from 0, is lr * lr_decay**e; default 1.0.
+        clip_norm: largest norm of the gradient, which is scaled down to it; None: any; default 1.0.
+        clip_value: largest absolute value of an entry of the gradient, clipped before the norm is;
+            None: any; default None.
+        truncate: steps that a gradient goes back (truncated BPTT); None: all; default 128.
+        batch_size: sequences in an update, or streams that a text is cut into; default 32.
+        epochs: passes over all sequences, or over the text; default 50.
+        validation_fraction: fraction, at most 0.9, of the sequences, drawn at random, or of a text,
+            its end, that is not learnt from. If it is above 0, the parameters of the epoch with
+            the lowest validation loss are kept; default 0.0.
+        patience: epochs in a row without a lower validation loss after which fit stops; None: it
+            does not; default None.
+        dtype: "float32" or "float64"; default "float32".
+        seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
+            another at every fit; default 0.
+        checkpoint: file in which fit keeps its state (extra `cli`), written every minute, and when
+            fit ends, fails or is interrupted. If the file exists, fit goes on from it, bit for bit;
+            options and data have to be the same, but `epochs` may grow. None: no file; default
+            None.
+        verbose: whether to show a progress bar (extra `cli`); or a function to call after each
+            epoch, with the number of epochs done and of all; default False.
 
     Attributes:
-        vocabulary_: the sorted symbols. A boundary comes behind them.
+        vocabulary_: the sorted symbols. A boundary has the index after theirs.
         n_features_in_: K, the size of a vector; without vectors the number of symbols.
+        is_text_: whether fit had one long text.
+        has_vectors_: whether it had vectors.
+        longest_: symbols of the longest sequence, or of the text.
         rnn_: the recurrent layer, live.
-        head_: the linear one.
-        bridge_: the one from a vector; None: there is none.
+        head_: the linear layer on its output, live.
+        bridge_: the linear layer from a vector, live; None where there are no vectors.
+        history_: dict of lists, one entry an epoch: "loss", the mean over its updates,
+            "gradient_norm", the mean before clipping, "lr", "seconds", and with validation
+            "validation_loss".
 
     Source: Mikolov et al. 2010, "Recurrent neural network based language model"; the vector:
     Vinyals et al. 2015, arXiv:1411.4555, whose image comes as a first input instead.
@@ -55,7 +105,7 @@ class RNNGenerator(Estimator):
 
     truncate: int | None = 128
 
-    _learnt = (*Estimator._learnt, "is_text_", "has_vectors_", "longest_")
+    learnt = (*Estimator.learnt, "is_text_", "has_vectors_", "longest_")
     _names = ("rnn", "head", "bridge")
 
     def fit(self, X: Any, y: Any = None, lengths: Any = None) -> Self:
@@ -69,46 +119,40 @@ class RNNGenerator(Estimator):
             lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
-            TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
+            TypeError, ValueError: an argument or option is out of range, or X, y and what is in
+                the checkpoint do not fit.
+            OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
         self._begin()
-        self.is_text_ = y is None and _is_text(X)
-        if self.is_text_:
-            return self._fit_text(X)
-        name, given = ("X", X) if y is None else ("y", y)
-        read, self.vocabulary_ = sequences.learn_symbols(self._owner, name, given, lengths)
-        self.longest_ = int(read.lengths.max())
-        vectors = None if y is None else self._vectors(X)
-        if vectors is not None:
-            self._check_count(len(vectors), len(read.lengths))
-        self.n_features_in_ = len(self.vocabulary_) if vectors is None else vectors.shape[1]
-        self.has_vectors_ = vectors is not None
-        whole = read.with_boundaries(len(self.vocabulary_))
-        return self._train(partial(self._losses, whole, vectors), whole.lengths)
+        self.is_text_ = y is None and text.is_text(X)
+        return self._train(*(self._text(X) if self.is_text_ else self._sequences(X, y, lengths)))
 
-    def _fit_text(self, X: Any) -> Self:
-        read, self.vocabulary_ = sequences.learn_symbols(self._owner, "X", [X], None)
+    def _sequences(self, X: Any, y: Any, lengths: Any) -> _Learning:
+        """Learn the vocabulary of sequences."""
+        name, given = ("X", X) if y is None else ("y", y)
+        read, self.vocabulary_ = reading.learn_symbols(self.owner, name, given, lengths)
+        self.longest_ = int(read.lengths.max())
+        given = None if y is None else self._vectors(X, count=len(read.lengths))
+        self.n_features_in_ = len(self.vocabulary_) if given is None else given.shape[1]
+        self.has_vectors_ = given is not None
+        whole = read.with_boundaries(len(self.vocabulary_))
+        return partial(self._losses, whole, given), whole.lengths, None
+
+    def _text(self, X: Any) -> _Learning:
+        """Learn the vocabulary of a text."""
+        read, self.vocabulary_ = reading.learn_symbols(self.owner, "X", [X], None)
         self.n_features_in_, self.has_vectors_ = len(self.vocabulary_), False
         self.longest_ = len(read.values)
-        indices = read.values
-        held_out = int(np.ceil(len(indices) * self.validation_fraction))
-        learnt, held_out = np.split(indices, [len(indices) - held_out])
+        learnt, held_out = text.split(self.owner, read.values, self.validation_fraction)
         streams = text.streams(learnt, self.batch_size, self.truncate)
+        # The held-out end belongs to the data too: a checkpoint compares it.
+        losses = partial(self._losses, streams._replace(values=read.values), None)
 
         def validate() -> float:
             return text.mean_loss(self.rnn_, self.head_, held_out)
 
-        if self.validation_fraction and len(held_out) < 2:
-            raise ValueError(
-                f"{self._owner}: validation_fraction = {self.validation_fraction} of X is "
-                f"{len(held_out)} symbol; expected at least two."
-            )
-        return self._train(
-            partial(self._losses, streams, None),
-            streams.lengths,
-            validate if self.validation_fraction else None,
-        )
+        return losses, streams.lengths, validate if self.validation_fraction else None
 
     def generate(
         self,
@@ -118,11 +162,11 @@ class RNNGenerator(Estimator):
         seed: int = 0,
         vector: Any = None,
     ) -> str | list:
-        """Return what the network writes behind a prompt: a str, or a list of symbols.
+        """Return what the network writes after a prompt: a str, or a list of symbols.
 
         Args:
             prompt: what to go on from; after a text, an empty one stands for the start of a line.
-            length: how many symbols at most; after sequences, a boundary ends it before.
+            length: how many symbols, at most; if fit had sequences, a boundary may end it earlier.
             temperature: divides the logits; 0 always takes the likeliest symbol.
             seed: of the random numbers.
             vector: (K,), where fit had vectors.
@@ -134,29 +178,19 @@ class RNNGenerator(Estimator):
         self._check_fitted()
         if (vector is None) == (self.bridge_ is not None):
             what = "has no vectors" if self.bridge_ is None else "begins with one: give vector="
-            raise ValueError(f"{self._owner}: this network {what}.")
+            raise ValueError(f"{self.owner}: this network {what}.")
         before = sampling.prompted(prompt, self._symbols)
         boundary = None if self.is_text_ else len(self._symbols)
         if boundary is not None:
             before = [boundary, *before]
+        before = before or [text.first_symbol(self._symbols)]
         state = None
         if self.bridge_ is not None:
-            state = self._first_state(
-                self.bridge_(self._vectors(np.asarray(vector)[None], self.n_features_in_))
-            )
-        written = []
-        for index in sampling.continued(
-            self.rnn_,
-            self.head_,
-            before or [text.first_symbol(self._symbols)],
-            state=state,
-            length=length,
-            temperature=temperature,
-            seed=seed,
-        ):
-            if index == boundary:
-                break
-            written.append(index)
+            one = self._vectors(np.asarray(vector)[None], self.n_features_in_)
+            state = self._writer.first_state(one)
+        options = {"length": length, "temperature": temperature, "seed": seed}
+        drawn = sampling.continued(self.rnn_, self.head_, before, state=state, **options)
+        written = list(itertools.takewhile(lambda index: index != boundary, drawn))
         return vocabulary.decode(written, self._symbols)
 
     def predict(
@@ -166,26 +200,24 @@ class RNNGenerator(Estimator):
 
         Args:
             X: (N, K) floats.
-            beam: as in Seq2Seq.predict; and so are the others.
-            max_length: as in Seq2Seq.predict.
-            length_penalty: as in Seq2Seq.predict.
+            beam: how many hypotheses beam search keeps; 1: greedy search.
+            max_length: symbols after which a sequence is cut off; None: twice the longest of fit.
+            length_penalty: exponent with which beam search makes up for the cost of length (Wu et
+                al. 2016); 0: short sequences are preferred.
 
         Raises:
             NotFittedError: there is no network yet.
-            ValueError: X is not such as fit saw, or fit saw no vectors: use `generate`.
+            ValueError: X is not of the kind that fit had, or fit had no vectors: use `generate`.
         """
         self._check_fitted()
         if self.bridge_ is None:
-            raise ValueError(f"{self._owner}: fit had no vectors to predict for; use generate.")
-        state = self._first_state(self.bridge_(self._vectors(X, self.n_features_in_)))
+            raise ValueError(f"{self.owner}: fit had no vectors to predict for; use generate.")
+        state = self._writer.first_state(self._vectors(X, self.n_features_in_))
         return write(
-            self._owner,
-            self.rnn_,
-            self.head_,
+            self.owner,
+            Decoder(self.rnn_, self.head_, self._symbols, self.longest_),
             state,
             len(X),
-            self._symbols,
-            self.longest_,
             beam=beam,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -195,48 +227,45 @@ class RNNGenerator(Estimator):
         """Return the mean log-likelihood of a symbol, boundaries included: at most 0.
 
         Args:
-            X: as in fit.
-            y: as in fit.
-            lengths: as in fit.
+            X: a text, sequences, or vectors, as fit had.
+            y: the sequences, where X is vectors.
+            lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
             NotFittedError: there is no network yet.
-            TypeError, ValueError: X or y is not such as fit saw.
+            TypeError, ValueError: X or y is not of the kind that fit had.
         """
         self._check_fitted()
         name, given = ("X", [X] if self.is_text_ else X) if y is None else ("y", y)
-        read = sequences.known(self._owner, name, given, lengths, None, self._symbols, 0)
+        read = reading.known(self.owner, name, given, lengths, None, self._symbols, 0)
         if self.is_text_:
             if len(read.values) < 2:
-                raise ValueError(f"{self._owner}: X has one symbol; expected at least two.")
+                raise ValueError(f"{self.owner}: X has one symbol; expected at least two.")
             return -text.mean_loss(self.rnn_, self.head_, read.values)
-        vectors = None if self.bridge_ is None else self._vectors(X, self.n_features_in_)
-        if vectors is not None:
-            self._check_count(len(vectors), len(read.lengths))
+        first = None
+        if self.bridge_ is not None:
+            first = self._vectors(X, self.n_features_in_, len(read.lengths))
         whole = read.with_boundaries(len(self._symbols))
         rows = np.arange(len(whole.lengths))
-        return -evaluate(partial(self._losses, whole, vectors), whole.lengths, rows)
+        return -evaluate(partial(self._losses, whole, first), whole.lengths, rows)
 
     @property
     def _symbols(self) -> vocabulary.Vocabulary:
-        assert self.vocabulary_ is not None  # of what writes symbols
+        assert self.vocabulary_ is not None  # it writes symbols
         return self.vocabulary_
 
-    def _check(self) -> None:
-        super()._check()
+    def check(self) -> None:
+        """Raise TypeError or ValueError if a hyper-parameter is out of its range."""
+        super().check()
         if self.bidirectional:
             raise ValueError(
-                f"{self._owner}: bidirectional=True: what is still to be written cannot be read."
+                f"{self.owner}: bidirectional=True: what is still to be written cannot be read."
             )
 
-    def _vectors(self, X: Any, size: int | None = None) -> NDArray:
-        """Return vectors (N, K), checked; `size` is what K has to be."""
-        found = numbers(self._owner, "X", X, {2: "(N, K)"}).astype(self.dtype)
-        if size is not None and found.shape[1] != size:
-            raise ValueError(
-                f"{self._owner}: X has vectors of {found.shape[1]} numbers, and in fit they had "
-                f"{size}."
-            )
+    def _vectors(self, X: Any, size: int | None = None, count: int | None = None) -> NDArray:
+        found = vectors(self.owner, X, size).astype(self.dtype)
+        if count is not None:
+            self._check_count(len(found), count)
         return found
 
     def _make(self, seeds: list[int]) -> None:
@@ -248,38 +277,19 @@ class RNNGenerator(Estimator):
         else:
             self.bridge_ = None
 
-    def _first_state(self, bridged: NDArray) -> network.State:
-        """Return the state of every layer, (L, B, H), from the bridge's (B, L * H)."""
-        h = bridged.reshape(len(bridged), self.num_layers, self.hidden_size).swapaxes(0, 1)
-        return network.only_first(self.rnn_, np.ascontiguousarray(h))
+    @property
+    def _writer(self) -> Writer:
+        return Writer(self.rnn_, self.head_, self.bridge_)
 
     def _losses(
-        self, whole: Sequences, vectors: NDArray | None, rows: NDArray, training: bool
+        self,
+        whole: Sequences,
+        first: NDArray | None,
+        rows: NDArray,
+        training: bool,
+        piece: int = 0,
+        state: State = None,
     ) -> Iterator[Loss]:
-        state = pull_bridge = None
-        if self.bridge_ is not None and vectors is not None:
-            bridged, pull_bridge = self.bridge_.vjp(vectors[rows])
-            state = self._first_state(bridged)
-        for piece in whole.select(rows).pieces(self.truncate):
-            found = network.predict_steps(
-                self.rnn_, self.head_, piece, piece.next().steps(), state, training
-            )
-            state = found.state
-            yield Loss(found.loss, found.weight, partial(self._gradients, found, pull_bridge))
-            pull_bridge = None
-
-    def _gradients(self, found: network.Steps, pull_bridge) -> list[dict[str, NDArray]]:
-        d_rnn, d_head = found.gradients()
-        grads = [d_rnn.params, d_head]
-        if self.bridge_ is None:
-            return grads
-        if pull_bridge is None:  # of a later piece: its state is taken as it came
-            return [*grads, network.no_gradient(self.bridge_)]
-        d_h = network.first(d_rnn.state).swapaxes(0, 1)
-        return [*grads, pull_bridge(d_h.reshape(len(d_h), -1)).params]
-
-
-def _is_text(X: Any) -> bool:
-    if isinstance(X, np.ndarray):
-        return X.ndim == 1 and X.dtype.kind in "iu"
-    return isinstance(X, str)
+        pieces = whole.select(rows).pieces(self.truncate)
+        some = None if first is None else first[rows]
+        return self._writer.losses(pieces, some, training, piece, state)

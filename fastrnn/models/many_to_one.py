@@ -1,67 +1,65 @@
-"""A sequence in, one answer out: the network under RNNClassifier and RNNRegressor.
+"""A sequence in, one answer out: the network of RNNClassifier and RNNRegressor.
 
-Linear on the final h of the top layer, both directions side by side.
+A recurrent layer, and a linear one on the final h of its top layer, both directions side by side.
+What an answer means is up to the two.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.models import batches, network
-from fastrnn.models.estimator import Estimator, one_direction
+from fastrnn.models import batches, network, states
+from fastrnn.models.network import Grads, Loss
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.training import Loss
+from fastrnn.nn.layer import RecurrentLayer
+from fastrnn.nn.linear import Linear
+
+Criterion = Callable[[NDArray], tuple[float, NDArray]]  # answers -> mean loss, gradient at them
 
 
-class ManyToOne(Estimator):
-    """See the file; abstract.
+def loss(
+    rnn: RecurrentLayer,
+    head: Linear,
+    x: Sequences,
+    criterion: Criterion,
+    truncate: int | None,
+    training: bool,
+) -> Loss:
+    """Return the loss of a batch.
 
-    With `truncate=k` the gradient goes back k steps from the end of each sequence; the steps
-    before are read without a gradient, and without dropout.
+    Args:
+        rnn: reads.
+        head: answers.
+        x: the sequences of the batch.
+        criterion: compares the answers with what is right.
+        truncate: how many steps the gradient goes back from the end of each sequence; the steps
+            before are read without a gradient, and without dropout. None: all.
+        training: apply dropout.
     """
+    state, pull = network.final_state(rnn, x, truncate, training)
+    answers, pull_head = head.vjp(states.top(rnn, state))
+    value, d_answers = criterion(answers)
 
-    _names = ("rnn", "head")
+    def gradients() -> Grads:
+        d_head = pull_head(d_answers)
+        assert d_head.input is not None  # of floats
+        return [pull(states.gradient_from_top(rnn, d_head.input, state)), d_head.params]
 
-    def _outputs(self) -> int:
-        """Return how many numbers an answer has."""
-        raise NotImplementedError
+    return Loss(value, len(x.lengths), gradients)
 
-    def _loss(self, answers: NDArray, targets: NDArray) -> tuple[float, NDArray]:
-        """Return the mean loss of a batch, and its gradient at the answers."""
-        raise NotImplementedError
 
-    def _check(self) -> None:
-        super()._check()
-        one_direction(self, "the reverse direction ends at the first step")
+def answers(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:
+    """Return (N, outputs): the answer for each sequence.
 
-    def _make(self, seeds: list[int]) -> None:
-        self.rnn_, self.head_ = network.read_out(
-            self, self.n_features_in_, self._outputs(), seeds, self.bidirectional
-        )
-
-    def _losses(
-        self, x: Sequences, targets: NDArray, rows: NDArray, training: bool
-    ) -> Iterator[Loss]:
-        rnn, head = self.rnn_, self.head_
-        state, pull = network.final_state(rnn, x.select(rows), self.truncate, training)
-        answers, pull_head = head.vjp(network.top(rnn, state))
-        loss, d_answers = self._loss(answers, targets[rows])
-
-        def gradients():
-            d_head = pull_head(d_answers)
-            assert d_head.input is not None  # of floats
-            return [pull(network.at_top(rnn, d_head.input, state)), d_head.params]
-
-        yield Loss(loss, len(rows), gradients)
-
-    def _answers(self, X: Any, lengths: Any) -> NDArray:
-        """Return (N, outputs), in the order of X."""
-        x = self._known_input(X, lengths)
-        answers = np.empty((len(x.lengths), self.head_.out_features), self.head_.dtype)
-        for rows in batches.sorted_by_length(x.lengths):
-            padded, some = x.select(rows).padded()
-            _, state = self.rnn_(padded, lengths=some)
-            answers[rows] = self.head_(network.top(self.rnn_, state))
-        return answers
+    Args:
+        rnn: reads.
+        head: answers.
+        x: N sequences.
+    """
+    found = np.empty((len(x.lengths), head.out_features), head.dtype)
+    for rows in batches.sorted_by_length(x.lengths):
+        padded, some = x.select(rows).padded()
+        _, state = rnn(padded, lengths=some)
+        found[rows] = head(states.top(rnn, state))
+    return found

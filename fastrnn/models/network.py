@@ -1,10 +1,11 @@
 """How layers are put together: made from options, and a recurrent layer under a linear one.
 
-No model and no loop is here. States are those of the layers, (num_layers * D, B, H).
+No model and no training loop is here. What a state is, is in states.py.
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,16 +13,35 @@ from numpy.typing import NDArray
 
 from fastrnn import init
 from fastrnn.losses import softmax_cross_entropy
-from fastrnn.models.options import LAYERS, Options
+from fastrnn.models.options import Options
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.training import Loss
+from fastrnn.models.states import State
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 from fastrnn.nn.module import Module
+from fastrnn.nn.registry import layer_class
 
+Grads = list[dict[str, NDArray]]  # of each part of a network, by parameter
 _INITS = (init.uniform, init.glorot, init.orthogonal, init.identity, init.forget_bias)
-State = Any  # an array, or a tuple of them for a cell with several states
+
+
+class Loss(NamedTuple):
+    """The loss of one update.
+
+    Attributes:
+        value: a mean.
+        weight: of how many sequences or steps.
+        gradients: computes its gradient, for each part of the network.
+        state: in which the next piece of the batch starts.
+        last: no piece of the batch follows.
+    """
+
+    value: float
+    weight: int
+    gradients: Callable[[], Grads]
+    state: State = None
+    last: bool = True
 
 
 def recurrent(
@@ -33,11 +53,12 @@ def recurrent(
         options: checked.
         input_size: I.
         hidden_size: H.
-        bidirectional: of two directions.
+        bidirectional: whether it has two directions.
         seed: of its parameters and of dropout.
     """
-    relu: dict[str, Any] = {"nonlinearity": "relu"} if options.cell == "relu" else {}
-    layer = LAYERS[options.cell](
+    kind, chosen = layer_class(options.cell)
+    own: dict[str, Any] = dict(chosen)
+    layer = kind(
         input_size,
         hidden_size,
         options.num_layers,
@@ -45,26 +66,26 @@ def recurrent(
         bidirectional=bidirectional,
         dtype=options.dtype,
         seed=seed,
-        **relu,
+        **own,
     )
     if options.init is not None:
-        begin = options.init if callable(options.init) else _init(options._owner, options.init)
-        wanted = inspect.signature(begin).parameters.get("seed")
-        begin(layer, **({"seed": seed} if wanted and wanted.default is None else {}))
+        initialise = options.init if callable(options.init) else _init(options.owner, options.init)
+        wanted = inspect.signature(initialise).parameters.get("seed")
+        initialise(layer, **({"seed": seed} if wanted and wanted.default is None else {}))
     return layer
 
 
 def read_out(
     options: Options, input_size: int, outputs: int, seeds: Sequence[int], bidirectional: bool
 ) -> tuple[RecurrentLayer, Linear]:
-    """Return a recurrent layer as the options say, and a linear one for its output.
+    """Return a recurrent layer as the options say, and a linear one that reads its output.
 
     Args:
         options: checked.
         input_size: I.
         outputs: of the linear layer.
-        seeds: of the two.
-        bidirectional: of two directions.
+        seeds: of the recurrent layer, and of the linear one.
+        bidirectional: whether the recurrent layer has two directions.
     """
     rnn = recurrent(options, input_size, options.hidden_size, bidirectional, seeds[0])
     width = options.hidden_size * (1 + bidirectional)
@@ -72,7 +93,7 @@ def read_out(
 
 
 def _init(owner: str, wanted: str) -> Callable:
-    known = {begin.__name__: begin for begin in _INITS}
+    known = {function.__name__: function for function in _INITS}
     if wanted not in known:
         raise ValueError(
             f"{owner}: init must be None, a callable or one of {', '.join(known)}; got {wanted!r}."
@@ -80,27 +101,16 @@ def _init(owner: str, wanted: str) -> Callable:
     return known[wanted]
 
 
-def first(state: State) -> NDArray:
-    """Return the state that is emitted, h."""
-    return state[0] if isinstance(state, tuple) else state
-
-
-def only_first(rnn: RecurrentLayer, h: NDArray) -> State:
-    """Return the state with this h and zero beside it; or the gradient at one, as at its h."""
-    others = len(rnn.cell.states) - 1
-    return (h, *[None] * others) if others else h
-
-
 def before_last(rnn: RecurrentLayer, x: Sequences, steps: int | None) -> tuple[State, Sequences]:
-    """Read all but the last so many steps of each sequence, without a gradient or dropout.
+    """Read all but the last `steps` steps of each sequence, without a gradient or dropout.
 
     Args:
-        rnn: of one direction.
+        rnn: a layer of one direction.
         x: the sequences.
-        steps: how many; None: all.
+        steps: how many are left; None: all, and nothing is read.
 
     Returns:
-        The state to read the rest in, and the rest.
+        The state that the rest starts in, and the rest.
     """
     if steps is None or steps >= x.lengths.max():
         return None, x
@@ -114,7 +124,7 @@ def final_state(rnn: RecurrentLayer, x: Sequences, steps: int | None, training: 
     Args:
         rnn: the layer.
         x: the sequences.
-        steps: that the gradient goes back from the end; None: all.
+        steps: how many the gradient goes back from the end; None: all.
         training: apply dropout.
     """
     state, rest = before_last(rnn, x, steps)
@@ -123,22 +133,8 @@ def final_state(rnn: RecurrentLayer, x: Sequences, steps: int | None, training: 
     return state, lambda d_state: pullback(None, d_state, wrt_input=False).params
 
 
-def top(rnn: RecurrentLayer, state: State) -> NDArray:
-    """Return the final h of the top layer, (B, D * H): directions side by side, as its output."""
-    rows = first(state)[-1 - rnn.bidirectional :]
-    return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(rows.shape[1], -1)
-
-
-def at_top(rnn: RecurrentLayer, d_top: NDArray, state: State) -> State:
-    """Return the gradient at the state of which `top` has this one."""
-    d_h = np.zeros_like(first(state))
-    directions = 1 + rnn.bidirectional
-    d_h[-directions:] = d_top.reshape(len(d_top), directions, -1).swapaxes(0, 1)
-    return only_first(rnn, d_h)
-
-
 def outputs(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:
-    """Return what a network says at each real step, in the order of `Sequences.steps`."""
+    """Return the network's output at each real step, in the order of `Sequences.steps`."""
     padded, lengths = x.padded()
     output, _ = rnn(padded, lengths=lengths)
     rows, real = output.reshape(-1, output.shape[-1]), x.real()
@@ -154,13 +150,13 @@ def next_logits(
 
 
 class Steps(NamedTuple):
-    """What a network predicts at every step, against what was right.
+    """The loss of what a network predicts at every step.
 
     Attributes:
         loss: the mean over the real steps.
-        weight: how many there are.
+        weight: how many real steps there are.
         state: in which the layer ends.
-        gradients: makes the Gradients of the layer and the parameters' of the head.
+        gradients: computes the Gradients of the layer, and those of the head's parameters.
     """
 
     loss: float
@@ -172,14 +168,14 @@ class Steps(NamedTuple):
 def predict_steps(
     rnn: RecurrentLayer, head: Linear, x: Sequences, targets: NDArray, state: State, training: bool
 ) -> Steps:
-    """Read sequences and compare with the index that is right at each real step.
+    """Read sequences, and compare the prediction at each real step with its target.
 
     Args:
         rnn: reads.
-        head: says; it is given real steps only.
+        head: predicts; it is given real steps only.
         x: the sequences.
-        targets: in the order of `Sequences.steps`.
-        state: to begin in; None: zero.
+        targets: the right index at each step, in the order of `Sequences.steps`.
+        state: the initial state; None: zero.
         training: apply dropout.
     """
     padded, lengths = x.padded()
@@ -200,38 +196,50 @@ def predict_steps(
     return Steps(loss, len(targets), state, gradients)
 
 
-def loss_of(found: Steps) -> Loss:
-    """Return the loss of a network that is a recurrent layer and a linear one, and no more."""
+def step_losses(
+    rnn: RecurrentLayer,
+    head: Linear,
+    pieces: Sequence[tuple[Sequences, Sequences]],
+    state: State,
+    training: bool,
+) -> Iterator[Loss]:
+    """Yield the losses of a batch that is read piece by piece, by a layer and a linear one.
 
-    def gradients() -> list[dict[str, NDArray]]:
-        d_rnn, d_head = found.gradients()
-        return [d_rnn.params, d_head]
+    The state goes on from piece to piece, its gradient does not (truncated BPTT).
 
-    return Loss(found.loss, found.weight, gradients)
+    Args:
+        rnn: reads.
+        head: predicts.
+        pieces: what is read, and the targets.
+        state: in which the first piece starts; None: zero.
+        training: apply dropout.
+    """
+    for k, (piece, targets) in enumerate(pieces, 1):
+        found = predict_steps(rnn, head, piece, targets.steps(), state, training)
+        state = found.state
+        yield Loss(found.loss, found.weight, partial(_parameters, found), state, k == len(pieces))
+
+
+def _parameters(found: Steps) -> Grads:
+    d_rnn, d_head = found.gradients()
+    return [d_rnn.params, d_head]
 
 
 def no_gradient(part: Module) -> dict[str, NDArray]:
-    """Return that of parameters which a loss does not depend on."""
+    """Return zeros: the gradient of parameters that a loss does not depend on."""
     return {name: np.zeros_like(value) for name, value in part.params.items()}
 
 
-def side_by_side(state: State, directions: int) -> State:
-    """Return a state (L * D, B, H) as that of a layer of one direction, (L, B, D * H)."""
-
-    def joined(s: NDArray) -> NDArray:
-        layers, batch, width = len(s) // directions, s.shape[1], s.shape[2]
-        s = s.reshape(layers, directions, batch, width).swapaxes(1, 2)
-        return np.ascontiguousarray(s).reshape(layers, batch, directions * width)
-
-    return tuple(map(joined, state)) if isinstance(state, tuple) else joined(state)
+def dropout_states(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the random numbers of dropout are, in each part that draws any."""
+    return {
+        name: part.dropout_generator.bit_generator.state
+        for name, part in parts.items()
+        if isinstance(part, RecurrentLayer) and part.dropout and part.num_layers > 1
+    }
 
 
-def apart(state: State, directions: int) -> State:
-    """Return what `side_by_side` makes such a state of."""
-
-    def parted(s: NDArray) -> NDArray:
-        layers, batch, width = len(s), s.shape[1], s.shape[2] // directions
-        s = s.reshape(layers, batch, directions, width).swapaxes(1, 2)
-        return np.ascontiguousarray(s).reshape(layers * directions, batch, width)
-
-    return tuple(map(parted, state)) if isinstance(state, tuple) else parted(state)
+def set_dropout_states(parts: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Go on with the random numbers of dropout from where `dropout_states` was taken."""
+    for name, state in found.items():
+        parts[name].dropout_generator.bit_generator.state = state

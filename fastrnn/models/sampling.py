@@ -1,4 +1,7 @@
-"""From what a network says to what is chosen: probabilities, and draws from them."""
+"""Probabilities from a network's outputs, and symbols drawn from them.
+
+The most probable sequences are found in search.py.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -62,13 +65,13 @@ def continued(
     temperature: float,
     seed: int,
 ) -> Iterator[int]:
-    """Return an iterator over the symbols with which a network goes on.
+    """Return an iterator over the indices of the symbols with which a network goes on.
 
     Args:
         rnn: reads.
-        head: says the next symbol.
-        before: what comes before, at least one symbol.
-        state: to begin in; None: zero.
+        head: predicts the next symbol.
+        before: the indices of what comes before, at least one.
+        state: the initial state; None: zero.
         length: how many symbols.
         temperature: divides the logits; 0 always takes the likeliest symbol.
         seed: of the random numbers.
@@ -95,7 +98,7 @@ def _continued(rnn, head, before, state, length, temperature, random) -> Iterato
 
 
 def _from_state(rnn: RecurrentLayer, state: Any):
-    """Return what a stream is, but for its first state: one begins in zeros."""
+    """Return a function of one symbol, as a stream is, with a first state other than zero."""
 
     def step(symbol: NDArray) -> NDArray:
         nonlocal state

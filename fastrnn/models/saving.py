@@ -1,6 +1,6 @@
-"""What of a model is in its file: `rnn.*` and so on, and as JSON its options and what fit learnt.
+"""A model in a file: the arrays of its parts, and as JSON its options and what fit has learnt.
 
-Optimisers' states are not: to go on training is the business of charlm, which keeps them.
+The state of an optimiser is not there: for a fit that can go on, see checkpoint.py.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.models import file
+from fastrnn.models import file, tensors
 
 _WRITER = "`save` of a model"
 
@@ -23,20 +23,35 @@ def save(model: Any, path: Path) -> None:
         path: where; an existing file is replaced.
 
     Raises:
-        ValueError: a class or a symbol is of a kind that JSON has not.
+        ValueError: JSON cannot hold a class or a symbol.
         OSError: it cannot be written.
     """
+    arrays = tensors.join({name: part.params for name, part in model.parts.items()})
+    file.write(path, arrays, described(model))
+
+
+def described(model: Any) -> dict[str, str]:
+    """Return the metadata of a model's file: its class, its options and what fit has learnt.
+
+    Args:
+        model: an Estimator, fitted or about to be.
+
+    Raises:
+        ValueError: JSON cannot hold a class or a symbol.
+    """
     options = model.get_params() | {"dtype": np.dtype(model.dtype).name}
-    if callable(options["init"]):
-        options["init"] = None
-    learnt = {name: getattr(model, name) for name in model._learnt}
+    del options["checkpoint"]
+    options["init"] = None if callable(options["init"]) else options["init"]
+    options["verbose"] = False if callable(options["verbose"]) else options["verbose"]
+    learnt = {name: getattr(model, name) for name in model.learnt if hasattr(model, name)}
     try:
-        described = {"options": _plain(options), "learnt": _plain(learnt)}
-        metadata = {"model": model._owner, **{k: json.dumps(v) for k, v in described.items()}}
+        return {
+            "model": model.owner,
+            "options": json.dumps(_plain(options)),
+            "learnt": json.dumps(_plain(learnt)),
+        }
     except TypeError as error:
-        raise ValueError(f"{model._owner} cannot be saved: {error}") from None
-    parts = {name: part.params for name, part in model._parts.items()}
-    file.write(path, file.joined(parts), metadata)
+        raise ValueError(f"{model.owner} cannot be saved: {error}") from None
 
 
 def load(path: Path, kinds: Mapping[str, type]) -> Any:
@@ -44,32 +59,33 @@ def load(path: Path, kinds: Mapping[str, type]) -> Any:
 
     Args:
         path: the file.
-        kinds: the classes it may be of, by name.
+        kinds: the classes that the model may be of, by name.
 
     Raises:
-        ValueError: it is no such file, or damaged, or a model of another class.
+        ValueError: it is another file, or damaged, or a model of another class.
         OSError: it cannot be read.
     """
-    tensors, metadata = file.read(path, _WRITER)
+    arrays, metadata = file.read(path, _WRITER)
     try:
         name = metadata["model"]
         if name not in kinds:
             raise ValueError(f"it holds a {name}; expected {' or '.join(kinds)}")
         model = kinds[name](**json.loads(metadata["options"]))
         learnt = json.loads(metadata["learnt"])
-        for attribute in model._learnt:
+        for attribute in model.learnt:
             setattr(model, attribute, _restored(learnt[attribute]))
-        model._check()
+        model.check()
         # A damaged size has to fail before anything of that size is allocated.
-        largest = max((size for tensor in tensors.values() for size in tensor.shape), default=0)
+        shapes = (a.shape for name, a in arrays.items() if not name.startswith("training."))
+        largest = max((size for shape in shapes for size in shape), default=0)
         if max(model.hidden_size, model.n_features_in_, model.num_layers) > largest:
             raise ValueError("its options are too large for its tensors")
-        model._build()
+        model.build(model.seed)
     except KeyError as error:
         raise ValueError(f"{path} is not from {_WRITER}: it lacks {error}") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be loaded: {error}") from None
-    file.restore(path, tensors, model._parts)
+    file.restore(path, arrays, model.parts)
     return model
 
 
@@ -85,7 +101,7 @@ def _plain(value: Any) -> Any:
 
 
 def _restored(value: Any) -> Any:
-    """Return what `_plain` made such a value of."""
+    """Undo `_plain`."""
     if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
         return np.array(value["values"], value["dtype"])
     return value

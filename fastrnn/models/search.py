@@ -1,11 +1,12 @@
-"""The best sequences that a decoder can write: beam search, and greedy search, its width of 1.
+"""The best sequences that a decoder can write, by beam search; a beam of 1 is greedy search.
 
-All sentences and all hypotheses of a step go through the network as one batch.
+All sentences and all hypotheses of a step go through the network as one batch. Random sequences are
+drawn in sampling.py.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,27 @@ from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 
+class Decoder(NamedTuple):
+    """A network that writes.
+
+    Attributes:
+        rnn: reads the symbol before.
+        head: predicts the next; its last output is the boundary.
+        vocabulary: the symbols, without the boundary.
+        longest: symbols of the longest sequence that it has learnt.
+    """
+
+    rnn: RecurrentLayer
+    head: Linear
+    vocabulary: Vocabulary
+    longest: int
+
+
 def write(
     owner: str,
-    rnn: RecurrentLayer,
-    head: Linear,
+    decoder: Decoder,
     state: Any,
     count: int,
-    vocabulary: Vocabulary,
-    longest: int,
     *,
     beam: int,
     max_length: int | None,
@@ -35,32 +49,29 @@ def write(
 
     Args:
         owner: the model, for errors.
-        rnn: the decoder.
-        head: says its next symbol; the last is the boundary.
+        decoder: the network.
         state: of `count` sentences, (L, count, H).
         count: of sentences.
-        vocabulary: of the symbols but the boundary.
-        longest: sequence that was learnt.
-        beam: as in `search`.
+        beam: hypotheses that are kept; 1: at every step the likeliest symbol.
         max_length: symbols after which a sequence is cut off; None: twice the longest.
-        length_penalty: as in `search`.
+        length_penalty: exponent that makes up for the cost of length; 0: none.
 
     Raises:
         TypeError, ValueError: one of the last three is out of range.
     """
-    most = 2 * longest if max_length is None else max_length
+    longest = 2 * decoder.longest if max_length is None else max_length
     if not 0 <= length_penalty < np.inf:
         raise ValueError(f"{owner}: length_penalty must be at least 0, got {length_penalty!r}.")
     found = search(
-        partial(next_logits, rnn, head),
+        partial(next_logits, decoder.rnn, decoder.head),
         state,
         count,
-        len(vocabulary),
+        len(decoder.vocabulary),
         beam=checks.integer(owner, "beam", beam),
-        most=checks.integer(owner, "max_length", most),
+        max_length=checks.integer(owner, "max_length", longest),
         length_penalty=length_penalty,
     )
-    return [decode(indices, vocabulary) for indices in found]
+    return [decode(indices, decoder.vocabulary) for indices in found]
 
 
 def search(
@@ -70,22 +81,22 @@ def search(
     boundary: int,
     *,
     beam: int,
-    most: int,
+    max_length: int,
     length_penalty: float,
 ) -> list[list[int]]:
     """Return for each sentence the indices of the best sequence found.
 
     At every step the `beam` best hypotheses of a sentence are kept, finished ones among them, by
     their log-probability over ((5 + length) / 6)**length_penalty; the search of a sentence ends
-    when all of them are finished, or after `most` steps. The length counts the boundary.
+    when all of them are finished, or after `max_length` steps. The length counts the boundary.
 
     Args:
         step: (symbols (M,), state) -> (logits (M, V), state), for M hypotheses.
         state: of the `count` sentences: arrays (L, count, H), one or a tuple of them.
         count: of sentences.
-        boundary: the symbol with which sequences begin and end.
+        boundary: the symbol with which sequences start and end.
         beam: hypotheses that are kept; 1: at every step the likeliest symbol.
-        most: symbols of a sequence.
+        max_length: symbols after which a sequence is cut off.
         length_penalty: 0: none, so that short ones are preferred, as each symbol costs.
 
     Raises:
@@ -99,7 +110,7 @@ def search(
     done = np.zeros((count, 1), bool)
     last = np.full(count, boundary)
     found: list[list[int]] = [[] for _ in range(count)]
-    for _ in range(most):
+    for _ in range(max_length):
         logits, state = step(last, state)
         if not np.isfinite(logits).all():
             raise FloatingPointError("the model's outputs are not finite: its training diverged")

@@ -1,4 +1,7 @@
-"""RNNTagger: a label for every step of a sequence."""
+"""RNNTagger: a label for every step of a sequence.
+
+How a layer reads sequences in pieces is in network.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,11 +11,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.models import batches, network, sequences
-from fastrnn.models.estimator import Estimator, one_direction
+from fastrnn.models import batches, network, reading
+from fastrnn.models.estimator import Estimator
+from fastrnn.models.network import Loss
 from fastrnn.models.sampling import softmax
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.training import Loss
+from fastrnn.models.states import State
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -22,13 +26,54 @@ class RNNTagger(Estimator):
     A recurrent layer, of two directions unless told otherwise, so that what comes later counts
     too; a linear one on its output at each step; softmax and cross-entropy, the mean over the real
     steps of a batch. With `truncate=k`, and one direction, a batch is read in pieces of k steps,
-    one update each: the state goes on, its gradient does not. The other options are those of
-    `fastrnn.models.options.Options`, the other attributes those of Estimator.
+    one update each: the state goes on, its gradient does not.
+
+    Args:
+        hidden_size: H, units of each layer and direction; default 64.
+        cell: recurrent unit: "rnn" (tanh), "relu", "lstm" or "gru"; default "lstm".
+        num_layers: recurrent layers, each reading the output of the one below; default 1.
+        bidirectional: whether a second direction reads from the end; default True.
+        dropout: probability, in training, that an element between two layers becomes 0;
+            default 0.0.
+        init: how the recurrent layers are initialised: None, as torch's; "uniform", "glorot",
+            "orthogonal", "identity" or "forget_bias", by the function of `fastrnn.init`; or a
+            callable that takes a layer and changes it in place, such as partial(init.orthogonal,
+            gain=0.9). One that takes a `seed` is given one; default None.
+        optimizer: "adam", "adamw", "rmsprop" or "sgd"; default "adam".
+        optimizer_options: what else the optimiser takes, as {"momentum": 0.9}; None: nothing;
+            default None.
+        lr: learning rate; default 3e-3.
+        lr_decay: the learning rate of epoch e, counted from 0, is lr * lr_decay**e; default 1.0.
+        clip_norm: largest norm of the gradient, which is scaled down to it; None: any; default 1.0.
+        clip_value: largest absolute value of an entry of the gradient, clipped before the norm is;
+            None: any; default None.
+        truncate: steps that a gradient goes back (truncated BPTT); None: all; default None.
+        batch_size: sequences in an update; default 32.
+        epochs: passes over all sequences; default 50.
+        validation_fraction: fraction of the sequences, at most 0.9, that is drawn at random and not
+            learnt from. If it is above 0, the parameters of the epoch with the lowest validation
+            loss are kept; default 0.0.
+        patience: epochs in a row without a lower validation loss after which fit stops; None: it
+            does not; default None.
+        dtype: "float32" or "float64"; default "float32".
+        seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
+            another at every fit; default 0.
+        checkpoint: file in which fit keeps its state (extra `cli`), written every minute, and when
+            fit ends, fails or is interrupted. If the file exists, fit goes on from it, bit for bit;
+            options and data have to be the same, but `epochs` may grow. None: no file; default
+            None.
+        verbose: whether to show a progress bar (extra `cli`); or a function to call after each
+            epoch, with the number of epochs done and of all; default False.
 
     Attributes:
         classes_: (C,) the labels, sorted.
         rnn_: the recurrent layer, live.
-        head_: the linear one.
+        head_: the linear layer, live.
+        history_: dict of lists, one entry an epoch: "loss", the mean over its updates,
+            "gradient_norm", the mean before clipping, "lr", "seconds", and with validation
+            "validation_loss".
+        vocabulary_: the sorted symbols that X had in fit; None where it had floats.
+        n_features_in_: I, the size of the last axis of X, or the number of symbols.
 
     Example:
         >>> model = RNNTagger(8, lr=0.05, epochs=60)
@@ -39,20 +84,23 @@ class RNNTagger(Estimator):
 
     bidirectional: bool = True
 
-    _learnt = (*Estimator._learnt, "classes_")
+    learnt = (*Estimator.learnt, "classes_")
     _names = ("rnn", "head")
 
     def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:
         """Learn from sequences and the labels of their steps.
 
         Args:
-            X: as in RNNClassifier.fit.
+            X: a list of arrays (T_n, I) of floats; of strings; of sequences of integers or words;
+                or one padded array, (N, T, I) of floats or (N, T) of integers.
             y: as many sequences of labels, each as long as its sequence of X: a list of strings, a
                 list of sequences, or a padded array (N, T).
             lengths: (N,) of the sequences in padded arrays; None: all T.
 
         Raises:
-            TypeError, ValueError: an argument or option is out of range, or X and y do not fit.
+            TypeError, ValueError: an argument or option is out of range, or X, y and what is in
+                the checkpoint do not fit.
+            OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
         x = self._learn_input(X, lengths)
@@ -65,12 +113,12 @@ class RNNTagger(Estimator):
         """Return for each sequence (T_n, C) probabilities, in the order of `classes_`.
 
         Args:
-            X: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
             NotFittedError: there is no network yet.
-            TypeError, ValueError: X is not such as fit saw.
+            TypeError, ValueError: X is not of the kind that fit had.
         """
         x = self._known_input(X, lengths)
         return _apart(softmax(self._answers(x)), x)
@@ -79,12 +127,12 @@ class RNNTagger(Estimator):
         """Return for each sequence (T_n,) labels.
 
         Args:
-            X: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            lengths: (N,) of the sequences in a padded array; None: all T.
 
         Raises:
             NotFittedError: there is no network yet.
-            TypeError, ValueError: X is not such as fit saw.
+            TypeError, ValueError: X is not of the kind that fit had.
         """
         x = self._known_input(X, lengths)
         return _apart(self.classes_[self._answers(x).argmax(axis=1)], x)
@@ -93,27 +141,28 @@ class RNNTagger(Estimator):
         """Return the accuracy over all steps.
 
         Args:
-            X: as in fit.
-            y: as in fit.
-            lengths: as in fit.
+            X: N sequences, of the kind that fit had.
+            y: as many sequences of labels, each as long as its sequence of X.
+            lengths: (N,) of the sequences in a padded array; None: all T.
         """
         x = self._known_input(X, lengths)
         right = self._tags(x, y, lengths).values
         return float((self.classes_[self._answers(x).argmax(axis=1)] == right).mean())
 
-    def _check(self) -> None:
-        super()._check()
-        one_direction(self, "the reverse direction needs all that comes later")
+    def check(self) -> None:
+        """Raise TypeError or ValueError if a hyper-parameter is out of its range."""
+        super().check()
+        self._check_direction("the reverse direction needs all that comes later")
 
     def _tags(self, x: Sequences, y: Any, lengths: Any) -> Sequences:
-        """Return the labels, which lie end to end, checked."""
+        """Return the labels, end to end, checked."""
         padded = None if isinstance(y, list | tuple) else lengths
-        tags, text = sequences.read(self._owner, "y", y, padded, None)
+        tags, text = reading.read(self.owner, "y", y, padded, None)
         self._check_count(len(x.lengths), len(tags.lengths))
         if (x.lengths != tags.lengths).any():
             n = int(np.flatnonzero(x.lengths != tags.lengths)[0])
             raise ValueError(
-                f"{self._owner}: X[{n}] has {x.lengths[n]} steps, and y[{n}] {tags.lengths[n]} "
+                f"{self.owner}: X[{n}] has {x.lengths[n]} steps, and y[{n}] {tags.lengths[n]} "
                 "labels; expected one for each step."
             )
         return tags._replace(values=tags.values.view("<U1")) if text else tags
@@ -124,16 +173,17 @@ class RNNTagger(Estimator):
         )
 
     def _losses(
-        self, x: Sequences, tags: Sequences, rows: NDArray, training: bool
+        self,
+        x: Sequences,
+        tags: Sequences,
+        rows: NDArray,
+        training: bool,
+        piece: int = 0,
+        state: State = None,
     ) -> Iterator[Loss]:
-        pieces = (some.select(rows).pieces(self.truncate) for some in (x, tags))
-        state = None
-        for piece, right in zip(*pieces, strict=True):
-            found = network.predict_steps(
-                self.rnn_, self.head_, piece, right.steps(), state, training
-            )
-            state = found.state
-            yield network.loss_of(found)
+        both = (some.select(rows).pieces(self.truncate) for some in (x, tags))
+        pieces = list(zip(*both, strict=True))[piece:]
+        return network.step_losses(self.rnn_, self.head_, pieces, state, training)
 
     def _answers(self, x: Sequences) -> NDArray:
         """Return (S, C), for the steps of all sequences end to end."""
@@ -146,4 +196,5 @@ class RNNTagger(Estimator):
 
 
 def _apart(values: NDArray, x: Sequences) -> list[NDArray]:
+    """Return the values of each sequence, of those of all, end to end."""
     return np.split(values, np.cumsum(x.lengths)[:-1])

@@ -1,4 +1,9 @@
-"""One long text as something to learn from, and to be judged by: streams, read side by side."""
+"""One long text to learn from, and to evaluate on: streams, read side by side.
+
+Files are read in corpus.py, and text is written in sampling.py.
+"""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,17 +15,45 @@ from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
 _SECTIONS = 32  # of a text that is being evaluated, read side by side
-_CONTEXT = 512  # symbols before each of them, to arrive in its first state
+_CONTEXT = 512  # symbols before each section, which lead to its initial state
 _CHUNK = 128  # symbols at a time, to bound memory
 
 
-def streams(indices: NDArray, rows: int, steps: int | None) -> Sequences:
-    """Return a text cut into streams of whole pieces, each of which goes on where the last ended.
+def is_text(X: Any) -> bool:
+    """Return whether X is one text, a str or an array of integers, and not sequences."""
+    if isinstance(X, np.ndarray):
+        return X.ndim == 1 and X.dtype.kind in "iu"
+    return isinstance(X, str)
+
+
+def split(owner: str, indices: NDArray, fraction: float) -> tuple[NDArray, NDArray]:
+    """Return what to learn from, and the end of a text, which is held out.
 
     Args:
-        indices: (length,) of symbols.
-        rows: streams.
-        steps: of a piece, so that the end of a stream may be left out; None: of any length.
+        owner: the model, for errors.
+        indices: (length,) of the symbols.
+        fraction: that is held out, rounded up to whole symbols.
+
+    Raises:
+        ValueError: that is one symbol, from which nothing can be predicted.
+    """
+    count = int(np.ceil(len(indices) * fraction))
+    if count == 1:
+        raise ValueError(
+            f"{owner}: validation_fraction = {fraction} of X is 1 symbol; expected at least two."
+        )
+    learnt, held_out = np.split(indices, [len(indices) - count])
+    return learnt, held_out
+
+
+def streams(indices: NDArray, rows: int, steps: int | None) -> Sequences:
+    """Return a text cut into streams of whole pieces, each going on where the last one ended.
+
+    Args:
+        indices: (length,) of the symbols.
+        rows: how many streams.
+        steps: symbols of a piece; what is left at the end of a stream is not read. None: streams
+            are whole.
 
     Raises:
         ValueError: the text is too short.
@@ -45,12 +78,12 @@ def mean_loss(rnn: RecurrentLayer, head: Linear, indices: NDArray) -> float:
     """Return the mean over a text of -log of the probability that its next symbol was given.
 
     Every symbol but the first is predicted once. To be fast, the text is read in 32 sections side
-    by side; each begins in the state that the 512 symbols before it lead to (or all there are, if
-    fewer).
+    by side; each starts in the state to which the 512 symbols before it lead (or as many as there
+    are).
 
     Args:
         rnn: reads.
-        head: says the next symbol.
+        head: predicts the next symbol.
         indices: (length,) integers, at least two.
     """
     count = len(indices) - 1

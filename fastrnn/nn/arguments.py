@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.engine.buffers import is_plain
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.gradients import Gradients
@@ -85,14 +84,15 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
     """
     if value is None:
         return None
-    shapes, spec, call = program.state_shapes, program.spec, program.call
+    shapes, dtype = program.state_shapes, program.spec.dtype
     given = (value,) if len(shapes) == 1 else value
     if type(given) is tuple and len(given) == len(shapes):
         for member, shape in zip(given, shapes, strict=True):
-            if not is_plain(member, shape, spec.dtype):
+            if type(member) is not np.ndarray or member.shape != shape or member.dtype != dtype:
                 break
         else:
             return given
+    spec, call = program.spec, program.call
     leading = "num_layers * num_directions, " * call.stacked + "batch, " * call.batched
     return checks.states(
         owner,

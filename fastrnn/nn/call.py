@@ -11,7 +11,6 @@ import numpy as np
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import equal_batch, sort_by_length
 from fastrnn.engine.checkpoints import steps_between
-from fastrnn.engine.records import States
 from fastrnn.nn.spec import Spec
 
 
@@ -72,35 +71,43 @@ class Shapes:
         self.output_shape = (*axes, spec.directions * spec.emitted)
         self._h_shape = (slots, call.batch, spec.emitted)
         self._carried_shape = (others, slots, call.batch, spec.hidden_size)
-        self._zeros = scan.ZERO_STATES[spec.dtype]
+        self._others, self._zeros = others, tuple(scan.ZERO_STATES[spec.dtype])
 
-    def states(self, members: Sequence[np.ndarray | None] | None) -> States:
-        """Return states, or gradients at them, as kernels take them; None: zero."""
+    def states(self, members: Sequence[np.ndarray | None] | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return states, or gradients at them, as records.States; None: zero."""
         if members is None:
             return self._zeros
         h, carried = self._zeros
-        if members[0] is not None:
-            h = buffers.plain(members[0]).reshape(self._h_shape)
-        others = [m for m in members[1:] if m is not None]
-        if len(others) == 1 == len(members) - 1:
-            carried = buffers.plain(others[0]).reshape(self._carried_shape)
-        elif others:
-            zero = np.zeros_like(others[0])
-            carried = np.stack([zero if m is None else m for m in members[1:]])
+        first, *others = members
+        if first is not None:
+            h = (first if first.flags.carray else buffers.plain(first)).reshape(self._h_shape)
+        given = [m for m in others if m is not None]
+        if len(given) == 1 == len(others):
+            [m] = given
+            m = m if m.flags.carray else buffers.plain(m)
+            carried = m.reshape(self._carried_shape)
+        elif given:
+            zero = np.zeros_like(given[0])
+            carried = np.stack([zero if m is None else m for m in others])
             carried = carried.reshape(self._carried_shape)
-        return States(h, carried)
+        return h, carried
 
-    def new_states(self) -> States:
+    def new_states(self) -> tuple[np.ndarray, np.ndarray]:
         """Return room for states."""
         h = buffers.new(self._h_shape, self._dtype)
-        if not self._carried_shape[0]:
-            return States(h, self._zeros.carried)
-        return States(h, buffers.new(self._carried_shape, self._dtype))
+        if not self._others:
+            return h, self._zeros[1]
+        return h, buffers.new(self._carried_shape, self._dtype)
 
-    def members(self, states: States) -> tuple[np.ndarray, ...]:
+    def members(self, states: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Return states as the caller wants them, an array each."""
-        shapes, (h, carried) = self.state_shapes, states
-        return (h.reshape(shapes[0]), *[c.reshape(shapes[1]) for c in carried])
+        h, carried = states
+        h = h.reshape(self.state_shapes[0])
+        if not self._others:
+            return (h,)
+        if self._others == 1:
+            return h, carried.reshape(self.state_shapes[1])
+        return h, *[c.reshape(self.state_shapes[1]) for c in carried]
 
     def checkpoint_every(self, owner: str, checkpoint, memory, lengths=None) -> int:
         """Return the steps between checkpoints that these arguments of `vjp` mean; 0: none.
@@ -108,6 +115,8 @@ class Shapes:
         Raises:
             TypeError, ValueError: an argument out of range; `owner` names the call.
         """
+        if checkpoint is None and memory is None:
+            return 0
         call = self.call
         batch = equal_batch(call.time, call.batch) if lengths is None else sort_by_length(lengths)
         sizes = [one.sizes for one in self._scans]

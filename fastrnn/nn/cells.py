@@ -50,14 +50,7 @@ class RecurrentCell(Recurrent):
         Raises:
             TypeError, ValueError, IndexError: an argument of another type, dtype, shape, range.
         """
-        program = None
-        if type(x) is np.ndarray and x.dtype == self.dtype:
-            program = self._programs.get((x.shape, get_num_threads()))
-        if program is None:
-            x, call = read_step(self._owner, self.spec, x)
-            program = prepare(self.spec, call)
-            if not call.one_hot:
-                self._remember((x.shape, call.threads), program)
+        x, program = self._prepared(x, False)
         state = read_state(self._owner, "state", "{}", state, program)
         _, final, _ = program.run(self.weights(), x, state)
         return final if len(final) > 1 else final[0]
@@ -76,11 +69,22 @@ class RecurrentCell(Recurrent):
         Raises:
             TypeError, ValueError, IndexError: as in a call; the pullback too, for its argument.
         """
-        x, call = read_step(self._owner, self.spec, x)
-        program = prepare(self.spec, call._replace(keep=True))
+        x, program = self._prepared(x, True)
         state = read_state(self._owner, "state", "{}", state, program)
         _, final, tape = program.run(self.weights(), x, state)
         return bare(final), StepPullback(self._owner, program, tape, self.names)
+
+    def _prepared(self, x, keep: bool):
+        """Return `x, program`, checked; what is known of a shape is not looked at again."""
+        if type(x) is np.ndarray and x.dtype == self.dtype:
+            program = self._programs.get((x.shape, get_num_threads(), keep))
+            if program is not None:
+                return x, program
+        x, call = read_step(self._owner, self.spec, x)
+        program = prepare(self.spec, call._replace(keep=keep))
+        if not call.one_hot:
+            self._remember((x.shape, call.threads, keep), program)
+        return x, program
 
 
 class RNNCell(RecurrentCell):

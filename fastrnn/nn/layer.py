@@ -20,7 +20,6 @@ from fastrnn import checks
 from fastrnn.cells import Cell
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
-from fastrnn.nn.call import Call
 from fastrnn.nn.module import Recurrent
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
@@ -87,6 +86,11 @@ class RecurrentLayer(Recurrent):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state | {"_drawing": threading.Lock()})
 
+    @property
+    def dropout_generator(self) -> np.random.Generator:
+        """What draws dropout's masks; to resume training bit for bit, its state has to be kept."""
+        return self._random
+
     def __repr__(self) -> str:
         return self._described(
             self.input_size,
@@ -119,16 +123,7 @@ class RecurrentLayer(Recurrent):
             TypeError, ValueError: an argument of another type, dtype or shape.
             IndexError: an integer input outside [0, input_size).
         """
-        program = None
-        if lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
-            key = x.shape, self.batch_first, get_num_threads()
-            program = self._programs.get(key)
-        if program is None:
-            x, call = self._read(x)
-            lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
-            program = prepare(self.spec, call._replace(plain=lengths is None))
-            if lengths is None and not call.one_hot:
-                self._remember((x.shape, self.batch_first, call.threads), program)
+        x, lengths, program = self._prepared(x, lengths, "call")
         initial = None if state is None else self._read_state(state, program)
         output, final, _ = program.run(self.weights(), x, initial, lengths)
         return output, final if len(final) > 1 else final[0]
@@ -162,14 +157,13 @@ class RecurrentLayer(Recurrent):
         Raises:
             TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
         """
-        x, call = self._read(x)
-        lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
-        checks.boolean(self._owner, "training", training)
-        masks = self.dropout_masks(call.time, call.batch) if training else ()
-        plain = lengths is None and not masks
-        program = prepare(self.spec, call._replace(keep=True, plain=plain))
+        drops = checks.boolean(self._owner, "training", training) and self._drops()
+        x, lengths, program = self._prepared(x, lengths, "dropout" if drops else "vjp")
         initial = None if state is None else self._read_state(state, program)
         every = program.checkpoint_every(self._owner, checkpoint, memory, lengths)
+        masks = ()
+        if drops:
+            masks = self.dropout_masks(program.call.time, program.call.batch)
         output, final, tape = program.run(self.weights(), x, initial, lengths, masks, every)
         return (output, bare(final)), Pullback(self._owner, program, tape, self.names)
 
@@ -205,7 +199,7 @@ class RecurrentLayer(Recurrent):
             arrays (T, B, directions * E) of 0 and 1 / (1 - p), drawn alike for every dtype; none
             without dropout.
         """
-        if not self.dropout:
+        if not self._drops():
             return ()
         shape = time, batch, self.spec.directions * self.spec.emitted
         factor = self.dtype.type(1 / (1 - self.dropout) if self.dropout < 1 else 0)
@@ -216,8 +210,26 @@ class RecurrentLayer(Recurrent):
             masks.append(keep * factor)
         return tuple(masks)
 
-    def _read(self, x) -> tuple[np.ndarray, Call]:
-        return read_sequence(self._owner, self.spec, x, batch_first=self.batch_first)
+    def _drops(self) -> bool:
+        return self.dropout > 0 and self.num_layers > 1
+
+    def _prepared(self, x, lengths, way: str):
+        """Return `x, lengths, program`, checked; way: "call", "vjp", or "dropout", a vjp with it.
+
+        What is known of a shape is not looked at again.
+        """
+        if lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
+            key = x.shape, self.batch_first, get_num_threads(), way
+            program = self._programs.get(key)
+            if program is not None:
+                return x, None, program
+        x, call = read_sequence(self._owner, self.spec, x, batch_first=self.batch_first)
+        lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
+        plain = lengths is None and way != "dropout"
+        program = prepare(self.spec, call._replace(keep=way != "call", plain=plain))
+        if lengths is None and not call.one_hot:
+            self._remember((x.shape, self.batch_first, call.threads, way), program)
+        return x, lengths, program
 
     def _read_state(self, state, program):
         return read_state(self._owner, "state", "{}_0", state, program)

@@ -17,8 +17,8 @@ import numpy as np
 
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Batch, equal_batch, rows_of, sort_by_length
-from fastrnn.engine.plan import plan_forward
-from fastrnn.engine.records import Residuals, States
+from fastrnn.engine.plan import plan_backward, plan_forward
+from fastrnn.engine.records import Residuals
 from fastrnn.nn.call import Call, Shapes
 from fastrnn.nn.single_step import SingleStep, is_single
 from fastrnn.nn.spec import Spec
@@ -30,7 +30,7 @@ class Tape(NamedTuple):
     Attributes:
         weights: as `run` got them.
         x: as `run` got it.
-        initial: the initial states.
+        initial: the initial states, in the order of records.States.
         output: as `run` returned it.
         inputs: of each layer but the first: what it read, (T, B, directions * E).
         outputs: of each layer but the last, the same shape.
@@ -41,7 +41,7 @@ class Tape(NamedTuple):
 
     weights: Sequence[tuple]
     x: np.ndarray
-    initial: States
+    initial: tuple[np.ndarray, np.ndarray]
     output: np.ndarray
     inputs: tuple[np.ndarray, ...]
     outputs: tuple[np.ndarray, ...]
@@ -61,7 +61,7 @@ class Tape(NamedTuple):
 class _Layer(NamedTuple):
     """One layer of the stack, and how its output lies in memory."""
 
-    scans: tuple[scan.Scan, ...]
+    slots: range  # of its directions
     shape: tuple[int, int, int]
     time: int  # (t, b) starts at t * time + b * row
     row: int
@@ -73,15 +73,16 @@ class Program(Shapes):
     def __init__(self, spec: Spec, call: Call):
         super().__init__(spec, call)
         time, batch, swapped = call.time, call.batch, call.batch_first
-        scans, width = self._scans, spec.directions * spec.emitted
-        self._equal, self._plans = equal_batch(time, batch), None
+        width = spec.directions * spec.emitted
+        self._equal = equal_batch(time, batch)
+        self._prepared: dict[str, list] = {}  # of `_equal`
         self._x_shape = (batch, time) if swapped else (time, batch)
         if not call.one_hot:
             self._x_shape = (*self._x_shape, spec.input_size)
         self._x_strides = _strides(self._x_shape, swapped)
         self._layers = []
         for depth in range(spec.num_layers):
-            own = scans[depth * spec.directions : (depth + 1) * spec.directions]
+            own = range(depth * spec.directions, (depth + 1) * spec.directions)
             last = swapped and depth == spec.num_layers - 1
             shape = (batch, time, width) if last else (time, batch, width)
             self._layers.append(_Layer(own, shape, *_strides(shape, last)))
@@ -111,48 +112,47 @@ class Program(Shapes):
             if call.keep, what `pull` takes.
         """
         call, dtype = self.call, self._dtype
+        if not call.batch:
+            return self._run_nothing(weights, x)
         batch = self._equal if lengths is None else sort_by_length(lengths)
-        plans = self._plans_of(batch)
+        forward = self._all_prepared(batch, "forward")
         start, final = self.states(initial), self.new_states()
-        states = (*start, *final)
+        states, output = (*start, *final), final[0]
         new = buffers.new if lengths is None else buffers.zeros  # past the end of a row it is 0
-        source, output = self._source(x), final.h
-        inputs, outputs, residuals = [], [], []
+        source, inputs, outputs, residuals = self._source(x), [], [], []
         for depth, layer in enumerate(self._layers):
             if depth:
+                below = self._layers[depth - 1]
                 outputs.append(output)
                 inputs.append(output * masks[depth - 1] if masks else output)
-                below = self._layers[depth - 1]
                 source = (inputs[-1], scan.NO_INDEX, below.time, below.row)
             rows = (output, 0, 0, layer.row)  # of a cell, whose output is its state
             if call.emit:
                 output = new(layer.shape, dtype)
                 rows = (output, 0, layer.time, layer.row)
-            for one in layer.scans:
-                if one.slot % self.spec.directions:
+            for slot in layer.slots:
+                if slot % self.spec.directions:
                     rows = (output, self.spec.emitted, layer.time, layer.row)
-                residuals.append(
-                    scan.forward(
-                        one,
-                        plans[one.slot],
-                        batch,
-                        source,
-                        weights[one.slot],
-                        states,
-                        rows,
-                        call.keep,
-                        checkpoint_every,
-                    )
+                kept = scan.forward(
+                    forward[slot], source, weights[slot], states, rows, call.keep, checkpoint_every
                 )
-        output = output.reshape(self.output_shape) if call.emit else None
+                residuals.append(kept)
+        if call.emit and not call.batched:
+            output = output.reshape(self.output_shape)
         tape = None
         if call.keep:
-            kept = final.h if output is None else output
             tape = Tape(
-                weights, x, start, kept, tuple(inputs), tuple(outputs), masks, batch,
+                weights,
+                x,
+                start,
+                output,
+                tuple(inputs),
+                tuple(outputs),
+                masks,
+                batch,
                 tuple(residuals),
-            )  # fmt: skip
-        return output, self.members(final), tape
+            )
+        return output if call.emit else None, self.members(final), tape
 
     def pull(
         self,
@@ -160,7 +160,7 @@ class Program(Shapes):
         d_output: np.ndarray | None = None,
         d_final: Sequence[np.ndarray | None] | None = None,
         wrt_input: bool = True,
-        watch: Callable[[int, np.ndarray | None, States], Any] | None = None,
+        watch: Callable[[int, np.ndarray | None, tuple], Any] | None = None,
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], list[tuple]]:
         """Return gradients by backpropagation through time; the tape is not changed.
 
@@ -176,6 +176,12 @@ class Program(Shapes):
             `d_x, d_initial, d_weights`, like `run`'s arguments.
         """
         spec, dtype, batch = self.spec, self._dtype, tape.batch
+        wrt_input = wrt_input and not self.call.one_hot
+        if not self.call.batch:
+            d_weights = [scan.new_gradients(own, 0) for own in tape.weights]
+            d_x = buffers.zeros(tape.x.shape, dtype) if wrt_input else None
+            return d_x, self.members(self.new_states()), d_weights
+        backward = self._all_prepared(batch, "backward" if wrt_input else "parameters")
         d_last, d_first = self.states(d_final), self.new_states()
         states, d_weights = (*d_last, *d_first), [()] * len(tape.weights)
         new = buffers.new if batch.equal and batch.steps == self.call.time else buffers.zeros
@@ -188,22 +194,21 @@ class Program(Shapes):
             else:
                 shape, strides, source = self._x_shape, self._x_strides, self._source(tape.x)
             d_rows = None if d_output is None else rows_of(d_output)
-            d_x, wanted = None, depth > 0 or (wrt_input and not self.call.one_hot)
-            for one in layer.scans:
-                at = spec.emitted * (one.slot % spec.directions)
-                d_part = new(shape, dtype) if wanted else None
-                d_weights[one.slot] = scan.backward(
-                    one,
-                    batch,
+            d_x = None
+            for slot in layer.slots:
+                at = spec.emitted * (slot % spec.directions)
+                d_part = new(shape, dtype) if depth or wrt_input else None
+                d_weights[slot] = scan.backward(
+                    backward[slot],
                     source,
-                    tape.weights[one.slot],
+                    tape.weights[slot],
                     states,
                     tape.initial,
-                    tape.residuals[one.slot],
+                    tape.residuals[slot],
                     self.output_rows(tape, depth, at),
                     scan.NO_ROWS[dtype] if d_rows is None else (d_rows[0], at, *d_rows[2:]),
                     scan.NO_ROWS[dtype] if d_part is None else (d_part, 0, *strides),
-                    watch and watch(one.slot, d_output, d_last),
+                    watch and watch(slot, d_output, d_last),
                 )
                 if d_part is not None:
                     d_x = d_part if d_x is None else np.add(d_x, d_part, out=d_x)
@@ -213,21 +218,34 @@ class Program(Shapes):
         d_input = None if d_output is None else d_output.reshape(tape.x.shape)
         return d_input, self.members(d_first), d_weights
 
-    def _plans_of(self, batch: Batch) -> list:
-        """Return the plan of each direction of each layer; None where the batch is empty."""
-        if batch is self._equal and self._plans is not None:
-            return self._plans
-        call, plans = self.call, []
+    def _run_nothing(self, weights, x) -> tuple:
+        """Return what `run` does, of a batch without sequences."""
+        output = buffers.zeros(self.output_shape, self._dtype)
+        kept = [scan.new_residuals(one.cell, one.sizes, self._equal, 0) for one in self._scans]
+        between = tuple(buffers.zeros(layer.shape, self._dtype) for layer in self._layers[1:])
+        tape = Tape(weights, x, self._zeros, output, between, between, (), self._equal, tuple(kept))
+        final = self.members(self.new_states())
+        return output if self.call.emit else None, final, tape if self.call.keep else None
+
+    def _all_prepared(self, batch: Batch, pass_: str) -> list:
+        """Return how each direction of each layer runs over a batch.
+
+        pass_: "forward", "backward", or "parameters": backward without the input's gradient.
+        """
+        if batch is self._equal and pass_ in self._prepared:
+            return self._prepared[pass_]
+        call, result = self.call, []
         for one in self._scans:
-            one_hot = call.one_hot and one.slot < self.spec.directions
-            plans.append(
-                plan_forward(one.cell, one.sizes, batch, one_hot, call.threads)
-                if call.batch
-                else None
-            )
+            lowest = one.slot < self.spec.directions
+            given = one.cell, one.sizes, batch, call.one_hot and lowest
+            if pass_ == "forward":
+                plan = plan_forward(*given, call.threads)
+            else:
+                plan = plan_backward(*given, pass_ == "backward" or not lowest, call.threads)
+            result.append(scan.prepared(one, batch, plan))
         if batch is self._equal:
-            self._plans = plans
-        return plans
+            self._prepared[pass_] = result
+        return result
 
     def time_major(self, array: np.ndarray) -> np.ndarray:
         """Return an input, an output or a gradient at one as (T, B, ...)."""

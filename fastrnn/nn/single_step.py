@@ -13,7 +13,6 @@ import numpy as np
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import equal_batch
 from fastrnn.engine.plan import plan_backward, plan_forward
-from fastrnn.engine.records import States
 from fastrnn.engine.single_step import backward_work, forward_work
 from fastrnn.nn.call import Call, Shapes
 from fastrnn.nn.spec import Spec
@@ -43,7 +42,7 @@ class StepTape(NamedTuple):
 
     weights: Sequence[tuple]
     x: np.ndarray
-    initial: States
+    initial: tuple[np.ndarray, np.ndarray]
     h_n: np.ndarray  # (layers, B, H): what all layers but the first read
     saved: np.ndarray  # (layers, B, saved, Hp)
 
@@ -78,7 +77,7 @@ class SingleStep(Shapes):
         width = max(buffers.padded(one.sizes.input, spec.dtype) for one in scans)
         self._work = forward_work(rows, first.columns, hidden_p, states, first.lanes)
         self._back_work = backward_work(rows, first.gates * hidden, hidden_p, width, states)
-        self._nothing = self._zeros.h
+        self._nothing = self._zeros[0]
         self._not_saved = buffers.zeros((0, 0, 0, 0), spec.dtype)
 
     def run(
@@ -87,14 +86,14 @@ class SingleStep(Shapes):
         """Compute a step; see Program.run, whose last three arguments have to be their defaults."""
         dtype, call = self._dtype, self.call
         start, final = self.states(initial), self.new_states()
-        x = buffers.plain(x).reshape(self.x_shape)
+        x = (x if x.flags.carray else buffers.plain(x)).reshape(self.x_shape)
         output, saved = self._nothing, self._not_saved
         if call.emit:
             output = buffers.new(self._h_row, dtype)
         if call.keep:
             saved = buffers.new(self.saved_shape, dtype)
-        self.forward(weights, x, tuple(start), tuple(final), output, saved, self._nothing)
-        tape = StepTape(weights, x, start, final.h, saved) if call.keep else None
+        self.forward(weights, x, start, final, output, saved, self._nothing)
+        tape = StepTape(weights, x, start, final[0], saved) if call.keep else None
         output = output.reshape(self.output_shape) if call.emit else None
         return output, self.members(final), tape
 
@@ -131,11 +130,11 @@ class SingleStep(Shapes):
         self.backward(
             tape.weights,
             (tape.x, tape.h_n),
-            (tape.initial.h, tape.saved),
-            tuple(d_last),
+            (tape.initial[0], tape.saved),
+            d_last,
             d_rows,
             d_inputs,
-            tuple(d_first),
+            d_first,
             d_weights,
             [(nothing, nothing)] * layers,
         )

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fastrnn.engine.plan import Plan
-from fastrnn.engine.records import States
 from fastrnn.nn.program import Program, Tape
 
 
@@ -144,7 +143,7 @@ class Recorder:
             self.d_states[0] += self.d_given
 
 
-def _members(states: States, cell: Any) -> list[np.ndarray]:
+def _members(states: tuple[np.ndarray, np.ndarray], cell: Any) -> list[np.ndarray]:
     """Return an array for each state, also where all but the first are of size 0."""
     h, carried = states
     return [h, *(carried if len(carried) else [carried] * (len(cell.states) - 1))]

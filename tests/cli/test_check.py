@@ -10,7 +10,7 @@ import fastrnn
 from fastrnn.checking import selftest
 from fastrnn.cli import check as command
 from fastrnn.cli import check_target
-from tests.support.command_line import SECONDS, interrupt, run, start
+from tests.support.commands import SECONDS, interrupt, run, start
 
 pytestmark = pytest.mark.usefixtures("folder")
 SLOW = """

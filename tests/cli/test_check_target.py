@@ -7,7 +7,7 @@ import pytest
 
 from fastrnn.cells import CELLS
 from fastrnn.cli import check_target
-from tests.support.command_line import run
+from tests.support.commands import run
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -11,7 +11,7 @@ import fastrnn
 from fastrnn.cli import demo
 from fastrnn.demos import DEMOS
 from fastrnn.demos.result import Measure, Result
-from tests.support.command_line import interrupt, run, start
+from tests.support.commands import interrupt, run, start
 from tests.support.processes import python
 
 FOUND = Result(

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from fastrnn.cli.interrupt import interruptible
-from tests.support.command_line import interrupt, start
+from tests.support.commands import interrupt, start
 
 BLOCKED = """
 import atexit, signal, threading

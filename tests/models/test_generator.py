@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastrnn import charlm
+from fastrnn.cli.config import Config
+from fastrnn.cli.training_run import TrainingRun
 from fastrnn.models import RNNGenerator
 
 NAMES = ["anna", "bert", "chris", "dora"]
@@ -54,13 +55,11 @@ class TestText:
     def test_is_the_character_model(self):
         """The same streams, batches and updates as `fastrnn train`: the same losses."""
         text = "".join(np.random.default_rng(0).choice(list("abc \n"), 300))
-        trainer = charlm.Trainer(
-            charlm.Config(hidden=5, batch=3, seq_len=7, lr=0.01, seed=4, steps=1), text
-        )
+        run = TrainingRun(Config(hidden=5, batch=3, seq_len=7, lr=0.01, seed=4, steps=1), text)
         model = RNNGenerator(5, batch_size=3, truncate=7, lr=0.01, seed=4, epochs=2)
         model.fit(text[:270])
         pieces = 89 // 7
-        losses = [np.mean([trainer.advance() for _ in range(pieces)]) for _ in range(2)]
+        losses = [np.mean([run.advance() for _ in range(pieces)]) for _ in range(2)]
         assert np.allclose(np.array(losses) * np.log(2), model.history_["loss"], rtol=1e-5)
 
     @pytest.mark.parametrize(

@@ -1,16 +1,21 @@
 """Hyper-parameters: scikit-learn's ways with them, and every range."""
 
+import inspect
 import math
+import re
 from functools import partial
 
 import numpy as np
 import pytest
 
 from fastrnn import init
-from fastrnn.models import RNNClassifier, RNNGenerator, RNNTagger, Seq2Seq
-from fastrnn.models.options import LAYERS, OPTIMIZERS
+from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
+from fastrnn.models.options import OPTIMIZERS, Options
+from fastrnn.nn.registry import CELL_NAMES, layer_class
 
 DATA = ["ab", "b", "ba", "aa"], [0, 1, 0, 1]
+KINDS = [RNNClassifier, RNNRegressor, RNNTagger, RNNGenerator, Seq2Seq]
+DATA_OF = {RNNTagger: (DATA[0], DATA[0]), RNNGenerator: (DATA[0],), Seq2Seq: (DATA[0], DATA[0])}
 
 
 def test_get_and_set():
@@ -50,6 +55,42 @@ def test_repr_shows_what_was_changed():
     assert repr(RNNTagger()) == "RNNTagger()"
     assert repr(RNNTagger(64, bidirectional=True)) == "RNNTagger()"
     assert repr(RNNTagger(3, cell="gru")) == "RNNTagger(hidden_size=3, cell='gru')"
+
+
+def described(kind):
+    """Return the arguments of a class's docstring, each with what is said of it, on one line."""
+    section = inspect.cleandoc(kind.__doc__).partition("Args:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.*?)(?=\n    \w|\Z)", section, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_docstring_stands_alone(kind):
+    """Every argument with its default, and every attribute that fit sets."""
+    parameters = inspect.signature(kind).parameters
+    told = described(kind)
+    assert list(told) == list(parameters)
+    for name, parameter in parameters.items():
+        default = re.search(r"default ([^;]*)\.$", told[name])
+        if name == "bidirectional" and kind is RNNGenerator:
+            continue  # it has no choice
+        assert eval(default[1]) == parameter.default, name
+    model = kind(3, epochs=1).fit(*DATA_OF.get(kind, DATA))
+    section = inspect.cleandoc(kind.__doc__).partition("Attributes:\n")[2].partition("\n\n")[0]
+    attributes = re.findall(r"^    (\w+): ", section, re.MULTILINE)
+    assert {*attributes} == {name for name in vars(model) if name.endswith("_")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_docstrings_say_the_same(kind):
+    """But of an argument whose default or meaning is the model's own."""
+    own = {
+        RNNTagger: {"bidirectional"},
+        RNNGenerator: {"bidirectional", "truncate", "batch_size", "epochs", "validation_fraction"},
+        Seq2Seq: {"hidden_size", "num_layers", "bidirectional"},
+    }.get(kind, set())
+    told, shared = described(kind), described(Options)
+    assert {name for name in told if told[name] != shared[name]} == own
 
 
 @pytest.mark.parametrize(
@@ -93,11 +134,11 @@ def test_ranges_are_checked_in_fit(options, message):
         model.fit(*DATA)
 
 
-@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("cell", CELL_NAMES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_choice_trains(cell, optimizer):
     model = RNNClassifier(4, cell=cell, optimizer=optimizer, epochs=2).fit(*DATA)
-    assert type(model.rnn_) is LAYERS[cell]
+    assert type(model.rnn_) is layer_class(cell)[0]
     assert getattr(model.rnn_, "nonlinearity", cell) == {"rnn": "tanh"}.get(cell, cell)
 
 

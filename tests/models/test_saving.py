@@ -1,6 +1,6 @@
 """Models in files: what comes back predicts the same bit for bit; and files that are none.
 
-That writing is atomic is test_charlm_file.py's: it is the same function.
+That writing is atomic is test_file.py's.
 """
 
 import json
@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import fastrnn
 from fastrnn import models
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
 
@@ -138,3 +139,64 @@ def test_damaged(tensors, metadata, message, tmp_path):
     path.write_bytes(safetensors.save(*parts))
     with pytest.raises(ValueError, match=message):
         models.load(path)
+
+
+def test_a_file_of_the_first_version(tmp_path):
+    """As it laid files out, written here by hand, from layers of its own."""
+    rnn, head = fastrnn.GRU(2, 4, seed=5), fastrnn.Linear(4, 3, seed=6)
+    options = {
+        "hidden_size": 4,
+        "cell": "gru",
+        "num_layers": 1,
+        "bidirectional": False,
+        "dropout": 0.0,
+        "init": None,
+        "optimizer": "sgd",
+        "optimizer_options": {"momentum": 0.9},
+        "lr": 0.1,
+        "lr_decay": 1.0,
+        "clip_norm": None,
+        "clip_value": 0.5,
+        "truncate": 7,
+        "batch_size": 3,
+        "epochs": 2,
+        "validation_fraction": 0.25,
+        "patience": 2,
+        "dtype": "float32",
+        "seed": 3,
+        "verbose": False,
+    }
+    history = {"loss": [1.5, 1.25], "lr": [0.1, 0.1], "gradient_norm": [0.5, 0.25]}
+    learnt = {
+        "vocabulary_": "ab",
+        "n_features_in_": 2,
+        "history_": history,
+        "classes_": {"dtype": "<i8", "values": [3, 5, 9]},
+    }
+    tensors = {f"rnn.{name}": param for name, param in rnn.params.items()}
+    tensors |= {f"head.{name}": param for name, param in head.params.items()}
+    metadata = {
+        "model": "RNNClassifier",
+        "options": json.dumps(options),
+        "learnt": json.dumps(learnt),
+    }
+    (tmp_path / "m").write_bytes(safetensors.save(tensors, metadata))
+    model = models.load(tmp_path / "m")
+    assert type(model) is RNNClassifier
+    assert model.get_params() == options | {"checkpoint": None}
+    assert model.history_ == history
+    x = np.array([[0, 0, 1], [1, 0, 1]])
+    logits = head(rnn(x.T)[1][0])
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_array_equal(
+        model.predict_proba(["aab", "bab"]), odds / odds.sum(axis=1, keepdims=True)
+    )
+    assert model.predict(["aab"]).tolist() == [[3, 5, 9][logits[0].argmax()]]
+
+
+def test_what_belongs_to_one_process_is_not_kept(tmp_path):
+    model = RNNClassifier(4, epochs=1, verbose=lambda *done: None, checkpoint=tmp_path / "c")
+    model.fit(WORDS, [0, 1] * 3).save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.verbose is False
+    assert loaded.checkpoint is None

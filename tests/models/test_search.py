@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn.models.network import next_logits
-from fastrnn.models.search import search, write
+from fastrnn.models.search import Decoder, search, write
 
 
-class Decoder:
+class RandomDecoder:
     """A random decoder of a few symbols, the last one the boundary, and its first states."""
 
     def __init__(self, kind, symbols, count, seed):
@@ -26,7 +26,7 @@ class Decoder:
         self.state = (h, random.standard_normal(h.shape)) if kind is fastrnn.LSTM else h
 
     def search(self, **options):
-        options = {"beam": 1, "most": 4, "length_penalty": 0.6} | options
+        options = {"beam": 1, "max_length": 4, "length_penalty": 0.6} | options
         return search(
             lambda *args: next_logits(self.rnn, self.head, *args),
             self.state,
@@ -41,9 +41,9 @@ class Decoder:
             return tuple(member[:, n : n + 1] for member in self.state)
         return self.state[:, n : n + 1]
 
-    def greedy(self, n, most):
+    def greedy(self, n, max_length):
         written, index, state = [], self.symbols, self.of(n)
-        for _ in range(most):
+        for _ in range(max_length):
             output, state = self.rnn(np.array([[index]]), state)
             index = int(self.head(output)[0, 0].argmax())
             if index == self.symbols:
@@ -65,7 +65,7 @@ class Oracle:
         return self.table[state[0, :, 0] % len(self.table)], state
 
     def search(self, **options):
-        options = {"beam": 1, "most": 4, "length_penalty": 0.6} | options
+        options = {"beam": 1, "max_length": 4, "length_penalty": 0.6} | options
         return search(self.step, self.first, self.count, self.symbols, **options)
 
     def log_probability(self, n, written):
@@ -75,12 +75,12 @@ class Oracle:
             reached += logits[0, symbol] - np.log(np.exp(logits[0]).sum())
         return reached
 
-    def best(self, n, most, length_penalty):
-        """Return the best of all sequences: those that end, and those of `most` symbols."""
+    def best(self, n, max_length, length_penalty):
+        """Return the best of all sequences: those that end, and those of `max_length` symbols."""
         end, everything = self.symbols, []
-        for length in range(most + 1):
+        for length in range(max_length + 1):
             for row in itertools.product(range(end), repeat=length):
-                whole = [*row, end] if length < most else [*row]
+                whole = [*row, end] if length < max_length else [*row]
                 reached = self.log_probability(n, whole)
                 everything.append((reached / ((5 + len(whole)) / 6) ** length_penalty, list(row)))
         return max(everything)[1]
@@ -91,22 +91,22 @@ seeds = st.integers(0, 1000)
 
 
 @given(kinds, st.integers(1, 4), st.integers(1, 5), st.integers(1, 6), seeds)
-def test_a_beam_of_one_is_greedy(kind, symbols, count, most, seed):
-    decoder = Decoder(kind, symbols, count, seed)
-    expected = [decoder.greedy(n, most) for n in range(count)]
-    assert decoder.search(most=most) == expected
+def test_a_beam_of_one_is_greedy(kind, symbols, count, max_length, seed):
+    decoder = RandomDecoder(kind, symbols, count, seed)
+    expected = [decoder.greedy(n, max_length) for n in range(count)]
+    assert decoder.search(max_length=max_length) == expected
 
 
 @given(st.integers(1, 3), st.integers(1, 4), seeds, st.sampled_from([0.0, 0.6, 1.0, 2.0]))
-def test_a_beam_as_wide_as_everything_is_exhaustive(symbols, most, seed, length_penalty):
+def test_a_beam_as_wide_as_everything_is_exhaustive(symbols, max_length, seed, length_penalty):
     decoder = Oracle(symbols, 3, seed)
-    found = decoder.search(beam=400, most=most, length_penalty=length_penalty)
-    assert found == [decoder.best(n, most, length_penalty) for n in range(3)]
+    found = decoder.search(beam=400, max_length=max_length, length_penalty=length_penalty)
+    assert found == [decoder.best(n, max_length, length_penalty) for n in range(3)]
 
 
 @given(kinds, st.integers(2, 6), seeds)
 def test_company_does_not_matter(kind, beam, seed):
-    decoder = Decoder(kind, 4, 6, seed)
+    decoder = RandomDecoder(kind, 4, 6, seed)
     together = decoder.search(beam=beam)
     for n in range(6):
         state, decoder.count = decoder.state, 1
@@ -128,7 +128,7 @@ def test_a_wider_beam_finds_better():
 
 
 def test_diverged():
-    decoder = Decoder(fastrnn.GRU, 4, 1, 0)
+    decoder = RandomDecoder(fastrnn.GRU, 4, 1, 0)
     decoder.head.params["bias"][0] = np.nan
     with pytest.raises(FloatingPointError, match="not finite"):
         decoder.search()
@@ -144,7 +144,8 @@ def test_diverged():
     ],
 )
 def test_out_of_range(options, message):
-    decoder = Decoder(fastrnn.GRU, 2, 1, 0)
+    decoder = RandomDecoder(fastrnn.GRU, 2, 1, 0)
     options = {"beam": 1, "max_length": None, "length_penalty": 0.6} | options
+    network = Decoder(decoder.rnn, decoder.head, "ab", 3)
     with pytest.raises((TypeError, ValueError), match=message):
-        write("Model", decoder.rnn, decoder.head, decoder.state, 1, "ab", 3, **options)
+        write("Model", network, decoder.state, 1, **options)

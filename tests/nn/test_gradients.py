@@ -13,6 +13,7 @@ import pytest
 
 from fastrnn.cells import gru, lstm, rnn
 from fastrnn.engine import backward
+from fastrnn.engine import step as steps
 from fastrnn.functional import run_cell
 from fastrnn.kernels.activation import tanh
 from fastrnn.kernels.jit import jit
@@ -254,7 +255,7 @@ def test_an_error_in_a_compiled_cell_is_found(cell, step):
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
     name = f"broken_{step.__name__}_{digest}"
     counts = len(cell.states), len(cell.saved)
-    row = backward.bind_row(name, jit(step, name=f"{name}_step"), *counts, cell.shared)
+    row = steps.bind_row(name, jit(step, name=f"{name}_step"), *counts, cell.shared)
     compiled = backward.bind_backward(name, row, len(cell.gates), *counts, cell.shared)
     this = Problem(replace(cell, backward=compiled))
     with pytest.raises(AssertionError, match="entries differ"):

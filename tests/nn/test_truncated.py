@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import reference, truncated_bptt
-from fastrnn.functional import bare
+from fastrnn.nn.arguments import bare
 from tests.support.compare import assert_close
 from tests.support.configurations import Configuration, every_cell, members
 

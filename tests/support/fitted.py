@@ -13,7 +13,7 @@ from fastrnn.models import batches, training
 
 
 class Seen(NamedTuple):
-    """What `training.train` was called with, and the parameters before it ran."""
+    """What the loop was given, and the parameters before it ran."""
 
     parts: list
     losses: object
@@ -23,14 +23,15 @@ class Seen(NamedTuple):
 
 def fit(model, *data, **more):
     """Fit a model, and return what the loop saw."""
-    seen, train = [], training.train
+    seen, run = [], training.Trainer.run
 
-    def watched(options, parts, losses, lengths, *rest):
-        seen.append(Seen(parts, losses, lengths, [part.state_dict() for part in parts]))
-        train(options, parts, losses, lengths, *rest)
+    def watched(trainer, *args, **options):
+        parts, (losses, drawn) = list(trainer.parts.values()), trainer.task
+        seen.append(Seen(parts, losses, drawn.args[0], [part.state_dict() for part in parts]))
+        run(trainer, *args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", watched)
+        patch.setattr(training.Trainer, "run", watched)
         model.fit(*data, **more)
     return seen[0]
 

@@ -1,11 +1,12 @@
-"""A character model small enough to train in a test, for the tests of charlm/."""
+"""A run of `fastrnn train` small enough for a test, for those of cli/."""
 
 import numpy as np
 
-from fastrnn import charlm
+from fastrnn.cli.config import Config
+from fastrnn.cli.training_run import TrainingRun
 
 TEXT = "".join(np.random.default_rng(0).choice(list("abc d\n"), 300))
-CONFIG = charlm.Config(hidden=5, seq_len=4, batch=3, steps=6, lr=1e-2)
+CONFIG = Config(hidden=5, seq_len=4, batch=3, steps=6, lr=1e-2)
 
 
 def ignore(progress):
@@ -13,6 +14,6 @@ def ignore(progress):
 
 
 def trained(path, config=CONFIG, text=TEXT):
-    trainer = charlm.Trainer(config, text)
-    trainer.run(path, ignore)
-    return trainer
+    run = TrainingRun(config, text)
+    run.train(path, ignore)
+    return run

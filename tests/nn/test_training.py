@@ -1,7 +1,7 @@
-"""Training as a whole: the same losses as torch, step by step, and the textbook's example learnt.
+"""Training with layers, losses and optimisers: torch's losses, and the textbook's example learnt.
 
-The parts are judged elsewhere: layers, losses and optimisers each have a file. The character model
-of the command line is test_charlm.py's.
+The parts are judged in files of their own. The trainer of the models and of the command line is not
+used here: see tests/models/test_training.py.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ VOCABULARY, HIDDEN, STEPS, T, B = 11, 13, 20, 16, 4
 def batches():
     rng = np.random.default_rng(0)
     text = rng.integers(0, VOCABULARY, (STEPS, T + 1, B))
-    text[:, 1:] = np.where(rng.random((STEPS, T, B)) < 0.7, (text[:, :-1] * 3 + 1) % VOCABULARY,
-                           text[:, 1:])  # fmt: skip  # something to learn
+    follows = (text[:, :-1] * 3 + 1) % VOCABULARY  # something to learn
+    text[:, 1:] = np.where(rng.random((STEPS, T, B)) < 0.7, follows, text[:, 1:])
     return text
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: run in this process, or started as one of its own."""
+"""The command line as a user meets it: in this process, or in one that can be interrupted."""
 
 import os
 import signal
@@ -12,6 +12,7 @@ import pytest
 import fastrnn
 from fastrnn.cli.app import main
 
+SMALL = ["--hidden", "5", "--batch", "3", "--seq-len", "4"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fastrnn.__file__).parents[1])}
 SECONDS = 60  # far more than anything here takes, the compiler included
 # A test runner in the background ignores Ctrl-C, and what it starts would inherit that.
@@ -23,7 +24,6 @@ runpy.run_module("fastrnn", run_name="__main__")
 
 
 def run(*arguments):
-    """Run a command in this process, and return its exit status."""
     with pytest.raises(SystemExit) as stop:
         main([str(argument) for argument in arguments])
     return stop.value.code
@@ -40,15 +40,21 @@ def start(*arguments, program=START):
     )
 
 
+def python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+
+
 def interrupt(process):
-    """Press Ctrl-C: status 130 within seconds, no traceback; return what it had printed."""
+    """Send Ctrl-C to a process; return what it then printed."""
     process.send_signal(signal.SIGINT)
-    pressed = time.monotonic()
+    asked = time.monotonic()
     try:
         out, err = process.communicate(timeout=SECONDS)
     finally:
         process.kill()  # if it did not end
     assert process.returncode == 130, err
-    assert time.monotonic() - pressed < 5
+    assert time.monotonic() - asked < 5
     assert "Traceback" not in out + err
     return out, err

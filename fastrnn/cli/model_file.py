@@ -1,4 +1,4 @@
-"""The model file of `fastrnn train`: what is in it, over models/file.py, which writes and reads it.
+"""The model file of `fastrnn train`: what is in it; models/file.py writes and reads the bytes.
 
 The tensors are `rnn.*` and `head.*` (torch's names), `optimizer.*`, and `state.*`, where the
 network stood in the text; the metadata are `vocabulary` and `config`, as JSON. So a file serves to
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from numpy.typing import NDArray
 
-from fastrnn.charlm.config import Config
+from fastrnn.cli.config import Config
 from fastrnn.models import file as files
 
 

@@ -1,6 +1,6 @@
-"""The network: how it is made, how good it is, and what it writes.
+"""The network of `fastrnn train` and `fastrnn sample`: made, loaded, evaluated, and writing.
 
-How it learns is in `training`.
+How it learns is in training_run.py.
 """
 
 import math
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.charlm.config import Config
-from fastrnn.charlm.file import read
+from fastrnn.cli.config import Config
+from fastrnn.cli.model_file import read
 from fastrnn.models import file as files
 from fastrnn.models import network, sampling, text
 from fastrnn.nn.layer import RecurrentLayer
@@ -20,7 +20,7 @@ from fastrnn.nn.linear import Linear
 
 
 class Model(NamedTuple):
-    """A network: character i of the vocabulary is input i of `rnn` and output i of `head`."""
+    """The layers, and their vocabulary: character i is input i of `rnn` and output i of `head`."""
 
     vocabulary: str
     rnn: RecurrentLayer

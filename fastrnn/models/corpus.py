@@ -1,4 +1,4 @@
-r"""What is read: files as one text, and a text as indices.
+r"""Files as one text, and a text as indices.
 
 UTF-8 in, \n as the only line end, one index per code point. There is no tokeniser here.
 """

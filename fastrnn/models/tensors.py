@@ -1,0 +1,48 @@
+"""Arrays under full names, `part.name`: how parts of a model are joined into one dict, and back.
+
+Nothing is read or written here: see file.py.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+Tensors = dict[str, NDArray]
+
+
+def join(parts: Mapping[str, Mapping[str, NDArray]]) -> Tensors:
+    """Return the arrays of all parts under their full names, `part.name`."""
+    return {f"{part}.{name}": array for part in parts for name, array in parts[part].items()}
+
+
+def part(tensors: Mapping[str, NDArray], name: str) -> Tensors:
+    """Return the arrays of one part, by their names in it.
+
+    Args:
+        tensors: arrays of all parts, by their full names.
+        name: of the part.
+    """
+    prefix = f"{name}."
+    return {
+        full.removeprefix(prefix): array
+        for full, array in tensors.items()
+        if full.startswith(prefix)
+    }
+
+
+def restore(tensors: Mapping[str, NDArray], owners: Mapping[str, Any]) -> None:
+    """Load each part into its owner: `rnn.*` into owners["rnn"], and so on.
+
+    Args:
+        tensors: arrays of all parts, by their full names.
+        owners: part -> what has a `load_state_dict`.
+
+    Raises:
+        ValueError: an array is missing, unknown, or of another shape or type.
+    """
+    for name, owner in owners.items():
+        try:
+            owner.load_state_dict(part(tensors, name))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{name}.* does not fit: {error.args[0]}") from None

@@ -1,0 +1,138 @@
+"""Fits as a whole: what they record, when they stop, which parameters they leave.
+
+That the numbers are right is test_torch.py's.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from fastrnn.models import batches, training
+from tests.support.fitted import fit
+from tests.support.small_fits import every, made, same, weights
+
+
+def interrupted(model, data, monkeypatch, at, what=KeyboardInterrupt):
+    """Fit, with an exception in epoch `at`, after an update; return the parameters of each."""
+    advance, found, updates = training.Trainer.advance, [], []
+
+    def counted(trainer):
+        if len(found) < trainer.epoch:
+            found.append(weights(model))
+        if trainer.epoch == at and updates[-1:] == [at]:
+            raise what("stop")
+        updates.append(trainer.epoch)
+        return advance(trainer)
+
+    monkeypatch.setattr(training.Trainer, "advance", counted)
+    model.fit(*data)
+    return found
+
+
+class TestHistory:
+    @every
+    @pytest.mark.parametrize("fraction", [0.0, 0.25])
+    def test_one_entry_an_epoch(self, name, fraction):
+        model, data = made(name, epochs=3, lr_decay=0.5, validation_fraction=fraction)
+        history = model.fit(*data).history_
+        expected = {"loss", "lr", "gradient_norm", "seconds"}
+        assert history.keys() == expected | ({"validation_loss"} if fraction else set())
+        assert {len(entries) for entries in history.values()} == {3}
+        assert history["lr"] == [1e-2, 5e-3, 2.5e-3]
+        assert all(type(x) is float and x > 0 for entries in history.values() for x in entries)
+        again = made(name, epochs=1)
+        assert len(again[0].fit(*again[1]).fit(*again[1]).history_["loss"]) == 1
+
+    @every
+    def test_it_learns(self, name):
+        model, data = made(name, epochs=15)
+        losses = model.fit(*data).history_["loss"]
+        assert losses[-1] < 0.97 * losses[0]
+
+    @every
+    def test_a_seed_is_a_run(self, name):
+        runs = []
+        for seed in (1, 1, 2):
+            model, data = made(name, epochs=2, seed=seed, num_layers=2, dropout=0.3)
+            runs.append((model.fit(*data).history_["loss"], weights(model)))
+        assert runs[0][0] == runs[1][0] != runs[2][0]
+        assert same(runs[0][1], runs[1][1])
+        assert not same(runs[0][1], runs[2][1])
+
+    def test_no_seed_is_another_run_each_time(self):
+        runs = []
+        for _ in range(2):
+            model, data = made("classifier", epochs=1, seed=None)
+            runs.append(weights(model.fit(*data)))
+        assert not same(*runs)
+
+    @every
+    def test_dropout_is_for_training_only(self, name):
+        model, data = made(name, epochs=1, num_layers=2, dropout=0.5, lr=1e-30)
+        seen = fit(model, *data)
+        rows = np.arange(len(seen.lengths))
+        means = {training.evaluate(seen.losses, seen.lengths, rows) for _ in range(2)}
+        assert len(means) == 1
+        drawn = {next(seen.losses(rows, True)).value for _ in range(2)}
+        assert len(drawn) == 2
+
+
+class TestStopping:
+    @every
+    def test_ctrl_c_puts_the_best_epoch_back(self, name, monkeypatch):
+        model, data = made(name, epochs=50)
+        with pytest.warns(UserWarning, match=r"Training interrupted by user\.") as warned:
+            epochs = interrupted(model, data, monkeypatch, 4)
+        assert warned[0].filename == __file__
+        losses = model.history_["loss"]
+        assert len(losses) == len(epochs) == 4
+        assert same(weights(model), epochs[int(np.argmin(losses))])
+
+    def test_ctrl_c_with_validation(self, monkeypatch):
+        model, data = made("classifier", epochs=50, validation_fraction=0.25, lr=1.0)
+        with pytest.warns(UserWarning, match="interrupted"):
+            epochs = interrupted(model, data, monkeypatch, 9)
+        best = int(np.argmin(model.history_["validation_loss"]))
+        assert best < len(epochs) - 1  # else this would show nothing
+        assert same(weights(model), epochs[best])
+
+    def test_ctrl_c_in_the_first_epoch(self, monkeypatch):
+        model, data = made("classifier")
+        with pytest.warns(UserWarning, match="interrupted"):
+            assert interrupted(model, data, monkeypatch, 0) == []
+        assert set(model.history_) == set()
+        model.predict(data[0])  # after an update
+
+    def test_divergence_keeps_the_best_epoch(self, monkeypatch):
+        model, data = made("classifier", epochs=50)
+        with pytest.raises(FloatingPointError, match="stop"):
+            interrupted(model, data, monkeypatch, 3, FloatingPointError)
+        losses = model.history_["loss"]
+        assert len(losses) == 3
+        before = weights(model)
+        assert np.isfinite(np.concatenate([w.ravel() for w in before])).all()
+        again, _ = made("classifier", epochs=1 + int(np.argmin(losses)))
+        monkeypatch.undo()
+        assert same(weights(again.fit(*data)), before)
+
+    def test_early_stopping(self):
+        options = {"validation_fraction": 0.25, "lr": 0.1}
+        whole, data = made("classifier", epochs=40, **options)
+        losses = whole.fit(*data).history_["validation_loss"]
+        stopped, _ = made("classifier", epochs=40, patience=3, **options)
+        found = stopped.fit(*data).history_["validation_loss"]
+        assert found == losses[: len(found)]
+        assert len(found) < 40
+        best = int(np.argmin(found))
+        assert len(found) == best + 1 + 3
+        until, _ = made("classifier", epochs=best + 1, **options)
+        assert same(weights(until.fit(*data)), weights(stopped))
+
+    def test_the_validation_loss_is_that_of_the_parameters_kept(self):
+        model, data = made("tagger", epochs=8, validation_fraction=0.5, lr=0.2)
+        seen = fit(model, *data)
+        random = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(1,)))
+        _, held_out = batches.split(24, 0.5, random)
+        kept = training.evaluate(seen.losses, seen.lengths, held_out)
+        assert math.isclose(kept, min(model.history_["validation_loss"]), rel_tol=1e-5)
