@@ -73,7 +73,8 @@ class Shapes:
         self._carried_shape = (others, slots, call.batch, spec.hidden_size)
         self._carried_out = (others, *self.state_shapes[0][:-1], spec.hidden_size)
         self._same_shape = self.state_shapes[0] == self._h_shape
-        self._others, self._zeros = others, tuple(scan.ZERO_STATES[spec.dtype])
+        self._others, (h, carried) = others, scan.ZERO_STATES[spec.dtype]
+        self._zeros = h, carried
 
     def states(self, members: Sequence[np.ndarray | None] | None) -> tuple[np.ndarray, np.ndarray]:
         """Return states, or gradients at them, as records.States; None: zero."""

@@ -75,7 +75,8 @@ def _pullback(program: Any, tape: Any, given: int):
 
     def pullback(d, wanted):
         d_final = None if all(one is None for one in d[1:]) else d[1:]
-        return in_order(*program.pull(tape, d[0], d_final, wanted), given)
+        d_x, d_initial, d_weights = program.pull(tape, d[0], d_final, wanted)
+        return in_order(d_x, d_initial, d_weights, given)
 
     return pullback
 
