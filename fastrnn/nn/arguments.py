@@ -110,7 +110,7 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
     )
 
 
-class _Pullback:
+class _TapedGradient:
     """The gradient of one call, as a function; pure, and it owns its tape. Abstract."""
 
     def __init__(self, owner: str, program: Any, tape: Any, names: Sequence[Sequence[str | None]]):
@@ -127,7 +127,7 @@ class _Pullback:
         return Gradients(d_x, bare(d_initial), named(self._names, d_weights))
 
 
-class Pullback(_Pullback):
+class Pullback(_TapedGradient):
     """The gradient of one call of a layer or a function."""
 
     def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
@@ -148,7 +148,7 @@ class Pullback(_Pullback):
         return self._pull(d_output, d_state, "d_{}_n", wrt_input)
 
 
-class StepPullback(_Pullback):
+class StepPullback(_TapedGradient):
     """The gradient of one call of a cell, which has no output besides its state."""
 
     def __call__(self, d_state) -> Gradients:

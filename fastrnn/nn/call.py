@@ -19,17 +19,17 @@ class Call(NamedTuple):
 
     Attributes:
         time: T.
-        batch: B; 1 where there is no batch axis.
+        batch: B; 1 without a batch axis.
         threads: how many may be used.
         one_hot: x is integers, without its last axis.
-        batched: there is a batch axis.
+        batched: the input has a batch axis.
         batch_first: it comes before the time axis; states are not affected.
         reverse: of one direction: it reads every sequence from its own end.
         stacked: states have a leading axis of all directions of all layers.
-        emit: there is an output, and a time axis; False: a cell, which returns its state alone.
+        emit: return an output, and take a time axis; False: a cell, which returns its state alone.
         keep: a gradient will be wanted.
         wrt_input: of the input, too.
-        plain: x and a state are all there is: no lengths, no dropout, nobody watches.
+        plain: only x and a state: no lengths, no dropout, nobody watches.
     """
 
     time: int
