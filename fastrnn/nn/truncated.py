@@ -45,8 +45,8 @@ def truncated_bptt(
             are read one after the other in time, each of any number of steps.
         d_output: the gradient at the output: an array like the output; or a function
             `d_output(output, t)` that is given the output of steps t, t + 1, .. up to the next
-            such time, once and in order, and returns the gradient at it. The loss, and whatever else
-            is wanted of the output, is up to it.
+            such time, once and in order, and returns the gradient at it. The loss, and
+            whatever else is wanted of the output, is up to it.
         k1: steps between two times, at least 1.
         k2: steps back, at least k1.
         state: as in a call: initially.
