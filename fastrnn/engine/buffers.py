@@ -1,7 +1,7 @@
 """Memory that kernels write: the one place where it is allocated, and how it is aligned.
 
 Tests fill with NaN whatever `new` returns, and so see anything that is read before it is written.
-Nothing is computed here, and nothing is kept: what a buffer is for, its user says.
+Nothing is computed here, and nothing is kept: what a buffer is for is up to its caller.
 """
 
 import math

@@ -1,7 +1,8 @@
 """One direction of one layer on arrays: takes the buffers and runs the kernels.
 
-Every way into the time loops, forward, backward and recomputed, is one of the functions here, and
-the order of each kernel's arguments is written here once. Arguments have been checked (checks.py).
+Every way into the time loops of whole sequences, forward, backward and recomputed, is one of the
+functions here, and the order of each kernel's arguments is written here once; for one step see
+streaming.py and nn/single_step.py. Arguments have been checked (checks.py).
 Stacking, directions and what users see are nn/program.py's.
 """
 

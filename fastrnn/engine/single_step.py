@@ -61,7 +61,7 @@ def _write_states(h, carried, layers, layer, rows, hidden_size, hidden_p, states
 def bind_single_step(name, step_tile, step_row, gates, states_count, saved_count, shared):
     """Return the compiled step of a cell, and its gradient.
 
-    step_tile and step_row are forward.bind_tile's and backward.bind_row's; shared: Cell.shared.
+    step_tile and step_row are step.bind_tile's and step.bind_row's; shared: Cell.shared.
     """
 
     @kernel(name=f"{name}_single_forward")

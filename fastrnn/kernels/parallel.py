@@ -33,7 +33,7 @@ IN_STEP = 48  # in lockstep: chunks done, of all steps together
 CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
 WORDS = CHUNKS + 8 * 64
 
-_GRACE = 300  # vain claims before a chunk of another thread is taken: some microseconds
+_GRACE = 300  # failed claims before a chunk of another thread is taken: some microseconds
 _PATIENCE = 2000  # pauses before a waiting thread lets others run: tens of microseconds
 
 
@@ -154,7 +154,7 @@ def lockstep_step(pool, chunks):
 
 @jit
 def claim_chunk(pool, step, me, chunks, waited):
-    """Return a chunk of this step for thread `me` to do, or -1. `waited` counts vain calls."""
+    """Return a chunk of this step for thread `me` to do, or -1. `waited` counts failed calls."""
     for chunk in range(chunks):
         word = CHUNKS + 8 * chunk
         if pool[word + 1] == me or waited > _GRACE:

@@ -4,8 +4,8 @@ Workers are Python threads inside a compiled loop that holds no GIL (parallel.se
 they look for the next one for less than a tenth of a millisecond, then sleep in Python until they
 are called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked
 child makes threads of its own, and any number of Python threads may call at once: one has the
-workers, the others work alone. How a job is shared is in parallel.py, what is shared the kernels
-say.
+workers, the others work alone. How a job is shared is in parallel.py, the kernels decide what is
+shared.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ class _Pool:
     def call(self, threads: int) -> np.ndarray:
         words = self.words
         words[parallel.CALLED] += 1  # a serving worker does not leave now
-        # A worker that has been called but has not woken yet counts: else unheard calls would
+        # A worker that has been called but has not woken yet counts: else unanswered calls would
         # pile up, and each would have a worker look for jobs that are long done.
         asleep = threads - 1 - words[parallel.SERVING] - self._calls.qsize()
         if asleep > 0:

@@ -39,13 +39,13 @@ def read_sequence(
         unbatched: allow x without a batch axis.
 
     Raises:
-        TypeError, ValueError, IndexError: x is none.
+        TypeError, ValueError, IndexError: x is not a valid input.
     """
     x, batched = checks.sequence(
         owner, x, spec.input_size, spec.dtype, batch_first=batch_first, unbatched=unbatched
     )
     batch_first = batch_first and batched
-    time, batch = (*x.shape, 1)[:2] if batched else (x.shape[0], 1)
+    time, batch = x.shape[:2] if batched else (x.shape[0], 1)
     if batch_first:
         time, batch = batch, time
     return x, Call(time, batch, get_num_threads(), x.dtype.kind in "iu", batched, batch_first)
@@ -80,7 +80,7 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
         program: of the call.
 
     Raises:
-        TypeError, ValueError: it is none.
+        TypeError, ValueError: it is not a valid one.
     """
     if value is None:
         return None

@@ -1,6 +1,6 @@
 """The shape of a call, and what every program of one is: `run`, `pull`, and the caller's shapes.
 
-Shapes alone: no plan, no parameter, no check. The programs are in program.py and single_step.py.
+Shapes alone: no parameters. The programs are in program.py and single_step.py.
 """
 
 from collections.abc import Callable, Sequence

@@ -96,7 +96,7 @@ class RNNCell(RecurrentCell):
         bias: have bias_ih and bias_hh; default True.
         nonlinearity: "tanh" (default) or "relu".
         dtype: np.float32 (default) or np.float64, of parameters, input and state.
-        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): other ones every time.
+        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): different each time.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class LSTMCell(RecurrentCell):
         hidden_size: H, hidden units, at least 1.
         bias: have bias_ih and bias_hh; default True.
         dtype: np.float32 (default) or np.float64, of parameters, input and state.
-        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): other ones every time.
+        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): different each time.
     """
 
     cell = cells.lstm.CELL
@@ -138,7 +138,7 @@ class GRUCell(RecurrentCell):
         hidden_size: H, hidden units, at least 1.
         bias: have bias_ih and bias_hh; default True.
         dtype: np.float32 (default) or np.float64, of parameters, input and state.
-        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): other ones every time.
+        seed: of the parameters, U(-1/sqrt(H), 1/sqrt(H)); None (default): different each time.
     """
 
     cell = cells.gru.CELL

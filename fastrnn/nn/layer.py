@@ -77,14 +77,7 @@ class RecurrentLayer(Recurrent):
         )
         init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
         super().__init__(spec, init)
-        self._random, self._drawing = np.random.default_rng(dropout_seed), threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and pickles of the layer hold: all but a lock."""
-        return {**super().__getstate__(), "_drawing": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state | {"_drawing": threading.Lock()})
+        self._random = np.random.default_rng(dropout_seed)  # it has a lock of its own
 
     @property
     def dropout_generator(self) -> np.random.Generator:
@@ -109,7 +102,8 @@ class RecurrentLayer(Recurrent):
         """Run the layer for inference: no dropout, and nothing is kept for a gradient.
 
         Args:
-            x: the input (see the module); integers in [0, input_size) stand for one-hot.
+            x: the input, (T, B, I), with batch_first (B, T, I), or (T, I) unbatched; or integers in
+                [0, input_size) without the last axis, which stand for one-hot vectors.
             state: the initial state, an array, for the LSTM a tuple (h_0, c_0); None, or None
                 in the tuple, is zero.
             lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps. The
@@ -179,10 +173,14 @@ class RecurrentLayer(Recurrent):
         """Return the layer as a function of one time step that keeps its state.
 
         Args:
-            batch_size: B, fixed.
+            batch_size: B, sequences side by side, fixed; default 1.
+
+        Returns:
+            A Stream: `y_t = stream(x_t)`, and `stream.reset()`.
 
         Raises:
-            ValueError: the layer is bidirectional: the reverse direction needs the future.
+            TypeError, ValueError: batch_size is no integer of at least 1; or the layer is
+                bidirectional: the reverse direction needs the future.
         """
         if self.bidirectional:
             raise ValueError(
@@ -205,8 +203,7 @@ class RecurrentLayer(Recurrent):
         factor = self.dtype.type(1 / (1 - self.dropout) if self.dropout < 1 else 0)
         masks = []
         for _ in range(1, self.num_layers):
-            with self._drawing:
-                keep = self._random.random(shape, np.float32) >= self.dropout
+            keep = self._random.random(shape, np.float32) >= self.dropout
             masks.append(keep * factor)
         return tuple(masks)
 

@@ -31,7 +31,7 @@ class RNN(RecurrentLayer):
             first one's on the last axis; default False.
         dtype: np.float32 (default) or np.float64, of parameters, input and output.
         seed: of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)), and of dropout; None (default):
-            other ones at every call.
+            different values each time.
 
     Raises:
         TypeError, ValueError: an argument of another type or out of range.
@@ -91,7 +91,7 @@ class LSTM(RecurrentLayer):
         proj_size: P < H: h_t = W_hr (o tanh(c_t)) (Sak et al. 2014); 0 (default): no projection.
         dtype: np.float32 (default) or np.float64, of parameters, input and output.
         seed: of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)), and of dropout; None (default):
-            other ones at every call.
+            different values each time.
 
     Raises:
         TypeError, ValueError: an argument of another type or out of range.
@@ -152,7 +152,7 @@ class GRU(RecurrentLayer):
             first one's on the last axis; default False.
         dtype: np.float32 (default) or np.float64, of parameters, input and output.
         seed: of the initial parameters, U(-1/sqrt(H), 1/sqrt(H)), and of dropout; None (default):
-            other ones at every call.
+            different values each time.
 
     Raises:
         TypeError, ValueError: an argument of another type or out of range.

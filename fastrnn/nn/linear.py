@@ -19,11 +19,15 @@ class Linear(Module):
     """y = x Wᵀ + b over the last axis; the function of torch.nn.Linear.
 
     Args:
-        in_features: size of the last axis of x.
-        out_features: size of the last axis of y.
-        bias: have a bias.
-        dtype: np.float32 or np.float64.
-        seed: of the parameters, U(-1/sqrt(in), 1/sqrt(in)).
+        in_features: size of the last axis of x, at least 1.
+        out_features: size of the last axis of y, at least 1.
+        bias: have a bias; default True.
+        dtype: np.float32 (default) or np.float64.
+        seed: of the parameters, U(-1/sqrt(in), 1/sqrt(in)); None (default): different values each
+            time.
+
+    Raises:
+        TypeError, ValueError: an argument of another type or out of range.
 
     Example:
         >>> linear = Linear(3, 2, seed=0)
@@ -37,12 +41,13 @@ class Linear(Module):
         self.in_features = checks.integer("Linear", "in_features", in_features)
         self.out_features = checks.integer("Linear", "out_features", out_features)
         shapes: dict[str, tuple[int, ...]] = {"weight": (self.out_features, self.in_features)}
-        if checks.boolean("Linear", "bias", bias):
+        self.bias = checks.boolean("Linear", "bias", bias)
+        if self.bias:
             shapes["bias"] = (self.out_features,)
         self._draw_parameters(shapes, self.in_features**-0.5, seed)
 
     def __repr__(self) -> str:
-        return self._described(self.in_features, self.out_features, dtype=np.float32)
+        return self._described(self.in_features, self.out_features, bias=True, dtype=np.float32)
 
     def __call__(self, x) -> np.ndarray:
         """Return y, (..., out_features), for x, (..., in_features).

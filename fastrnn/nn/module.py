@@ -123,8 +123,14 @@ class Module:
                 value = state_dict[name]
                 value = value.detach() if hasattr(value, "detach") else value  # a torch parameter
                 checked[name] = self._checked(name, value)
-        for name, value in checked.items():
-            self.params[name][...] = value
+        targets = {name: self.parameter(name) for name in checked}
+        for name, target in targets.items():
+            if not target.flags.writeable:
+                raise ValueError(
+                    f"{self._owner}: params[{name!r}] is read-only; put a copy in its place."
+                )
+        for name, target in targets.items():
+            target[...] = checked[name]
 
 
 class Recurrent(Module):
@@ -165,7 +171,7 @@ class Recurrent(Module):
 
         Args:
             params: an array for each name, of its shape; all of one dtype, float32 or float64.
-            spec: of the copy, which may have other sizes and another depth; None: the same.
+            spec: of the copy, which may have another input size and depth; None: the same.
         """
         twin = super().with_parameters(params)
         twin._become((spec or self.spec)._replace(dtype=twin.dtype))

@@ -25,15 +25,13 @@ class Stream:
     def __init__(self, name: str, spec: Spec, weights: Sequence[tuple], batch_size: int):
         self._name, self._batch_size, self._dtype = name, batch_size, spec.dtype
         self._input = np.zeros((batch_size, spec.input_size), spec.dtype)
-        rows = np.zeros((3, batch_size), np.int64)
-        self._index, self._turn, x = rows[0], 0, self._input
-        self._scans, self._states = [], []
+        self._rows = rows = np.zeros((3, batch_size), np.int64)
+        self._scans, self._turn, x = [], 0, self._input
         for one, own in zip(spec.scans(), weights, strict=True):
             plan = plan_stream(one.cell, one.sizes, batch_size, get_num_threads())
             output = buffers.zeros((batch_size, spec.emitted), spec.dtype)
             work = streaming.start_stream(one, plan, own, x, rows, output)
             self._scans.append((one, plan, rows, x, output, work))
-            self._states += [plan.view(work, "states"), plan.view(work, "emitted")]
             x = output
         self._output = x
 
@@ -49,7 +47,7 @@ class Stream:
         if type(x_t) is not np.ndarray:
             x_t = checks.array(self._name, "x_t", x_t)
         one_hot = x_t.dtype.kind in "iu"
-        mine = self._index if one_hot else self._input
+        mine = self._rows[0] if one_hot else self._input
         single = self._batch_size == 1 and x_t.shape == mine.shape[1:]
         if x_t.shape != mine.shape and not single:
             wanted = "integers (batch_size,)" if one_hot else "floats (batch_size, input_size)"
@@ -75,5 +73,6 @@ class Stream:
 
     def reset(self) -> None:
         """Set the state to zero, as at the start."""
-        for states in self._states:
-            states.fill(0)
+        for _, plan, _, _, _, work in self._scans:
+            for region in ("states", "emitted"):
+                plan.view(work, region).fill(0)

@@ -22,7 +22,7 @@ from fastrnn import checks
 from fastrnn.nn.arguments import read_sequence
 from fastrnn.nn.program import Tape, prepare
 from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
-from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
+from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, shapes_of, spec_of
 
 _BUILDER = "torch._dynamo.variables.builder"
 _kept: weakref.WeakValueDictionary[int, "_NamedTape"] = weakref.WeakValueDictionary()
@@ -92,7 +92,8 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
     checkpoint = int(checkpoint) if checkpoint and checkpoint.isdigit() else checkpoint
     every = 0
     if keep:
-        every = program.checkpoint_every(options[0], checkpoint, memory, arguments[3])
+        owner = options[0].partition("_")[0]
+        every = program.checkpoint_every(owner, checkpoint, memory, arguments[3])
     else:
         program = prepare(program.spec, program.call._replace(keep=False))
     output, final, tape = program.run(*arguments, every)
@@ -200,6 +201,10 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         return None
     if x.dim() not in (2, 3) or x.shape[-1] != module.input_size or 0 in x.shape:
         return None
+    options = [getattr(module, name) for name in OPTIONS]
+    spec = spec_of(x.dtype, *options)
+    if spec is None or tuple(tuple(w.shape) for w in weights) != shapes_of(spec):
+        return None
     shapes = [torch.Size(shape) for shape in state_shapes(module, batch_of(module, x))]
     if states and [state.shape for state in states] != shapes:
         return None
@@ -213,7 +218,6 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
     if lengths is not None:
         lengths = torch.as_tensor(lengths)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
-    options = [getattr(module, name) for name in OPTIONS]
     checkpoint = None if module.checkpoint is None else str(module.checkpoint)
     output, *after, _ = torch.ops.fastrnn.recurrence_v2(
         x, states, weights, masks, lengths, *options, checkpoint, module.memory, keep

@@ -66,7 +66,8 @@ class _Left:
             d.new_zeros(len(d), self._hidden).flatten() if h_t is None else h_t.flatten()
             for h_t, d in zip(h, d_a_x, strict=True)
         ]
-        x, h = torch.cat(x).view(rows, -1), torch.cat(h).view(rows, -1)
+        x = torch.cat([x_t.flatten() for x_t in x]).view(rows, -1)  # of steps of any batch
+        h = torch.cat(h).view(rows, -1)
         return [d_x.t() @ x, d_h.t() @ h, d_x.sum(0), d_h.sum(0)][: self._each]
 
 

@@ -20,7 +20,7 @@ from fastrnn.nn.arguments import bare
 from fastrnn.torch import autograd, compiled, operations, single
 from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
 
-_C, _VF = torch._C, torch._VF
+_C = torch._C
 
 
 def _is_plain_now() -> bool:
@@ -118,7 +118,7 @@ class AcceleratedLayer(nn.RNNBase):
             return None
         if input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1:
             output = (*input.shape[:-1], self.hidden_size)
-            single.remember(twin, input, shapes[0], output, self.dropout > 0)
+            single.remember(twin, input, shapes[0], output)
         keep = autograd.is_wanted(input, states, twin.weights)
         call = operations.of_layer(self, twin, len(states), lengths)
         output, *after = autograd.run(call, keep, input, states, twin.weights)
@@ -189,7 +189,7 @@ class AcceleratedCell(nn.RNNCellBase):
         states = states_of(hx, twin.dtype, shapes)
         if states is None:
             return super().forward(input, hx)
-        single.remember(twin, input, shapes[0], None, False)
+        single.remember(twin, input, shapes[0], None)
         keep = autograd.is_wanted(input, states, twin.weights)
         call = operations.of_cell(self, twin, len(states))
         return bare(tuple(autograd.run(call, keep, input, states, twin.weights)))

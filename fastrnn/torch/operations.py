@@ -17,6 +17,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
+from fastrnn.nn.single_step import StepTape
 from fastrnn.torch.autograd import Operation
 from fastrnn.torch.twin import Twin
 
@@ -52,6 +53,9 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
         if keep:
             every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
         output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
+        if isinstance(tape, StepTape) and module.num_layers > 1:
+            # Upper layers read h_n, which the user gets and may change.
+            tape = tape._replace(h_n=tape.h_n.copy())
         return [output, *final], keep and _pullback(program, tape, given)
 
     native = None if dropout else functools.partial(native_layer, module, lengths=lengths)

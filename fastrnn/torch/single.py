@@ -20,7 +20,7 @@ from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of
 
 
-def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: bool) -> None:
+def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None) -> None:
     """Prepare for more calls of one step with this input.
 
     Args:
@@ -28,23 +28,22 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None, drops: b
         x: the input.
         state: shape of each state.
         output: shape of the output; None: a cell, which has none.
-        drops: the module has dropout, in training.
     """
     known = twin.singles.get(x.shape)
     if known is None or known.threads != get_num_threads():
         if len(twin.singles) >= MAX_PROGRAMS:
             twin.singles.clear()
-        twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output, drops)
+        twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output)
 
 
-def attempt(module: RecurrentModule, x: Tensor, hx):
-    """Return the result of a module for a single step, or None: then the general way is to go."""
+def attempt(module: Any, x: Tensor, hx):
+    """Return the result of a module for a single step, or None: then take the general path."""
     twin = known_twin(module)
     if twin is None or (single := twin.singles.get(x.shape)) is None or not is_ordinary(x):
         return None
     if x.dtype is not twin.dtype or single.threads != get_num_threads():
         return None
-    if single.drops and module.training:
+    if module.training and single.layers > 1 and module.dropout > 0:
         return None
     states = states_of(hx, x.dtype, single.shapes)
     if states is None:
@@ -93,11 +92,10 @@ class _Single:
         layers: how many it has.
         shapes: of the states.
         output: shape of the output; None: a cell, which has none.
-        drops: the module has dropout, in training.
         native: the same by torch's operations.
     """
 
-    def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output, drops: bool):
+    def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output):
         spec, rows = twin.spec, x.numel() // x[-1]
         self.threads = get_num_threads()
         call = Call(1, rows, self.threads)
@@ -108,7 +106,7 @@ class _Single:
             for wanted in (False, True)
         ]
         self.states, self.layers = len(spec.cell.states), spec.num_layers
-        self.shapes, self.output, self.drops = [state] * self.states, output, drops
+        self.shapes, self.output = [state] * self.states, output
         self.native = operations.native_cell if output is None else operations.native_layer
         self.weights = len(twin.weights)
         self._each = self.weights // self.layers

@@ -4,6 +4,7 @@ Nothing is copied: the arrays are views, made again when the module has other te
 in autograd.py, what users see in modules.py.
 """
 
+import functools
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -53,6 +54,12 @@ def spec_of(dtype: torch.dtype, *options) -> Spec | None:
         1 + bool(bidirectional),
         bool(bias),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def shapes_of(spec: Spec) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of the parameters, in torch's order."""
+    return tuple(spec.shapes().values())
 
 
 def _spec_of(module: RecurrentModule, dtype: torch.dtype) -> Spec | None:
@@ -109,8 +116,8 @@ class Twin:
         views = [weight.detach().numpy() for weight in weights]
         self._views = views
         # Views of the same memory, unless it is not as kernels take it.
-        plain = all(view.flags.carray for view in views)
-        self._arrays = grouped(self.spec, views) if plain else None
+        as_they_are = all(view.flags.carray for view in views)
+        self._arrays = grouped(self.spec, views) if as_they_are else None
         self.singles.clear()
         self.generation = None
         self._seen = [
@@ -165,18 +172,14 @@ def twin_of(module: RecurrentModule) -> Twin | None:
         return None
     if weights[0].dtype not in FLOATS:
         return None
+    spec = _spec_of(module, weights[0].dtype)
+    # Kernels work on raw memory: of weights of other shapes, torch says what is wrong.
+    if spec is None or tuple(w.shape for w in weights) != shapes_of(spec):
+        return None
     key, twin = id(module), _twins.get(id(module))
-    if (
-        twin is not None
-        and twin.owner() is module
-        and twin.is_like(module)
-        and twin.dtype == weights[0].dtype
-    ):
+    if twin is not None and twin.owner() is module and twin.is_like(module) and twin.spec == spec:
         twin.read(module, weights)
         return twin
-    spec = _spec_of(module, weights[0].dtype)
-    if spec is None:
-        return None
     twin = _twins[key] = Twin(module, spec, weights)
     weakref.finalize(module, _forget, key, twin.owner).atexit = False
     return twin
