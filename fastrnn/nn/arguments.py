@@ -88,7 +88,7 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
     if type(value) is np.ndarray and len(shapes) == 1:
         if value.shape == shapes[0] and value.dtype == dtype:
             return (value,)
-    elif type(value) is tuple and len(value) == len(shapes):
+    elif type(value) is tuple and len(value) == len(shapes) > 1:
         for member, shape in zip(value, shapes, strict=True):
             if type(member) is not np.ndarray or member.shape != shape or member.dtype != dtype:
                 break

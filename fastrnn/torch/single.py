@@ -43,7 +43,7 @@ def attempt(module: Any, x: Tensor, hx):
         return None
     if x.dtype is not twin.dtype or single.threads != get_num_threads():
         return None
-    if module.training and single.layers > 1 and module.dropout > 0:
+    if single.layers > 1 and module.training and module.dropout > 0:
         return None
     states = states_of(hx, x.dtype, single.shapes)
     if states is None:
