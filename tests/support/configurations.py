@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn.cells import CELLS
 from fastrnn.engine import buffers
+from tests.support.states import bare as bare
+from tests.support.states import members as members
 
 every_cell = pytest.mark.parametrize("cell", CELLS, ids=[cell.name for cell in CELLS])
+both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 
 
 def layer_class(cell, module=fastrnn, suffix=""):
-    """Return the class in a module that wears a cell, and its options; None if there is none."""
+    """Return the class in a module that runs a cell, and its options; None if there is none."""
     name, _, nonlinearity = cell.name.partition("_")
     options = {"nonlinearity": nonlinearity} if nonlinearity else {}
     return getattr(module, name.upper() + suffix, None), options
@@ -37,16 +40,6 @@ def torch_class(cell, suffix=""):
     if kind is None:
         pytest.skip(f"torch.nn has no counterpart of {cell.name}")
     return torch, kind, options
-
-
-def members(state):
-    """Return a state as a tuple of its members."""
-    return state if isinstance(state, tuple) else (state,)
-
-
-def bare(states):
-    """Return what `members` was given."""
-    return states[0] if len(states) == 1 else tuple(states)
 
 
 @dataclass(frozen=True)
