@@ -21,8 +21,10 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn.engine import buffers, plan  # noqa: E402
+from fastrnn.engine import buffers, plan, scan  # noqa: E402
+from fastrnn.nn import linear  # noqa: E402
 from fastrnn.nn.program import prepare  # noqa: E402
+from fastrnn.nn.single_step import SingleStep  # noqa: E402
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
@@ -99,3 +101,19 @@ def runs(monkeypatch):
     monkeypatch.setattr(torch.autograd, "run", counted)
     monkeypatch.setattr(torch.single, "attempt", attempted)
     return lambda: next(copy.copy(count))
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Make every call that would run a kernel fail the test."""
+
+    def ran(*args, **kwargs):
+        raise AssertionError("a kernel would have run")
+
+    for owner, names in (
+        (scan, ("forward", "backward", "start_stream", "step_stream")),
+        (SingleStep, ("forward", "backward")),
+        (linear, ("_forward", "_backward")),
+    ):
+        for name in names:
+            monkeypatch.setattr(owner, name, ran)

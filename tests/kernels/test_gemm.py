@@ -12,9 +12,7 @@ from fastrnn.kernels.memory import flat
 from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
-from tests.support.configurations import around
-
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+from tests.support.configurations import around, both_dtypes
 
 
 @compiled
@@ -122,7 +120,7 @@ def poisoned(size, dtype):
     return np.full(size, np.nan, dtype)
 
 
-@both
+@both_dtypes
 @pytest.mark.parametrize("gates", [1, 3, 4])
 @pytest.mark.parametrize("k", [1, 5, 16, 33])
 def test_packing_is_its_definition(gates, k, dtype):
@@ -146,7 +144,7 @@ def test_packing_is_its_definition(gates, k, dtype):
         assert not bias.any()
 
 
-@both
+@both_dtypes
 @settings(max_examples=100)
 @given(data=st.data())
 def test_product_equals_numpy(dtype, data):
@@ -198,7 +196,7 @@ def test_product_equals_numpy(dtype, data):
     assert np.isnan(c[:, columns:]).all()
 
 
-@both
+@both_dtypes
 @settings(max_examples=30)
 @given(data=st.data())
 def test_a_weight_as_it_lies_gives_what_the_packed_one_does(dtype, data):

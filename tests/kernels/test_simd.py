@@ -4,7 +4,6 @@ What is computed with them is in test_activation.py, test_tile.py and test_gemm.
 """
 
 import numpy as np
-import pytest
 
 from fastrnn.kernels import simd
 from fastrnn.kernels.memory import (
@@ -30,8 +29,7 @@ from fastrnn.kernels.simd import (
 )
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
-
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+from tests.support.configurations import both_dtypes
 
 
 def width(dtype):
@@ -61,7 +59,7 @@ def arithmetic(x, y, z, out):
     out[14 * n] = 64 if is_double(a) else 32
 
 
-@both
+@both_dtypes
 def test_arithmetic_is_numpys(dtype):
     n, rng = width(dtype), np.random.default_rng(0)
     for _ in range(20):
@@ -90,7 +88,7 @@ def test_arithmetic_is_numpys(dtype):
         assert out[14 * n] == np.dtype(dtype).itemsize * 8
 
 
-@both
+@both_dtypes
 def test_what_is_not_finite(dtype):
     n = width(dtype)
     special = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0], dtype)
@@ -114,7 +112,7 @@ def move(source, at, count, out):
     store_part(out, 2 * lanes(out), load(source, at), count)
 
 
-@both
+@both_dtypes
 def test_parts_of_a_vector_touch_nothing_else(dtype):
     n = width(dtype)
     source = np.arange(1, 3 * n + 1, dtype=dtype)
@@ -137,7 +135,7 @@ def move_many(source, at, stride, count, out, out_stride):
         store_many_parts(out, 0, out_stride, load_many(source, at, stride, 3), count)
 
 
-@both
+@both_dtypes
 def test_several_vectors_at_strides(dtype):
     n = width(dtype)
     source = np.arange(1, 12 * n + 1, dtype=dtype)
@@ -160,7 +158,7 @@ def through_memory(x, at, size, out):
     store_part(some, 0, load_part(whole, 0, 1) + 1, 1)
 
 
-@both
+@both_dtypes
 def test_memory_is_an_array_counted_flat(dtype):
     x, out = np.arange(24, dtype=dtype).reshape(2, 3, 4), np.zeros(3, dtype)
     through_memory(x, 5, 10, out)
@@ -175,7 +173,7 @@ def transposed(to, to_at, to_row, source, at, row):
     transpose_square(flat(to), to_at, to_row, flat(source), at, row)
 
 
-@both
+@both_dtypes
 def test_a_square_is_transposed(dtype):
     n = width(dtype)
     source = np.arange((n + 1) * (n + 3), dtype=dtype).reshape(n + 1, n + 3)
