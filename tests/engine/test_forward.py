@@ -12,23 +12,9 @@ from fastrnn.engine import buffers
 from fastrnn.functional import run_cell
 from tests.support.compare import assert_close
 from tests.support.configurations import around, bare, every_cell, members
+from tests.support.loops import loop
 
 LANES = buffers.lanes(np.dtype(np.float64))
-
-
-def loop(cell, x, states, w_ih, w_hh, b_ih, b_hh, lengths, reverse):
-    """The output and the last state, row by row and step by step."""
-    T, B, _ = x.shape
-    output, last = np.zeros((T, B, states[0].shape[1])), [s.copy() for s in states]
-    for b in range(B):
-        state = tuple(s[b] for s in states)
-        times = range(T if lengths is None else lengths[b])
-        for t in reversed(times) if reverse else times:
-            state = cell.equations(x[t, b] @ w_ih.T + b_ih, state[0] @ w_hh.T + b_hh, *state)
-            output[t, b] = state[0]
-        for kept, s in zip(last, state, strict=True):
-            kept[b] = s
-    return output, last
 
 
 @every_cell

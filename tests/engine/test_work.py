@@ -44,8 +44,13 @@ def test_regions_lie_one_after_the_other_and_kernels_find_them(data):
             assert found[8] == len(view)
         assert (work > 0).all()  # no gap between regions
         assert found[:6].tolist() == [
-            plan.threads, plan.packed, plan.gather, plan.chunks, plan.block, plan.block_rows,
-        ]  # fmt: skip
+            plan.threads,
+            plan.packed,
+            plan.gather,
+            plan.chunks,
+            plan.block,
+            plan.block_rows,
+        ]
         assert found[6:8].tolist() == [len(plan.cuts), len(batch.lengths)]
         assert plan.cuts[0] == 0
         assert (np.diff(plan.cuts) > 0).all()

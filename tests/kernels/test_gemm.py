@@ -13,6 +13,7 @@ from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
 from tests.support.configurations import around, both_dtypes
+from tests.support.layouts import blocked, in_panels
 
 
 @compiled
@@ -97,23 +98,6 @@ def block(bias, gates, blocked):
 @compiled
 def terms_of(rows, out):
     out[0] = terms_over_time(rows)
-
-
-def blocked(weight, gates, n):
-    """The rows of a (gates * H, k) array in blocked order, zeros where padded, by definition."""
-    hidden = len(weight) // gates
-    units = -(-hidden // n)
-    rows = np.zeros((units * gates * n, *weight.shape[1:]), weight.dtype)
-    for unit in range(hidden):
-        for gate in range(gates):
-            rows[(unit // n * gates + gate) * n + unit % n] = weight[gate * hidden + unit]
-    return rows
-
-
-def in_panels(matrix, width):
-    """A (k, columns) matrix cut into panels of `width` columns, each stored row by row."""
-    cuts = range(0, matrix.shape[1], width)
-    return np.concatenate([matrix[:, c : c + width].ravel() for c in cuts])
 
 
 def poisoned(size, dtype):

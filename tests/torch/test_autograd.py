@@ -32,13 +32,13 @@ def test_gradients_and_their_gradients(kind):
             delattr(module, names[0])
             module.register_parameter(names[0], old)
 
-    inputs = (x, weight.detach().clone().requires_grad_())
+    leaves = (x, weight.detach().clone().requires_grad_())
 
-    def flat(*leaves):
+    def results(*leaves):
         return flat(call(*leaves))
 
-    assert torch.autograd.gradcheck(flat, inputs)
-    assert torch.autograd.gradgradcheck(flat, inputs)
+    assert torch.autograd.gradcheck(results, leaves)
+    assert torch.autograd.gradgradcheck(results, leaves)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own use of it
