@@ -1,8 +1,12 @@
 """What a Cell says of itself, and how a pickle finds it. What a step computes: tests/cells."""
 
+import copy
+import pickle
+
 from fastrnn.cells import CELLS
 from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.configurations import every_cell
+from tests.support.processes import python
 
 
 @every_cell
@@ -26,3 +30,22 @@ def test_what_is_kept_has_the_names_that_traces_ask_for(cell):
     assert {*cell.saved} >= {*cell.gates, *cell.states[1:]}
     assert len(cell.activations) == len(cell.gates)
     assert {*cell.activations} <= {"sigmoid", "tanh", "relu"}
+
+
+@every_cell
+def test_a_pickle_finds_the_cell_itself(cell):
+    """It is one object: a key of caches, with kernels that no pickle holds."""
+    assert pickle.loads(pickle.dumps(cell)) is cell
+    assert copy.deepcopy(cell) is cell
+    assert repr(cell) == f"Cell('{cell.name}')"
+
+
+def test_a_pickle_finds_the_cell_in_a_process_that_has_not_used_it():
+    code = """
+import pickle, sys
+cell = pickle.loads(bytes.fromhex(sys.argv[1]))
+from fastrnn.cells import CELLS
+print(CELLS.index(cell))
+"""
+    for number, cell in enumerate(CELLS[-1:], len(CELLS) - 1):
+        assert python(code, pickle.dumps(cell).hex()) == str(number)

@@ -8,6 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fastrnn.cells import lstm
+from fastrnn.nn import arguments
+from fastrnn.nn.arguments import read_sequence, read_state, read_step
+from fastrnn.nn.call import Call
+from fastrnn.nn.program import prepare
+from fastrnn.nn.spec import Spec
 from tests.support.compare import assert_bits, assert_close
 from tests.support.configurations import Configuration, bare, case, every_cell, members, named, run
 
@@ -179,3 +185,61 @@ def test_nbytes_is_what_a_pullback_keeps(cell, sizes):
     callers += [] if values["state"] is None else members(values["state"])
     owners = kept(pullback, callers, layer)
     assert sum(owners) - 256 * len(owners) <= pullback.nbytes <= sum(owners)
+
+
+@pytest.fixture
+def spec():
+    return Spec(lstm.CELL, np.dtype(np.float32), 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "integers", "batch_first", "expected"),
+    [
+        ((4, 3, 5), False, False, (4, 3, True, False)),
+        ((4, 3, 5), False, True, (3, 4, True, True)),
+        ((4, 5), False, True, (4, 1, False, False)),  # one sequence has no batch to come first
+        ((4, 3), True, False, (4, 3, True, False)),
+        ((4, 3), True, True, (3, 4, True, True)),
+        ((4,), True, True, (4, 1, False, False)),
+    ],
+)
+def test_a_sequence_says_which_call_it_is(spec, shape, integers, batch_first, expected, threads):
+    threads(2)
+    x = np.zeros(shape, np.int8 if integers else np.float32)
+    read, call = read_sequence("test", spec, x, batch_first=batch_first)
+    assert np.shares_memory(read, x) or integers
+    assert (call.time, call.batch, call.batched, call.batch_first) == expected
+    assert (call.one_hot, call.threads, call.stacked, call.emit) == (integers, 2, True, True)
+
+
+@pytest.mark.parametrize(
+    ("shape", "integers", "batch", "batched"),
+    [
+        ((3, 5), False, 3, True),
+        ((5,), False, 1, False),
+        ((3,), True, 3, True),
+        ((), True, 1, False),
+    ],
+)
+def test_a_step_says_which_call_it_is(spec, shape, integers, batch, batched):
+    _, call = read_step("test", spec, np.zeros(shape, int if integers else np.float32))
+    assert (call.time, call.batch, call.batched, call.one_hot) == (1, batch, batched, integers)
+    assert (call.stacked, call.emit) == (False, False)
+
+
+def test_a_state_of_the_right_kind_is_taken_as_it_is(spec):
+    program = prepare(spec, Call(4, 3, 1))
+    h, c = (np.zeros((1, 3, 6), np.float32) for _ in "hc")
+    given_state = (h, c)
+    assert read_state("test", "state", "{}_0", given_state, program) is given_state
+    assert read_state("test", "state", "{}_0", None, program) is None
+    read = read_state("test", "state", "{}_0", (None, c), program)
+    assert read[0] is None
+    assert np.shares_memory(read[1], c)
+    with pytest.raises(ValueError, match=r"test: d_c_n has shape \(1, 6, 3\)"):
+        read_state("test", "d_state", "d_{}_n", (h, c.reshape(1, 6, 3)), program)
+
+
+def test_gradients_are_named_and_what_is_missing_is_left_out():
+    a, b, c = (np.full(1, i) for i in range(3))
+    assert arguments.named([("a", None), (None, "c")], [(a, b), (b, c)]) == {"a": a, "c": c}

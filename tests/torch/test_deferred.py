@@ -1,13 +1,17 @@
 """Deferred gradients of weights: torch's sums, in however many goes they are asked for."""
 
+import types
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 
-from fastrnn.torch import single  # noqa: E402
+import fastrnn  # noqa: E402
+from fastrnn.torch import deferred, single  # noqa: E402
 from tests.support.torch_modules import KINDS, assert_same_gradients, inputs, pair, steps  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("nan_in_new_memory")
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -98,3 +102,58 @@ def test_a_change_of_weights_before_the_gradient_is_noticed(kind):
         next(module.parameters()).add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         outputs[-1].sum().backward()
+
+
+def test_the_first_step_is_on_its_own_and_later_ones_share_a_token():
+    weights = [torch.randn(3, 2, requires_grad=True) for _ in range(4)]
+    twin = types.SimpleNamespace(spec=fastrnn.RNN(2, 3).spec)
+    generation = deferred.Generation(weights)
+    assert generation.deferred(twin) is None
+    shared = generation.deferred(twin)
+    assert generation.deferred(twin) is shared
+    assert shared.token.requires_grad
+    assert generation.is_now()
+    generation.pending = False
+    assert generation.deferred(twin) is None
+    with torch.no_grad():
+        weights[2].add_(1)
+    assert not generation.is_now()
+    other = deferred.Generation(weights)
+    weights[0].requires_grad_(False)
+    assert not other.is_now()
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["zeros", "states"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_factors_become_the_products_of_each_layer(given, shared):
+    """Of two layers, three steps; what was computed already is added."""
+    torch.manual_seed(0)
+    weights = [torch.zeros(s, requires_grad=True) for s in ((6, 2), (6, 3), (6,), (6,)) * 2]
+    weights[4] = torch.zeros(6, 3, requires_grad=True)
+    node = deferred.Deferred(weights, layers=2, hidden=3)
+    expected, ready = [torch.zeros_like(w) for w in weights], [torch.randn_like(w) for w in weights]
+
+    class Leave(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, token):
+            return token.new_zeros(1)
+
+        @staticmethod
+        def backward(ctx, d):
+            assert node.wanted()
+            for layer, factors in enumerate(node.factors()):
+                for rows in (1, 2, 1):
+                    d_x = d_h = torch.randn(rows, 6)
+                    if not shared:
+                        d_h = torch.randn(rows, 6)
+                    x, h = torch.randn(rows, weights[4 * layer].shape[1]), torch.randn(rows, 3)
+                    factors.append(deferred.Factors(d_x, d_h, x, h if given else None))
+                    parts = d_x.T @ x, d_h.T @ (h * given), d_x.sum(0), d_h.sum(0)
+                    for i, part in enumerate(parts):
+                        expected[4 * layer + i] += part
+            node.add_ready(ready)
+            return d.new_zeros(0)
+
+    Leave.apply(node.token).backward()
+    for weight, total, more in zip(weights, expected, ready, strict=True):
+        torch.testing.assert_close(weight.grad, total + more)

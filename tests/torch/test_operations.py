@@ -1,5 +1,6 @@
 """What a node of autograd runs: cells, lengths, dropout, and the same by torch's operations."""
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -7,8 +8,18 @@ torch = pytest.importorskip("torch")
 
 import fastrnn  # noqa: E402
 import fastrnn.torch  # noqa: E402
+from fastrnn.torch import operations  # noqa: E402
 from tests.support.states import members  # noqa: E402
-from tests.support.torch_modules import compare, flat, module_and_input, ours  # noqa: E402
+from tests.support.torch_modules import (  # noqa: E402
+    F64,
+    KINDS,
+    compare,
+    flat,
+    inputs,
+    module_and_input,
+    ours,
+    pair,
+)
 
 
 @pytest.mark.parametrize("batch", [(), (3,)], ids=["unbatched", "batched"])
@@ -70,3 +81,56 @@ def test_gradients_of_gradients_with_lengths(kind):
 
     for call in (by_lengths, packed):
         assert torch.autograd.gradgradcheck(call, (x, h, weight), check_batched_grad=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given", [False, True], ids=["zeros", "states"])
+def test_torchs_own_operations_compute_what_a_module_does(kind, given):
+    """They stand in where a gradient of a gradient is asked for."""
+    reference, module = pair(kind, 5, 7)
+    (x,) = inputs(kind, 1, 5, (3,))
+    shape = (3, 7) if "Cell" in kind else (1, 3, 7)
+    states = [torch.randn(shape, dtype=F64) for _ in range(1 + ("LSTM" in kind))]
+    hx = None if not given else tuple(states) if "LSTM" in kind else states[0]
+    native = operations.native_cell if "Cell" in kind else operations.native_layer
+    got = native(module, x, states if given else (), list(module.parameters()))
+    torch.testing.assert_close(flat(got), flat(reference(x, hx)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lengths_by_torchs_own_operations(batch_first):
+    module = fastrnn.torch.LSTM(5, 7, 2, bidirectional=True, batch_first=batch_first, dtype=F64)
+    x, lengths = torch.randn(4, 4, 5, dtype=F64), [4, 0, 2, 3]
+    got = operations.native_layer(module, x, (), list(module.parameters()), np.array(lengths))
+    expected = flat(module(x, lengths=lengths))
+    torch.testing.assert_close(flat(got), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_packed_data_are_the_rows_of_each_sequence(batch_first):
+    module = fastrnn.torch.GRU(5, 7, 2, batch_first=batch_first, dtype=F64)
+    sequences = [torch.randn(n, 5, dtype=F64) for n in (2, 4, 1)]
+    output, h_n = module(torch.nn.utils.rnn.pack_sequence(sequences, enforce_sorted=False))
+    parts = torch.nn.utils.rnn.unpack_sequence(output)
+    for b, sequence in enumerate(sequences):
+        alone, last = module(sequence)
+        torch.testing.assert_close(parts[b], alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(h_n[:, b], last, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [0.25, 1.0])
+@pytest.mark.parametrize("lengths", [None, [6, 1, 4]], ids=["whole", "lengths"])
+def test_dropout_is_drawn_as_torch_draws_it(p, lengths):
+    """The same seed, the same masks: the same numbers as torch's own module in training."""
+    reference, module = pair("LSTM", 5, 7, num_layers=2, dropout=p)
+    x = torch.randn(6, 3, 5, dtype=F64)
+    torch.manual_seed(3)
+    if lengths is None:
+        expected, _ = reference(x)
+    else:
+        packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+        expected, _ = torch.nn.utils.rnn.pad_packed_sequence(reference(packed)[0])
+    torch.manual_seed(3)
+    output, _ = module(x, lengths=lengths)
+    torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+    assert (output != module.eval()(x, lengths=lengths)[0]).any()

@@ -20,16 +20,8 @@ import fastrnn.torch  # noqa: E402
 from fastrnn.torch import single, twin  # noqa: E402
 from tests.support.torch_modules import F64, KINDS, assert_same_gradients, inputs, pair, steps  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("nan_in_new_memory")
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-@pytest.fixture(autouse=True)
-def nan_in_new_memory():
-    """Fill what torch.empty returns with NaN: whoever reads it before writing is seen."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(2).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
