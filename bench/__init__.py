@@ -1,5 +1,6 @@
-"""The benchmark suite: who is fastest, how near to the machine's limit, and is it still so.
+"""The benchmark suite: this package against other libraries, the machine's limits, and its past.
 
 `python -m bench` lists the commands; `python -m pytest bench` runs the same measurements under
-pytest-benchmark. Nothing in the package depends on it.
+pytest-benchmark, from bench_*.py. What is measured is in cases/, how in tools/, and the last report
+in report/. Nothing in the package depends on it.
 """

@@ -1,4 +1,4 @@
-"""python -m bench: run, report, models, checkers, long, gate. Parsing and printing only."""
+"""python -m bench: run, report, models, checkers, long, draw, gate. Parsing and printing only."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,17 +8,19 @@ from rich.console import Console
 from rich.table import Table
 
 import fastrnn
-from bench import gate as gates
-from bench import report as reports
-from bench.contenders import CONTENDERS, Missing
-from bench.measure import Result, measure
-from bench.problems import MODES, Problem
-from bench.shapes import SHAPES, parse
+from bench.cases.contender import Missing
+from bench.cases.contenders import CONTENDERS
+from bench.cases.problems import MODES, Problem
+from bench.cases.shapes import SHAPES, parse
+from bench.tools import gate as gates
+from bench.tools import report as reports
+from bench.tools.measure import Result, measure
 from fastrnn.cells import CELLS
 
 app = typer.Typer(add_completion=False, help=__doc__, no_args_is_help=True)
 console = Console(width=150)
-Threads = Annotated[int | None, typer.Option(help="of everyone; else as many as cores")]
+Threads = Annotated[int | None, typer.Option(help="of all contenders; default: the cores")]
+Contenders = Annotated[str, typer.Option("--contenders", "--who", help="separated by commas")]
 _PEERS = ",".join(reports.PEERS)
 
 
@@ -31,12 +33,23 @@ def _choice(text: str, allowed, what: str) -> list[str]:
     chosen = text.split(",")
     for name in chosen:
         if name not in allowed:
-            raise typer.BadParameter(f"{name!r} is no {what}; choose from {', '.join(allowed)}")
+            raise typer.BadParameter(f"{name!r} is not a {what}; choose from {', '.join(allowed)}")
     return chosen
 
 
 def _print(results: list[Result]) -> None:
-    table = Table("mode", "cell", "T,B,I,H", "who", "ms", "GFLOP/s", "of peak", "ratio", "error")
+    headings = (
+        "mode",
+        "cell",
+        "T,B,I,H",
+        "contender",
+        "ms",
+        "GFLOP/s",
+        "of peak",
+        "ratio",
+        "error",
+    )
+    table = Table(*headings)
     for r in results:
         for name, timing in sorted(r.timings.items(), key=lambda item: item[1].seconds):
             rate = r.operations / timing.seconds / 1e9
@@ -58,18 +71,18 @@ def _print(results: list[Result]) -> None:
 
 @app.command()
 def run(
-    shape: Annotated[list[str], typer.Option(help="T,B,I,H, or a name in bench/shapes.py")],
+    shape: Annotated[list[str], typer.Option(help="T,B,I,H, or a name in bench/cases/shapes.py")],
     cell: Annotated[str, typer.Option(help="separated by commas")] = "lstm,gru,rnn_tanh",
     mode: Annotated[str, typer.Option(help=f"of {', '.join(MODES)}")] = "forward,train",
-    who: Annotated[str, typer.Option(help="contenders")] = _PEERS,
+    contenders: Contenders = _PEERS,
     rounds: int = 7,
     threads: Threads = None,
     json: Annotated[Path | None, typer.Option(help="folder for results.json")] = None,
 ):
-    """Measure shapes of your own: everyone who is installed, interleaved."""
+    """Measure shapes of your own: all contenders that are installed, interleaved."""
     _threads(threads)
     cells = _choice(cell, [known.name for known in CELLS], "cell")
-    modes, names = _choice(mode, MODES, "mode"), _choice(who, CONTENDERS, "contender")
+    modes, names = _choice(mode, MODES, "mode"), _choice(contenders, CONTENDERS, "contender")
     names = list(dict.fromkeys(["fastrnn", *names]))
     try:
         shapes = [(text, SHAPES[text]) if text in SHAPES else ("", parse(text)) for text in shape]
@@ -89,20 +102,20 @@ def run(
 @app.command()
 def report(
     out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
-    grid: Annotated[int, typer.Option(help="so many shapes of the grid besides")] = 0,
+    grid: Annotated[int, typer.Option(help="number of shapes of the grid to add")] = 0,
     cell: str = "lstm,gru,rnn_tanh",
     mode: str = ",".join(MODES),
-    who: str = _PEERS,
+    contenders: Contenders = _PEERS,
     rounds: int = 5,
     growth: bool = True,
     threads: Threads = None,
 ):
-    """Measure everyone at every shape; write report.md, results.json and the plots."""
-    from bench import plots
+    """Measure all contenders at every shape; write report.md, results.json and the plots."""
+    from bench.tools import plots
 
     _threads(threads)
     cells = _choice(cell, [known.name for known in CELLS], "cell")
-    modes, names = _choice(mode, MODES, "mode"), _choice(who, CONTENDERS, "contender")
+    modes, names = _choice(mode, MODES, "mode"), _choice(contenders, CONTENDERS, "contender")
     data, results = {"machine": reports.machine()}, []
     for m in modes:
         for name, shape in reports.shapes_of(grid if m in ("forward", "train") else 0):
@@ -117,7 +130,7 @@ def report(
                     f"{m} {c} {name} {shape}: {result.ours.seconds * 1e3:.4g} ms, "
                     f"{result.share:.0%} of peak{against}"
                 )
-        reports.save(out, data, results)  # what there is, should the rest be interrupted
+        reports.save(out, data, results)  # in case the rest is interrupted
     data["seldom"] = {
         f"{c} {name}": reports.seldom(Problem(c, SHAPES[name]), names)
         for c in cells
@@ -132,13 +145,13 @@ def report(
 
 @app.command()
 def models(
-    case: Annotated[str, typer.Option(help="those whose name has this in it")] = "",
+    case: Annotated[str, typer.Option(help="only those with this in their name")] = "",
     rounds: int = 7,
     threads: Threads = None,
 ):
     """Measure whole torch models, before and after fastrnn.torch.accelerate."""
     try:
-        from bench import models as cases
+        from bench.cases import torch_models as cases
     except Missing as reason:
         raise typer.BadParameter(str(reason)) from None
     if threads is not None:
@@ -159,7 +172,7 @@ def checkers(
     out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
 ):
     """Compare gradient checkers on the same planted errors; write checkers.md."""
-    from bench import checkers as compared
+    from bench.cases import gradient_checkers as compared
 
     rows = compared.measure(seeds, console.print)
     (out / "checkers.md").write_text(compared.markdown(rows))
@@ -176,8 +189,8 @@ def long(
     out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
 ):
     """Measure gradients of up to a million steps, time and memory; write long.md and long.svg."""
-    from bench import long as lengths
-    from bench import plots
+    from bench.cases import long_sequences as lengths
+    from bench.tools import plots
 
     rows = lengths.measure(rounds, console.print)
     (out / "long.md").write_text(lengths.markdown(rows))
@@ -186,8 +199,8 @@ def long(
 
 @app.command()
 def draw(out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report"):
-    """Write report.md and the plots of a results.json again."""
-    from bench import plots
+    """Write report.md and the plots from a results.json, without measuring."""
+    from bench.tools import plots
 
     data, results = reports.load(out)
     reports.save(out, data, results)
@@ -198,7 +211,7 @@ def draw(out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).pare
 def gate(
     base: Annotated[str | None, typer.Option(help="revision to compare with")] = None,
     rounds: int = 9,
-    slower: Annotated[float, typer.Option(help="slow the kernels down: does it notice?")] = 1.0,
+    slower: Annotated[float, typer.Option(help="factor that slows the kernels, as a test")] = 1.0,
     threads: Threads = None,
 ):
     """Fail if a kernel is slower than in --base; without it, if one is far from the peak."""

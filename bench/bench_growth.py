@@ -5,8 +5,8 @@ python -m pytest bench/bench_growth.py --benchmark-group-by=param:mode,param:cel
 
 import pytest
 
-from bench.contenders import CONTENDERS
-from bench.shapes import GROWTH
+from bench.cases.contenders import CONTENDERS
+from bench.cases.shapes import GROWTH
 from fastrnn.cells import CELLS
 
 
@@ -16,5 +16,5 @@ from fastrnn.cells import CELLS
 @pytest.mark.parametrize("mode", ["forward", "train"])
 def bench_growth(timed, mode, cell, shape, contender):
     if contender != "fastrnn" and shape.time > 10_000:
-        pytest.skip("takes others minutes")
+        pytest.skip("takes the others minutes")
     timed(contender, cell, shape, mode)

@@ -1,4 +1,4 @@
-"""Gradients of sequences of up to a million steps, with and without checkpoints (long.py).
+"""Gradients of sequences of up to a million steps (cases/long_sequences.py).
 
 python -m pytest bench/bench_long.py --benchmark-group-by=param:steps
 python -m bench long             # each in a process of its own, with its memory
@@ -6,14 +6,14 @@ python -m bench long             # each in a process of its own, with its memory
 
 import pytest
 
-from bench.long import TIMES, WHO, arrays, ready
+from bench.cases.long_sequences import CONTENDERS, TIMES, arrays, ready
 
 
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("contender", CONTENDERS)
 @pytest.mark.parametrize("steps", TIMES)
-def bench_long(benchmark, steps, who):
-    if "torch" in who:
+def bench_long(benchmark, steps, contender):
+    if "torch" in contender:
         pytest.importorskip("torch")
-    if who.startswith("torch") and steps > 30_000:
+    if contender.startswith("torch") and steps > 30_000:
         pytest.skip("takes torch minutes")
-    benchmark.pedantic(ready(who), arrays(steps), rounds=3, iterations=1, warmup_rounds=1)
+    benchmark.pedantic(ready(contender), arrays(steps), rounds=3, iterations=1, warmup_rounds=1)

@@ -1,4 +1,4 @@
-"""Whole models in torch (models.py), before and after `fastrnn.torch.accelerate`.
+"""Whole torch models (cases/torch_models.py), before and after `fastrnn.torch.accelerate`.
 
 python -m pytest bench/bench_models.py --benchmark-group-by=param:case,param:mode
 python -m bench models           # interleaved, as a table
@@ -6,17 +6,17 @@ python -m bench models           # interleaved, as a table
 
 import pytest
 
-from bench.contenders import Missing
+from bench.cases.contender import Missing
 
 try:
-    from bench import models
+    from bench.cases import torch_models
 except Missing as reason:
     pytest.skip(str(reason), allow_module_level=True)
 
 
-@pytest.mark.parametrize("who", ["torch", "fastrnn"])
+@pytest.mark.parametrize("contender", ["torch", "fastrnn"])
 @pytest.mark.parametrize("mode", ["train", "inference"])
-@pytest.mark.parametrize("case", models.CASES)
-def bench_models(benchmark, case, mode, who):
-    run = models.ready(models.CASES[case])[mode][who]
+@pytest.mark.parametrize("case", torch_models.CASES)
+def bench_models(benchmark, case, mode, contender):
+    run = torch_models.ready(torch_models.CASES[case])[mode][contender]
     benchmark.pedantic(run, rounds=10, iterations=1, warmup_rounds=2)

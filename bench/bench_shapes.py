@@ -1,13 +1,13 @@
-"""Every cell at the shapes people use (shapes.py), in every mode (problems.py), by everyone.
+"""Every cell at the usual shapes (cases/shapes.py), in every mode, by every contender.
 
 python -m pytest bench/bench_shapes.py --benchmark-group-by=param:mode,param:cell,param:shape
 """
 
 import pytest
 
-from bench.contenders import CONTENDERS
-from bench.problems import MODES
-from bench.shapes import SHAPES
+from bench.cases.contenders import CONTENDERS
+from bench.cases.problems import MODES
+from bench.cases.shapes import SHAPES
 from fastrnn.cells import CELLS
 
 

@@ -1,4 +1,4 @@
-"""pytest-benchmark around measure.py: correct before fast, and what a number depends on."""
+"""Measurements under pytest-benchmark: each contender is checked before it is timed."""
 
 import os
 import platform
@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import fastrnn
-from bench import peak
-from bench.contenders import CONTENDERS, Missing
-from bench.measure import check
-from bench.problems import Problem
+from bench.cases.contender import Missing
+from bench.cases.contenders import CONTENDERS
+from bench.cases.problems import Problem
+from bench.tools import peak
+from bench.tools.measure import check
 from fastrnn.kernels import tile
 
 

@@ -131,7 +131,8 @@ def identity(layer: Target, gain: float = 1.0, std: float = 0.001, seed: Any = N
     if isinstance(own, Linear) or len(own.cell.gates) > 1:
         raise TypeError(
             f"init.identity: layer is a {type(own).__name__}; expected RNN or RNNCell, whose W_hh "
-            "is one square block. For units with gates take init.orthogonal, or init.forget_bias for LSTM."
+            "is one square block. For units with gates take init.orthogonal, or init.forget_bias "
+            "for LSTM."
         )
     if std < 0:
         raise ValueError(f"init.identity: std must be at least 0, got {std}.")
@@ -174,8 +175,8 @@ def forget_bias(layer: Target, value: float = 1.0) -> Target:
     if isinstance(own, Linear) or "f" not in own.cell.gates:
         raise TypeError(
             f"init.forget_bias: layer is a {type(own).__name__}, which has no forget gate; "
-            "expected LSTM or LSTMCell. A GRU remembers where z is near 1: to start so, set those rows of "
-            "params['bias_ih_l0'], from hidden_size to 2 * hidden_size."
+            "expected LSTM or LSTMCell. A GRU remembers where z is near 1: to start so, set those "
+            "rows of params['bias_ih_l0'], from hidden_size to 2 * hidden_size."
         )
     if not own.bias:
         raise ValueError("init.forget_bias: the layer has bias=False; make it with bias=True.")

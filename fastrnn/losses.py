@@ -1,8 +1,8 @@
-"""What a network is trained on: a loss, and in the same pass its gradient at the network's output.
+"""Losses, each computed together with its gradient at the network's output.
 
 Both functions are plain NumPy, take any number of leading axes (time, batch), and never write into
 their arguments. Deliberately not here: class weights, label smoothing, a softmax layer, and losses
-that nobody trains a recurrent network with.
+with which nobody trains a recurrent network.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ def softmax_cross_entropy(
     Args:
         logits: (..., V) float32 or float64.
         targets: (...) integers in [0, V): the class that is right at each position.
-        mask: (...) bool, True where a position counts; None for everywhere. In torch's terms,
-            `mask=targets != ignore_index`.
-        reduction: "mean" over the positions that count, or "sum". With none of them, both give 0.
+        mask: (...) bool, True where a position counts; None (default): all count. In torch's
+            terms, `mask=targets != ignore_index`.
+        reduction: "mean" (default) over the positions that count, or "sum". If none counts, both
+            give 0.
 
     Returns:
         loss: a Python float, accumulated in float64.
         d_logits: the gradient, of the shape and dtype of the logits.
 
     Raises:
-        TypeError: an argument is no array, or an array of the wrong kind.
-        ValueError: shapes that do not fit, or an unknown reduction.
+        TypeError: an argument is not an array, or its dtype is wrong.
+        ValueError: shapes do not match, or the reduction is unknown.
         IndexError: a target that counts is outside [0, V).
 
     Example:
@@ -94,16 +95,17 @@ def mse(
         pred: (...) float32 or float64.
         target: (...) of the shape and dtype of pred.
         mask: bool, True where an element counts, of pred's shape or of its leading axes, e.g.
-            (T, B) for pred (T, B, I); None for everywhere.
-        reduction: "mean" over the elements that count, or "sum". With none of them, both give 0.
+            (T, B) for pred (T, B, I); None (default): all count.
+        reduction: "mean" (default) over the elements that count, or "sum". If none counts, both
+            give 0.
 
     Returns:
         loss: a Python float, accumulated in float64.
         d_pred: the gradient, of the shape and dtype of pred.
 
     Raises:
-        TypeError: an argument is no array, or an array of the wrong kind.
-        ValueError: shapes that do not fit, or an unknown reduction.
+        TypeError: an argument is not an array, or its dtype is wrong.
+        ValueError: shapes do not match, or the reduction is unknown.
 
     Example:
         >>> mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
@@ -132,7 +134,7 @@ def mse(
 
 
 def _log_loss(logits: NDArray, targets: NDArray, scale: float) -> tuple[float, NDArray]:
-    """The loss over the rows of logits, at least one; one array becomes, in place, its gradient."""
+    """Return the loss over at least one row of logits, and its gradient, computed in place."""
     right = np.arange(len(targets)), targets
     with np.errstate(all="ignore"):
         d_logits = logits - logits.max(axis=1, keepdims=True)
@@ -146,7 +148,7 @@ def _log_loss(logits: NDArray, targets: NDArray, scale: float) -> tuple[float, N
 
 
 def _scatter(d_kept: NDArray, like: NDArray, kept: NDArray | None) -> NDArray:
-    """Put the gradient of what counts back to its place, among exact zeros."""
+    """Put the gradient of the positions that count back in place, among exact zeros."""
     if kept is None:
         return d_kept.reshape(like.shape)
     gradient = np.zeros_like(like)
@@ -161,7 +163,7 @@ def _scale(name: str, reduction: str, count: int) -> float:
 
 
 def _array(name: str, argument: str, value: ArrayLike) -> NDArray:
-    """The array in native byte order; a list is refused, for its dtype would be a guess."""
+    """Return the array in native byte order; a list is refused, as its dtype would be a guess."""
     if not hasattr(value, "__array__"):
         raise TypeError(
             f"{name}: {argument} is a {type(value).__name__}; expected an array; "
@@ -187,7 +189,7 @@ def _floats(name: str, argument: str, value: ArrayLike) -> NDArray:
 def _kept(
     name: str, mask: ArrayLike | None, shape: tuple[int, ...], *, exact: bool
 ) -> NDArray | None:
-    """The mask as an array whose shape is `shape`, or unless `exact` its beginning."""
+    """Return the mask as an array of this shape, or unless `exact` of its leading axes."""
     if mask is None:
         return None
     mask = _array(name, "mask", mask)

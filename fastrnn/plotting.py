@@ -1,7 +1,7 @@
-"""What all pictures share: file formats, one look, and colours that every eye tells apart.
+"""What all pictures share: file formats, one style, and colours that colour-blind readers can tell.
 
-What is in a picture is decided where its numbers are. matplotlib is imported here only, when asked
-for, and without its pyplot: no window opens and no state is left behind.
+What is in a picture is decided where its numbers are. matplotlib is only imported when a picture is
+drawn, and without pyplot: no window opens and no global state changes.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FORMATS = ("png", "svg", "pdf", "jpg")
-# Okabe and Ito's (2008), but for the grey.
+# Okabe and Ito's palette (2008), except for the grey.
 BLUE, ORANGE, GREEN, SKY, PURPLE, GREY = (
     "#0072b2",
     "#d55e00",
@@ -26,24 +26,24 @@ STYLE = {
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "savefig.dpi": 130,
-    "text.parse_math": False,  # a name may have a dollar
+    "text.parse_math": False,  # a name may contain a dollar sign
 }
 
 
-def save(path: Any, who: str, draw: Callable[[Any], None]) -> None:
+def save(path: Any, caller: str, draw: Callable[[Any], None]) -> None:
     """Write a picture into a file.
 
     Args:
-        path: of the file; its ending says the format.
-        who: asks for it, for messages.
-        draw: takes a matplotlib Figure, with a constrained layout, and draws into it.
+        path: the file to write; its ending chooses the format.
+        caller: what asks for the picture, for messages.
+        draw: draws into a matplotlib Figure that has a constrained layout.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: the ending is none of FORMATS.
         OSError: the file cannot be written.
     """
-    kind = format_of(path, who)
+    kind = format_of(path, caller)
     from matplotlib import style
     from matplotlib.figure import Figure
 
@@ -53,20 +53,21 @@ def save(path: Any, who: str, draw: Callable[[Any], None]) -> None:
         figure.savefig(path, format=kind)
 
 
-def format_of(path: Any, who: str) -> str:
-    """Return the format of a picture; a way to learn early that `save` would refuse.
+def format_of(path: Any, caller: str) -> str:
+    """Return the format of a picture; raises early what `save` would raise later.
 
     Args:
-        path: of the file.
-        who: as for `save`.
+        path: the file to write.
+        caller: what asks for the picture, for messages.
 
     Raises:
-        ModuleNotFoundError, ValueError: as `save`.
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: the ending is none of FORMATS.
     """
     kind = Path(path).suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise ValueError(
-            f"{who}: the file is {str(path)!r}; expected a name that ends in "
+            f"{caller}: the file is {str(path)!r}; expected a name that ends in "
             f"{', '.join('.' + known for known in FORMATS)}."
         )
     try:
@@ -75,16 +76,16 @@ def format_of(path: Any, who: str) -> str:
         if error.name != "matplotlib":
             raise
         raise ModuleNotFoundError(
-            f'{who} needs matplotlib: pip install "fastrnn[plot]"', name="matplotlib"
+            f'{caller} needs matplotlib: pip install "fastrnn[plot]"', name="matplotlib"
         ) from None
     return kind
 
 
 def plain_numbers(axis: Any) -> None:
-    """Label the powers of ten of a log axis as 0.01 and 1e-06: formulas are off.
+    """Label the powers of ten of a log axis as 0.01 and 1e-06, since formulas are switched off.
 
     Args:
-        axis: of a matplotlib Axes.
+        axis: the xaxis or yaxis of a matplotlib Axes.
     """
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(lambda value, _: "")

@@ -7,8 +7,8 @@ import pytest
 
 from fastrnn.losses import mse, softmax_cross_entropy
 from tests.support.compare import assert_close
+from tests.support.configurations import both_dtypes
 
-float_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
 masks = pytest.mark.parametrize("masked", [False, True], ids=["all", "masked"])
 TOLERANCE = {np.float32: 1e-6, np.float64: 1e-14}
@@ -39,7 +39,7 @@ def textbook_cross_entropy(logits, targets, keep, reduction):
     return loss, d_logits
 
 
-@float_dtypes
+@both_dtypes
 @reductions
 @masks
 def test_softmax_cross_entropy_equals_its_definition(dtype, reduction, masked):
@@ -92,7 +92,7 @@ def test_mse_accumulates_in_float64():
     assert_close(d_pred, np.full(3, 2e30), atol=0, rtol=1e-6)
 
 
-@float_dtypes
+@both_dtypes
 def test_gradients_have_the_dtype_of_the_argument(dtype):
     pred = draw((3, 2), dtype)
     for order in ("=", ">"):
@@ -101,7 +101,7 @@ def test_gradients_have_the_dtype_of_the_argument(dtype):
         assert softmax_cross_entropy(swapped, np.zeros(3, int))[1].dtype == dtype
 
 
-@float_dtypes
+@both_dtypes
 def test_extreme_logits_neither_overflow_nor_lose_the_loss(dtype):
     logits = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, 1e4]], dtype)
     loss, d_logits = softmax_cross_entropy(logits, np.array([1, 0, 2]), reduction="sum")

@@ -1,11 +1,11 @@
 """The gradient checker: `fastrnn.gradcheck`, for this package's gradients and for anybody's.
 
-How it reads: whatever a user hands in becomes a Problem (numpy.py, fastrnn.py; torch's in
-fastrnn/torch/checked.py); an Evaluation of it is judged coordinate by coordinate (coordinates.py)
-or along random directions (projections.py), against derivatives.py; besides, properties.py and
-sequences.py; after a failure, diagnosis.py and location.py; all of it told by report.py,
-drawn by plot.py, and asked for at the command line through check.py. mutants.py are errors
-planted on purpose, by which the checker itself is checked (selftest.py).
+How a check runs (verdict.py): whatever a user hands in becomes a Problem (targets/). Its gradient,
+evaluated at one point (evaluation.py), is compared with numeric derivatives (derivatives.py)
+coordinate by coordinate (coordinates.py) or along random directions (projections.py), and further
+properties are tested (properties.py, sequences.py). After a failure, diagnosis.py looks for likely
+causes and location.py for the first wrong time step. The result is report.py, as text table.py,
+as a picture plot.py. selftest.py checks the checker with errors planted on purpose (mutants.py).
 """
 
 from fastrnn.checking.check import gradcheck as gradcheck

@@ -1,7 +1,8 @@
-"""Modes full and sample: one coordinate after the other, against the derivative along it.
+"""Modes full and sample: each coordinate's gradient against the derivative along that coordinate.
 
-The outputs are reduced by Gaussian cotangents, of which each gives one gradient: an error in any
-entry of the Jacobian changes them with probability 1.
+The outputs are contracted with Gaussian cotangents, each of which gives one gradient: an error in
+any entry of the Jacobian changes them with probability 1. Random directions through all
+coordinates at once are in projections.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,26 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.checking import derivatives
-from fastrnn.checking.evaluation import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, Evaluation
+from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Variable, flat
+from fastrnn.checking.tolerance import measured, requested
 
 COTANGENTS = 2
-_SATURATED = 4.0
-_SEGMENTS = 8  # of time, that sample mode draws from separately
+_SEGMENTS = 8  # of time, each of which sample mode draws from
 
-Progress = Callable[[int, int], None]  # (done, of how many)
+ProgressCallback = Callable[[int, int], None]  # (done, total)
 
 
 class Judged(NamedTuple):
-    """One variable. Arrays have its shape; the first three a leading axis of cotangents.
+    """The comparison of one variable's gradients.
+
+    Arrays have the variable's shape, the first three with a leading axis of cotangents.
 
     Attributes:
-        variable: which.
-        analytic: the gradients in question; NaN where the target gave none.
-        numeric: what they should be; NaN where nothing was computed.
-        tolerance: how far apart they may be.
+        variable: the variable.
+        analytic: the gradients being checked; NaN where the target gave none.
+        numeric: the derivatives they should equal; NaN where none was computed.
+        tolerance: how far apart the two may be.
         kinks: where the function has no derivative.
-        given: the target returned a gradient for it.
+        given: the target returned a gradient for the variable.
     """
 
     variable: Variable
@@ -41,26 +44,31 @@ class Judged(NamedTuple):
     given: bool
 
     @property
-    def looked_at(self) -> NDArray[np.bool_]:
-        """The coordinates that were compared."""
+    def compared(self) -> NDArray[np.bool_]:
+        """Which coordinates were compared."""
         return ~np.isnan(self.numeric[0]) & ~self.kinks
 
     @property
     def excess(self) -> NDArray[Any]:
-        """How many tolerances they are apart, the worst of the cotangents; 0 where not compared."""
+        """The error in tolerances, the largest of the cotangents; 0 where nothing was compared."""
         away = np.abs(self.analytic - self.numeric)
         away = np.where(away == 0, 0.0, away / self.tolerance)
         away = np.where(np.isnan(away), np.inf, away).max(axis=0)
-        return np.where(self.looked_at, away, 0.0)
+        return np.where(self.compared, away, 0.0)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
-        """Where the gradient is not the derivative."""
+        """Where the gradient differs from the derivative."""
         return self.excess > 1
 
 
-def judge(evaluation: Evaluation, progress: Progress | None = None) -> list[Judged]:
-    """Compare every coordinate, or in mode "sample" some of every stratum."""
+def judge(evaluation: Evaluation, progress: ProgressCallback | None = None) -> list[Judged]:
+    """Compare every coordinate, or in mode "sample" some of every stratum.
+
+    Args:
+        evaluation: of the target.
+        progress: called with (done, total) after each coordinate.
+    """
     options, problem = evaluation.options, evaluation.problem
     random = options.random(3)
     cotangents = [evaluation.cotangents(random) for _ in range(COTANGENTS)]
@@ -100,7 +108,7 @@ def _compare(evaluation, i, index, judged, vectors, noise):
 
     def agrees(found):
         numeric = vectors @ found.value / unit
-        judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN: not looked at
+        judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN means not compared
         judged.tolerance[at] = tolerance(
             evaluation, i, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
         )
@@ -117,28 +125,23 @@ def tolerance(
 ) -> NDArray[Any]:
     """Return how far an analytic derivative may be from a numeric one.
 
-    By default what both are known to be uncertain by: the estimated error of the numeric one, the
-    measured noise of the analytic one, some units in the last place of the largest entry of the
-    array, and a few of what would arrive there: behind a saturated unit, 1 - h**2 is exact only to
-    the last place of 1, and then multiplied by that.
-    With atol or rtol, as in torch: atol + rtol * |numeric|.
+    Args:
+        evaluation: of the target.
+        i: number of the variable.
+        analytic: gradients of the whole variable, with a leading axis of cotangents.
+        numeric: derivatives at one coordinate, one for each cotangent.
+        error: estimated error of `numeric`.
+        noise: standard deviation of the rounding noise in `analytic` at that coordinate.
     """
-    options = evaluation.options
-    if options.atol is not None or options.rtol is not None:
-        return (options.atol or 0.0) + (options.rtol or 0.0) * np.abs(numeric)
-    axes = tuple(range(1, analytic.ndim))
-    largest = np.nanmax(np.abs(np.where(np.isfinite(analytic), analytic, 0)), axis=axes)
-    eps = evaluation.problem.eps
-    return (
-        NUMERIC_SAFETY * error
-        + ANALYTIC_SAFETY * noise
-        + ULPS * eps * largest
-        + _SATURATED * eps * evaluation.behind[i]
-    )
+    asked = requested(evaluation.options, numeric)
+    if asked is not None:
+        return asked
+    scale = evaluation.unsaturated_scale[i]
+    return measured(analytic, evaluation.problem.eps, scale, error, noise)
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:
-    """Yield what is to be looked at: everything, or n_samples of every stratum."""
+    """Yield the coordinates to compare: all of them, or n_samples of every stratum."""
     shape = variable.value.shape
     if evaluation.options.mode == "full":
         yield from np.ndindex(shape)
@@ -153,10 +156,14 @@ def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[i
 
 
 def strata(variable: Variable, array: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the parts of an array like the variable that are sampled separately.
+    """Return the parts of an array, shaped like the variable, that are sampled separately.
 
-    Those of its gates, or segments of time; layers and directions are variables of their own, or,
-    of a state, rows.
+    These are the rows of each gate, the segments of a sequence, or each layer and direction of a
+    state. A layer's parameters are variables of their own.
+
+    Args:
+        variable: says what the axes are.
+        array: is cut.
     """
     if variable.time is not None and array.size:
         return np.array_split(array, min(_SEGMENTS, array.shape[variable.time]), variable.time)

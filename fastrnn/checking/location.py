@@ -1,8 +1,9 @@
 """Where in time a recurrent gradient goes wrong: the first wrong step from the end, and its gate.
 
-A weight's gradient is a sum over all steps and does not point at any. The gradient at the
-pre-activations of one step and gate does (preactivations.py makes them variables). Where a function
-cannot be widened so, the input's own gradient at each step is compared.
+A weight's gradient is a sum over all steps and points at none of them. The gradient at the
+pre-activations of one step and gate does, and targets/preactivations.py makes them variables. If
+a function's input cannot be widened like that, the gradients at the input of each step are
+compared. What caused an error is for diagnosis.py to guess.
 """
 
 from dataclasses import dataclass, field
@@ -10,23 +11,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrnn.checking.evaluation import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, Evaluation
+from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Problem, Variable, flat
 from fastrnn.checking.targets.fastrnn import OwnLayer
 from fastrnn.checking.targets.numpy import gates_of
 from fastrnn.checking.targets.preactivations import widened_function, widened_layers
+from fastrnn.checking.tolerance import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS
 
-_MOST = 64  # steps looked at one by one; of longer sequences, those a bisection asks for
-_UNITS = 32  # of each gate, whose gradients at the first wrong step are looked at
+_MAX_STEPS = 64  # compared one by one; longer sequences are bisected
+_UNITS = 32  # of each gate, whose gradients at the first wrong step are compared
 
 
 class Probe(NamedTuple):
-    """Something with a gradient at each step.
+    """A problem whose variable has a gradient at each step.
 
     Attributes:
-        name: of the layer and direction, "" where there is one only.
-        problem: of one variable, (T, ...), the last axis in blocks of gates.
-        gates: names of the blocks; ("",) where there are none.
+        name: layer and direction, "" if there is only one.
+        problem: has one variable, (T, ...), the last axis in blocks of gates.
+        gates: names of the blocks; ("",) if there are none.
         reverse: its last step is t = 0.
         widened: the variable is the pre-activations, else the input.
     """
@@ -43,17 +45,17 @@ class Location:
     """Where one layer and direction goes wrong.
 
     Attributes:
-        where: layer and direction, "" where there is one only.
-        steps: the steps looked at, t.
-        gates: names; ("",) where there are none.
-        excess: [gate][step]: how many tolerances the gradient is off; above 1 is wrong.
-        first: the first wrong step, t, of those that backpropagation comes by, and its gates;
-            None: every step is right.
+        where: layer and direction, "" if there is only one.
+        steps: the steps t that were compared.
+        gates: their names; ("",) if there are none.
+        excess: [gate][step]: the gradient's error in tolerances; above 1 is wrong.
+        first: the first wrong step t in the order of backpropagation, and its wrong gates; None:
+            every step is right.
         length: T.
-        reverse: backpropagation begins at t = 0.
+        reverse: backpropagation starts at t = 0.
         widened: the gradients are those at the pre-activations, else at the input.
-        delta: [gate][unit] of the first wrong step, for one row: (analytic, numeric).
-        others: other layers and directions.
+        delta: (analytic, numeric) at the first wrong step for one row, [gate][unit] each.
+        others: other layers and directions that go wrong.
     """
 
     where: str
@@ -68,7 +70,7 @@ class Location:
     others: list["Location"] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return it as text, with a map of the steps."""
+        """Return the location as text, with a map of the steps."""
         if self.first is None:
             return []
         t, gates = self.first
@@ -90,9 +92,9 @@ class Location:
 
 def locate(evaluation: Evaluation) -> Location | None:
     """Return where the gradient of a recurrent target goes wrong; None: it is not recurrent."""
-    found = [_look(probe, evaluation) for probe in _probes(evaluation)]
+    found = [_located(probe, evaluation) for probe in _probes(evaluation)]
     found = [location for location in found if location is not None]
-    found.sort(key=lambda location: location.first is None)  # stable: from the top
+    found.sort(key=lambda location: location.first is None)  # stable: from the top layer down
     if found:
         found[0].others = [other for other in found[1:] if other.first is not None]
         return found[0]
@@ -100,7 +102,7 @@ def locate(evaluation: Evaluation) -> Location | None:
 
 
 def _probes(evaluation: Evaluation) -> list[Probe]:
-    """Return what can be looked at, the layers from the top, as backpropagation comes by them."""
+    """Return what can be compared step by step, from the top layer down, as in backpropagation."""
     problem = evaluation.problem
     if problem.steps is not None and isinstance(problem.steps.function, OwnLayer):
         return [Probe(*found) for found in widened_layers(problem.steps.function)]
@@ -118,8 +120,8 @@ def _probes(evaluation: Evaluation) -> list[Probe]:
     return []
 
 
-def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
-    """Compare the gradient of every step and gate along a random direction in it."""
+def _located(probe: Probe, evaluation: Evaluation) -> Location | None:
+    """Compare the gradient of each step and gate along a random direction."""
     this = Evaluation(probe.problem, evaluation.options.softened())
     shape = probe.problem.variables[0].value.shape
     random = evaluation.options.random(30)
@@ -145,21 +147,23 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
         )
         return away / allowed if allowed else np.inf * bool(away)
 
-    def look(t):
+    def compared(t):
         return [excess(t, gate) for gate in range(len(probe.gates))]
 
     order = range(length) if probe.reverse else range(length)[::-1]
     seen = {}
-    if length <= _MOST and evaluation.options.mode != "project":
-        seen = {t: look(t) for t in order}
-    else:  # wrong from some step on: the first of these by bisection
+    if length <= _MAX_STEPS and evaluation.options.mode != "project":
+        seen = {t: compared(t) for t in order}
+    else:
+        # Bisect for the step from which on all are wrong. An error that fades on its way back, as
+        # the gradient vanishes, leaves earlier steps right, and may be missed.
         low, high = 0, length - 1
         while low < high:
             middle = (low + high) // 2
             t = order[middle]
-            seen[t] = look(t)
+            seen[t] = compared(t)
             low, high = (low, middle) if max(seen[t]) > 1 else (middle + 1, high)
-        seen[order[low]] = look(order[low])
+        seen[order[low]] = compared(order[low])
     wrong = [t for t in order if t in seen and max(seen[t]) > 1]
     steps = sorted(seen)
     result = Location(
@@ -180,7 +184,7 @@ def _look(probe: Probe, evaluation: Evaluation) -> Location | None:
 
 
 def _delta(this: Evaluation, cotangents, gradient, t: int, blocks) -> tuple[list, list]:
-    """Return the gradients of one step, unit by unit, in the row where they are largest."""
+    """Return the gradients at one step, unit by unit, in the row where they are largest."""
     rows = np.abs(gradient[t]).reshape(-1, gradient.shape[-1]).sum(axis=1)
     row = np.unravel_index(int(np.argmax(rows)), gradient.shape[1:-1])
     analytic, numeric = [], []
@@ -192,7 +196,7 @@ def _delta(this: Evaluation, cotangents, gradient, t: int, blocks) -> tuple[list
 
 
 def _time_axis(evaluation: Evaluation, i: int) -> int | None:
-    """Return the axis of a variable that may be time: one that it shares with the first output."""
+    """Return the axis of a variable that may be time, which it shares with the first output."""
     variable = evaluation.problem.variables[i]
     if variable.time is not None:
         return variable.time
@@ -203,7 +207,7 @@ def _time_axis(evaluation: Evaluation, i: int) -> int | None:
 
 
 def _reverse(evaluation: Evaluation, i: int, axis: int) -> bool | None:
-    """Return whether a sequence is read from its end; None where no step depends on another."""
+    """Return whether a sequence is read from its end; None: no step depends on another."""
     x = evaluation.precise[i]
     random, here = evaluation.options.random(31), evaluation.problem.forward(evaluation.precise)
 
@@ -222,7 +226,7 @@ def _reverse(evaluation: Evaluation, i: int, axis: int) -> bool | None:
 
 
 def _alone(evaluation: Evaluation, i: int, axis: int) -> Problem:
-    """Return the problem of one variable, time first."""
+    """Return the problem of one variable alone, with time as its first axis."""
     problem = evaluation.problem
 
     def whole(values):

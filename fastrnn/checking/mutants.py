@@ -1,9 +1,9 @@
-"""Errors planted on purpose, by which gradient checkers are measured: ours, and others' (bench/).
+"""Errors planted on purpose, to measure gradient checkers: ours, and other libraries' (bench/).
 
 Each is an edit of this package's own source: a line of the backward pass as somebody might have
 got it wrong. `Mutant.problem` runs the edited text and returns a target for `gradcheck` and its
-inputs; `right` the same unedited. What is edited: reference.py (the cells, and Linear's
-mathematics), losses.py, and nn/program.py (a stack of layers, on the compiled kernels).
+inputs; `right` does the same with the text as it is. Edited are reference.py (the cells, and the
+mathematics of Linear), losses.py, and nn/program.py (a stack of layers on the compiled kernels).
 """
 
 import inspect
@@ -18,7 +18,7 @@ from fastrnn import losses, reference
 from fastrnn.nn import layers, program
 from fastrnn.nn.arguments import Pullback, bare, read_sequence
 
-Target = tuple[Callable, tuple]
+TargetAndInputs = tuple[Callable, tuple]
 
 
 class Mutant(NamedTuple):
@@ -27,9 +27,9 @@ class Mutant(NamedTuple):
     Attributes:
         where: "rnn", "relu", "lstm", "gru", "linear", "cross_entropy", "mse" or "stack".
         words: what is wrong.
-        edits: (right, wrong) pieces of the source; each occurs once in what is edited.
+        edits: (right, wrong) pieces of source text; each right one occurs once in what is edited.
         how: arguments of the call: lengths, reverse, projection, mask, square.
-        hint: a part of what the report should say of it, "" where no pattern is known.
+        hint: a part of the hint that the report should give, "" if the error has no known pattern.
     """
 
     where: str
@@ -38,13 +38,19 @@ class Mutant(NamedTuple):
     how: tuple[str, ...] = ()
     hint: str = ""
 
-    def problem(self, seed: int) -> Target:
-        """Return a target with the error, and inputs for it."""
+    def problem(self, seed: int) -> TargetAndInputs:
+        """Return a target with the error, and random inputs for it."""
         return _BUILDERS[self.where](seed, self.edits, self.how)
 
 
-def right(where: str, seed: int, how: tuple[str, ...] = ()) -> Target:
-    """Return the target without an error, and inputs for it."""
+def right(where: str, seed: int, how: tuple[str, ...] = ()) -> TargetAndInputs:
+    """Return the target without an error, and random inputs for it.
+
+    Args:
+        where: as in Mutant.
+        seed: of sizes and values.
+        how: as in Mutant.
+    """
     return _BUILDERS[where](seed, (), how)
 
 
@@ -61,7 +67,7 @@ def _edited(module: ModuleType, inside: str, edits) -> dict[str, Any]:
     return names
 
 
-def _recurrent(name: str, gates: int, seed: int, edits, how) -> Target:
+def _recurrent(name: str, gates: int, seed: int, edits, how) -> TargetAndInputs:
     random = np.random.default_rng([seed, gates])
     T, B, I, H = random.integers([3, 2, 2, 3], [7, 5, 5, 6])  # noqa: E741
     E = max(2, H - 1) if "projection" in how else H
@@ -78,7 +84,7 @@ def _recurrent(name: str, gates: int, seed: int, edits, how) -> Target:
     return _named(partial(function, **options), name), (x, state, *weights, *extra)
 
 
-def _linear(seed: int, edits, how) -> Target:
+def _linear(seed: int, edits, how) -> TargetAndInputs:
     random = np.random.default_rng([seed, 7])
     inside = "_affine_backward"
     names = _edited(reference, inside, edits)
@@ -97,15 +103,17 @@ def _linear(seed: int, edits, how) -> Target:
     return linear, (x, weight, bias)
 
 
-def _loss(name: str, seed: int, edits, how) -> Target:
+def _loss(name: str, seed: int, edits, how) -> TargetAndInputs:
     random = np.random.default_rng([seed, 9])
     T, B, V = random.integers([2, 2, 3], [5, 5, 6])
     inside = "mse" if name == "mse" else "_log_loss" if "inner" in how else "softmax_cross_entropy"
     names = _edited(losses, inside, edits)
     function = names["mse" if name == "mse" else "softmax_cross_entropy"]
     given = random.standard_normal((T, B, V))
-    target = given + random.standard_normal((T, B, V)) if name == "mse" else random.integers(
-        0, V, (T, B))  # fmt: skip
+    if name == "mse":
+        target = given + random.standard_normal((T, B, V))
+    else:
+        target = random.integers(0, V, (T, B))
     mask = np.array(random.random((T, B)) < 0.6) if "mask" in how else None
     if mask is not None:
         mask.flat[:2] = True, False
@@ -117,7 +125,7 @@ def _loss(name: str, seed: int, edits, how) -> Target:
     return _named(loss, name), (given,)
 
 
-def _stack(seed: int, edits, how) -> Target:
+def _stack(seed: int, edits, how) -> TargetAndInputs:
     """A stack on the compiled kernels, in float64."""
     random = np.random.default_rng([seed, 11])
     T, B, I, H = random.integers([3, 2, 2, 3], [6, 4, 5, 5])  # noqa: E741
@@ -143,11 +151,15 @@ def _named(function, name):
 
 
 _BUILDERS = {
-    "rnn": partial(_recurrent, "rnn", 1), "relu": partial(_recurrent, "relu", 1),
-    "lstm": partial(_recurrent, "lstm", 4), "gru": partial(_recurrent, "gru", 3),
-    "linear": _linear, "cross_entropy": partial(_loss, "cross_entropy"),
-    "mse": partial(_loss, "mse"), "stack": _stack,
-}  # fmt: skip
+    "rnn": partial(_recurrent, "rnn", 1),
+    "relu": partial(_recurrent, "relu", 1),
+    "lstm": partial(_recurrent, "lstm", 4),
+    "gru": partial(_recurrent, "gru", 3),
+    "linear": _linear,
+    "cross_entropy": partial(_loss, "cross_entropy"),
+    "mse": partial(_loss, "mse"),
+    "stack": _stack,
+}
 WHERE = tuple(_BUILDERS)
 
 
@@ -163,6 +175,8 @@ _BACK = '_affine_backward(d_a, h_prev, w_hh, d, "w_hh", "b_hh")'
 _FINAL = "d_h = _copy_or_zeros(d_state, h.shape, dtype)"
 _ROWS = "in reversed(tape):"
 
+# A table, two lines for each error.
+# fmt: off
 MUTANTS = (
     _one("rnn", "the derivative of tanh forgotten", _TANH, "d_a = d_h_new"),
     _one("rnn", "1 - h for 1 - h**2", _TANH, "d_a = d_h_new * (1 - h_new)"),
@@ -276,10 +290,12 @@ MUTANTS = (
          "d_kept *= 2 / len(pred)"),
     _one("stack", "the reverse direction's input gradient dropped",
          "np.add(d_x, d_part, out=d_x)", "d_x"),
-    _one("stack", "the mask of dropout forgotten", "d_x *= tape.masks[depth - 1]", "pass", "dropout"),
-    _one("stack", "the scale of dropout forgotten", "d_x *= tape.masks[depth - 1]", "d_x *= tape.masks[depth - 1] > 0",
-         "dropout", hint="1-p of dropout 0.25"),
+    _one("stack", "the mask of dropout forgotten", "d_x *= tape.masks[depth - 1]", "pass",
+         "dropout"),
+    _one("stack", "the scale of dropout forgotten", "d_x *= tape.masks[depth - 1]",
+         "d_x *= tape.masks[depth - 1] > 0", "dropout", hint="1-p of dropout 0.25"),
     _one("stack", "the layers' states exchanged", "return d_input, self.members(d_first)",
          "return d_input, (self.members(d_first)[0][::-1],)",
          hint="reversed along its first axis"),
-)  # fmt: skip
+)
+# fmt: on

@@ -1,4 +1,4 @@
-"""The options of one check, tested before anything runs."""
+"""The options of one check, validated before anything runs. What each means: see `gradcheck`."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +12,12 @@ MODES = ("full", "sample", "project")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a caller of gradcheck may choose; its docstring says what each is."""
+class CheckOptions:
+    """The keyword arguments of `gradcheck` that are not about the target; see there.
+
+    Raises:
+        TypeError, ValueError: one has the wrong type or value.
+    """
 
     method: str = "auto"
     mode: str = "full"
@@ -36,22 +40,22 @@ class Options:
         checks.integer("gradcheck", "seed", self.seed, least=0)
         for name in ("check_kinks", "localize", "second_order"):
             checks.boolean("gradcheck", name, getattr(self, name))
-        _number("nondet_tol", self.nondet_tol, least=0.0)
+        _number("nondet_tol", self.nondet_tol, minimum=0.0)
         for name in ("atol", "rtol"):
             if getattr(self, name) is not None:
-                _number(name, getattr(self, name), least=0.0)
+                _number(name, getattr(self, name), minimum=0.0)
         if self.eps is not None:
-            _number("eps", self.eps, least=0.0)
+            _number("eps", self.eps, minimum=0.0)
             if self.eps == 0:
                 raise ValueError("gradcheck: eps is 0; expected a step above 0, or None.")
 
-    def softened(self) -> "Options":
-        """Return the options by which something closer is looked at: the tolerances measured."""
+    def softened(self) -> "CheckOptions":
+        """Return the options for a closer look after a failure: step and tolerances as measured."""
         method = "auto" if self.method == "complex" else self.method
         return replace(self, method=method, eps=None, atol=None, rtol=None)
 
     def random(self, purpose: int) -> np.random.Generator:
-        """Return a generator that no other purpose shares."""
+        """Return a random generator of its own for each purpose, a number."""
         return np.random.default_rng([self.seed, purpose])
 
 
@@ -60,8 +64,10 @@ def _one_of(name: str, value: Any, known: tuple[str, ...]) -> None:
         raise ValueError(f"gradcheck: {name} is {value!r}; expected one of {', '.join(known)}.")
 
 
-def _number(name: str, value: Any, least: float) -> None:
+def _number(name: str, value: Any, minimum: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
         raise TypeError(f"gradcheck: {name} is {value!r}; expected a number.")
-    if not least <= value < np.inf:
-        raise ValueError(f"gradcheck: {name} is {value!r}; expected a number of at least {least}.")
+    if not minimum <= value < np.inf:
+        raise ValueError(
+            f"gradcheck: {name} is {value!r}; expected a number of at least {minimum}."
+        )

@@ -1,7 +1,7 @@
 """What is checked: a function of named arrays, and the gradient somebody wrote for it.
 
-Whatever a user hands in (numpy.py, fastrnn.py, fastrnn/torch/checked.py make one of these) is a
-`Problem` from here on. Nothing is differentiated or judged here.
+Whatever a user hands in is made a `Problem` by the modules of targets/. Nothing is differentiated
+or judged here.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Variable:
 
     Attributes:
         name: as the user knows it.
-        value: float32 or float64, at which the gradient is taken.
-        axes: a word for each axis, for naming a coordinate: "unit" makes it "unit 3", "from"
-            "from 3"; empty: plain numbers.
-        gates: names of the equal blocks of the first axis; empty: there are none.
-        time: the axis that is time, or None.
+        value: float32 or float64, the point at which the gradient is taken.
+        axes: a word for each axis, from which a coordinate gets its name: "unit" gives "unit 3",
+            "from" gives "from 3"; empty: plain numbers.
+        gates: names of the equal blocks of the first axis; empty: it has none.
+        time: index of the time axis, or None.
     """
 
     name: str
@@ -55,14 +55,14 @@ class Variable:
 
 
 @dataclass(frozen=True)
-class Steps:
+class SequenceInfo:
     """What is known of a function that reads a sequence.
 
     Attributes:
-        function: the layer behind it (fastrnn.py), for the checks that need to call it otherwise.
-        x: the place of the sequence among the variables, or None where it is integers.
-        time: the axis of the sequence, and of the first output, that is time.
-        batch: the one that is the batch, or None.
+        function: the layer as a target (targets/fastrnn.py), for checks that call it differently.
+        x: position of the sequence among the variables, or None if it is integers.
+        time: index of the time axis, of the sequence and of the first output.
+        batch: index of the batch axis, or None.
         causal: no output depends on a later input.
     """
 
@@ -78,19 +78,19 @@ class Problem:
     """A function of arrays, and its gradient.
 
     Attributes:
-        name: of the target.
+        name: name of the target.
         kind: "function", "pair", "layer", "torch function" or "torch module".
-        variables: what it reads and is differentiated by.
-        forward: (values) -> outputs. Values are one array for each variable, of the variables'
-            dtype, of float64, where the same function is computed in float64, or of complex128,
-            which it may refuse by any exception.
+        variables: the arrays it is differentiated by.
+        forward: (values) -> outputs. Values are one array for each variable: of the variables'
+            dtypes; or all float64, for which it computes the same function in float64; or all
+            complex128, which it may refuse with any exception.
         vjp: (values) -> (outputs, pullback); pullback(cotangents) returns one gradient, or None,
             for each variable, exactly as the target returned it.
-        required: names of the variables of which a gradient None is an error.
-        steps: what is known of its axes, where it reads a sequence.
-        none_is_zero: its pullback takes None for a cotangent.
-        notes: what the user should be told.
-        unprotected: the vjp as it was given, where the target writes into its inputs.
+        required: names of the variables for which a gradient of None is an error.
+        steps: what is known of the sequence it reads; None: nothing.
+        none_is_zero: its pullback takes None for a cotangent of zeros.
+        notes: remarks for the report.
+        unprotected: the vjp as given, if the target overwrites its inputs and `vjp` guards them.
     """
 
     name: str
@@ -99,41 +99,45 @@ class Problem:
     forward: Callable[[Arrays], Arrays]
     vjp: Callable[[Arrays], tuple[Arrays, Callable[[Any], list]]]
     required: tuple[str, ...] = ()
-    steps: Steps | None = None
+    steps: SequenceInfo | None = None
     none_is_zero: bool = False
     notes: list[str] = field(default_factory=list)
     unprotected: Callable | None = None
 
     @property
     def values(self) -> Arrays:
-        """Copies of where the gradient is taken."""
+        """Copies of the point at which the gradient is taken."""
         return [variable.value.copy() for variable in self.variables]
 
     @property
     def precise(self) -> Arrays:
-        """The same in float64."""
+        """The same point in float64."""
         return [variable.value.astype(np.float64) for variable in self.variables]
 
     @property
     def eps(self) -> float:
-        """The unit roundoff of the arithmetic that is judged: that of the coarsest variable."""
+        """Machine epsilon of the least precise variable: that of the arithmetic being checked."""
         return max(float(np.finfo(v.value.dtype).eps) for v in self.variables)
 
 
 def flat(outputs: Arrays) -> NDArray[Any]:
-    """Return all entries as one vector; of integer outputs, which have no derivative, zeros.
+    """Return all entries as one vector, with zeros for integer outputs, which have no derivative.
 
-    A copy always: an output may be an input, which is changed in place from call to call.
+    Always a copy: an output may be an input, which is changed in place from call to call.
     """
     vectors = [np.ravel(a) if a.dtype.kind in "fc" else np.zeros(a.size) for a in outputs]
     return np.concatenate([*vectors, np.zeros(0)])
 
 
 def restricted(problem: "Problem", wrt: Any) -> "Problem":
-    """Return the problem with the variables `wrt` alone; the others are constants.
+    """Return the problem with only the variables `wrt`; the others become constants.
+
+    Args:
+        problem: to restrict.
+        wrt: names of the variables to keep; None: all of them.
 
     Raises:
-        TypeError, ValueError: as `chosen`.
+        TypeError, ValueError: as in `chosen`.
     """
     kept = chosen(problem.variables, wrt)
     if kept == problem.variables:
@@ -167,11 +171,15 @@ def restricted(problem: "Problem", wrt: Any) -> "Problem":
 
 
 def chosen(variables: tuple[Variable, ...], wrt: Any) -> tuple[Variable, ...]:
-    """Return the variables of these names, in their own order.
+    """Return the variables with these names, in the order of the variables.
+
+    Args:
+        variables: to choose from.
+        wrt: a name or several; None: all of them.
 
     Raises:
-        TypeError: wrt is no sequence of names.
-        ValueError: a name is unknown, or there is none.
+        TypeError: wrt is not a sequence of names.
+        ValueError: a name is unknown, or wrt is empty.
     """
     if wrt is None:
         return variables

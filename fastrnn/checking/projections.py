@@ -1,10 +1,10 @@
-"""Mode project: a few random directions through all variables at once, whatever their number.
+"""Mode project: a few random directions through all variables at once, however many there are.
 
 Each direction v and each cotangent u is Gaussian and independent of the others, so that an error
-E of the Jacobian changes <u, E v> with probability 1, and no sign of one cancels another for ever,
-as it may with one fixed pair. What is left is the chance that the change is smaller than what can
-be told; the report says how large it is. Where a projection is wrong, halving the directions
-finds a coordinate.
+E of the Jacobian changes <u, E v> with probability 1, and errors cannot cancel in every projection
+as they may with one fixed pair. There remains the probability that the change is too small to be
+noticed; the report states it. If a projection is wrong, bisecting the coordinates finds a wrong
+one. Single coordinates are compared in coordinates.py.
 
 Source: the dot-product test of adjoints, Claerbout 1992, "Earth Soundings Analysis", ch. 5.
 """
@@ -14,25 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn.checking import derivatives
-from fastrnn.checking.evaluation import (
-    ANALYTIC_SAFETY,
-    NUMERIC_SAFETY,
-    ULPS,
-    Evaluation,
-    as_gradient,
-    paired,
-)
+from fastrnn.checking.arrays import as_gradient, paired
+from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Arrays, flat
+from fastrnn.checking.tolerance import ANALYTIC_SAFETY, NUMERIC_SAFETY, ULPS, requested
 
 
 class Projection(NamedTuple):
     """One comparison of <gradient, v> with the derivative along v.
 
     Attributes:
-        analytic: <J^T u, v>, by the gradients in question.
-        numeric: <u, J v>.
-        tolerance: how far apart they may be.
-        spread: the standard deviation of the part of each variable in `analytic`.
+        analytic: <J^T u, v>, from the gradients being checked.
+        numeric: <u, J v>, from the derivative along v.
+        tolerance: how far apart the two may be.
+        spread: the smallest standard deviation that a variable's share of `analytic` has.
         kinked: the function has no derivative along v.
     """
 
@@ -49,7 +44,11 @@ class Projection(NamedTuple):
 
 
 class Projector:
-    """Directions in which one evaluation is projected, and the noise of the gradients there."""
+    """Draws directions for one evaluation, and knows the noise of gradients along them.
+
+    Args:
+        evaluation: of the target.
+    """
 
     def __init__(self, evaluation: Evaluation):
         self.evaluation = evaluation
@@ -66,7 +65,7 @@ class Projector:
         """Compare along one new direction with one new cotangent.
 
         Args:
-            masks: factors of the direction, to look at a part of the coordinates only.
+            masks: factors of the direction, to select some coordinates; None: all of them.
         """
         evaluation = self.evaluation
         cotangents, direction = evaluation.cotangents(self.random), self._direction(masks)
@@ -91,23 +90,21 @@ class Projector:
             kinked = derivatives.is_kinked(
                 lambda s: line(s * scale), evaluation.noise, evaluation.nearest
             )
-        least = min((s for s in spreads if s), default=0.0)
-        return Projection(analytic, *compared(found), least, kinked)
+        smallest = min((s for s in spreads if s), default=0.0)
+        return Projection(analytic, *compared(found), smallest, kinked)
 
     def _tolerance(self, numeric: float, error: float, known: float) -> float:
-        options = self.evaluation.options
-        if options.atol is not None or options.rtol is not None:
-            return (options.atol or 0.0) + (options.rtol or 0.0) * abs(numeric)
-        return NUMERIC_SAFETY * error + known
+        asked = requested(self.evaluation.options, numeric)
+        return NUMERIC_SAFETY * error + known if asked is None else asked
 
     def _known_uncertainty(self, analytic: float, spreads: list[float], direction) -> float:
-        """Return how far off the analytic side may be; as in coordinates.tolerance."""
+        """Return how uncertain the analytic side is, by the terms of tolerance.measured."""
         evaluation = self.evaluation
-        behind = sum(
-            b * float(np.sqrt(np.vdot(v, v)))
-            for b, v in zip(evaluation.behind, direction, strict=True)
+        saturated = sum(
+            scale * float(np.sqrt(np.vdot(v, v)))
+            for scale, v in zip(evaluation.unsaturated_scale, direction, strict=True)
         )
-        rounding = ULPS * (sum(spreads) + abs(analytic)) + behind
+        rounding = ULPS * (sum(spreads) + abs(analytic)) + saturated
         noise = ANALYTIC_SAFETY * self.noise * float(np.linalg.norm(spreads))
         return noise + evaluation.problem.eps * rounding
 
@@ -118,20 +115,20 @@ class Projector:
         return drawn
 
     def _scales(self, gradients):
-        """Return a factor for each variable, so that none drowns the others in the sum."""
+        """Return a factor for each variable, so that no variable dominates the sum."""
         sizes = [0.0 if g is None else float(np.sqrt(np.vdot(g, g))) for g in gradients]
         sizes = [size if np.isfinite(size) else 0.0 for size in sizes]
-        least = min((size for size in sizes if size), default=1.0)
+        smallest = min((size for size in sizes if size), default=1.0)
         return [
-            0.0 if g is None else max(least / size, 1e-3) if size else 1.0
+            0.0 if g is None else max(smallest / size, 1e-3) if size else 1.0
             for g, size in zip(gradients, sizes, strict=True)
         ]
 
     def _noise(self, direction: Arrays) -> float:
-        """Return the noise of an analytic projection, as a part of its spread.
+        """Return the noise of an analytic projection, relative to its spread.
 
-        From what moving the point by two roundings does to every entry of the gradient: the
-        gradients may be large, and more calls than one take long.
+        Measured by moving the point by two rounding errors, once: gradients may be large, and
+        further calls would take long.
         """
         evaluation, cotangent = self.evaluation, self.evaluation.cotangent
         moved = evaluation.gradients(cotangent, evaluation.disturbed(evaluation.options.random(6)))
@@ -144,7 +141,7 @@ class Projector:
         return noise if np.isfinite(noise) else 0.0
 
     def _step(self, line) -> float:
-        """Return a step along a direction in which the outputs change by a part of themselves."""
+        """Return a step along a direction that changes the outputs by a fraction of their size."""
         method, tiny = self.evaluation.method, 2.0**-30
         if method.name == "complex" or self.evaluation.options.eps is not None:
             return method.step
@@ -156,19 +153,19 @@ class Projector:
 
 
 def _spreads(gradients, direction) -> list[float]:
-    """Return the standard deviation of the part of each variable in an analytic projection."""
+    """Return the standard deviation of each variable's share of an analytic projection."""
     pairs = [(g, v) for g, v in zip(gradients, direction, strict=True) if g is not None]
     return [float(np.linalg.norm(g * v)) for g, v in pairs]
 
 
 def miss_probability(projections: list[Projection], relative: float) -> float:
-    """Return the chance that all of these missed an error of one variable's gradient.
+    """Return the probability that every projection misses an error of one variable's gradient.
 
     Args:
-        projections: what was compared.
-        relative: the size of the error, as a part of the gradient (2-norms). Its projection is
-            Gaussian with that part of the gradient's spread, and each one missed it with the
-            chance that such a number is within the tolerance.
+        projections: the comparisons that were made.
+        relative: 2-norm of the error, relative to the gradient's. The error's projection is
+            Gaussian, with the gradient's spread times this; a projection misses it if that number
+            is within the tolerance.
     """
     chance = 1.0
     for p in projections:
@@ -179,11 +176,11 @@ def miss_probability(projections: list[Projection], relative: float) -> float:
 
 
 def detectable(projections: list[Projection], chance: float) -> float:
-    """Return the size of an error, as a part of a gradient, that is missed with this chance.
+    """Return the error, relative to a gradient, that is missed with a given probability.
 
     Args:
-        projections: what was compared.
-        chance: of all of them missing it; see miss_probability.
+        projections: the comparisons that were made.
+        chance: the probability that all of them miss it; see miss_probability.
     """
     ratios = [
         np.sqrt(2 / np.pi) * p.tolerance / p.spread
@@ -196,9 +193,14 @@ def detectable(projections: list[Projection], chance: float) -> float:
 
 
 def culprit(projector: Projector, variable: int) -> tuple[int, ...] | None:
-    """Return a coordinate of a variable that is wrong, by halving the direction; None: none found.
+    """Return a wrong coordinate of a variable, found by bisection, or None.
 
-    Of two halves of the coordinates, the one whose projection is further off, in tolerances.
+    Of the two halves of the coordinates it goes on with the one whose projection has the larger
+    error in tolerances.
+
+    Args:
+        projector: of the evaluation.
+        variable: its position among the variables.
     """
     shape = projector.evaluation.precise[variable].shape
     numbers: Any = np.arange(projector.evaluation.precise[variable].size)

@@ -1,7 +1,7 @@
-"""What a gradient has to be besides right: repeatable, linear, of the right type, and harmless.
+"""Properties of any gradient besides its values: right type, repeatable, linear, no side effects.
 
-Each check is a function of an evaluation that returns a `Property`, or None where it does not
-apply. Those that need a layer of this package are in sequences.py.
+Each check is a function of an evaluation that returns a `Property`, or None if it does not apply.
+Those that need a layer of this package are in sequences.py.
 """
 
 import functools
@@ -12,20 +12,22 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn.checking import derivatives
-from fastrnn.checking.evaluation import ULPS, Evaluation, as_gradient, copies
+from fastrnn.checking.arrays import as_gradient, copies
+from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Arrays
+from fastrnn.checking.tolerance import ULPS
 from fastrnn.kernels.threads import _pool, get_num_threads, set_num_threads
 
-_alone = threading.Lock()  # two checks at once would restore each other's number of threads
+_one_at_a_time = threading.Lock()  # two checks would restore each other's number of threads
 
 
 class Property(NamedTuple):
     """The result of one check.
 
     Attributes:
-        name: of the property.
+        name: name of the property.
         ok: it holds.
-        detail: what was seen; where it does not hold, what and how much.
+        detail: what was found; if it does not hold, what is wrong and by how much.
     """
 
     name: str
@@ -65,7 +67,7 @@ def types(evaluation: Evaluation) -> Property:
 
 
 def untouched(evaluation: Evaluation) -> Property:
-    """Neither the function nor its pullback writes into what it was given."""
+    """Neither the function nor its pullback overwrites its arguments, nor the pullback outputs."""
     problem, values = evaluation.problem, evaluation.problem.values
     outputs, pullback = (problem.unprotected or problem.vjp)(values)
     handed = copies(evaluation.cotangent)
@@ -79,9 +81,9 @@ def untouched(evaluation: Evaluation) -> Property:
 
 
 def repeatable(evaluation: Evaluation) -> Property:
-    """The same call gives the same numbers, and a pullback may be called again.
+    """The same call gives the same numbers, to within nondet_tol, and so does the same pullback.
 
-    Apart by at most nondet_tol. A pullback that adds into arrays it keeps fails here.
+    A pullback that adds up in arrays it keeps fails here.
     """
     once, cotangent = evaluation.gradient, evaluation.cotangent
     others, fresh = evaluation.problem.vjp(evaluation.values)
@@ -101,7 +103,7 @@ def linear(evaluation: Evaluation) -> Property:
     both = [(2 * a + b).astype(a.dtype) for a, b in zip(u, w, strict=True)]
     zeros = [np.zeros_like(c) for c in u]
     of_both, of_w, of_zero = (evaluation.gradients(c) for c in (both, w, zeros))
-    # The saved forward pass is the same in all, so that only this map's own rounding differs.
+    # All share one forward pass, so only the pullback's own rounding differs.
     eps, wrong = evaluation.problem.eps, []
     for i, variable in enumerate(evaluation.problem.variables):
         b = as_gradient(evaluation.gradient[i], variable.value)
@@ -109,7 +111,7 @@ def linear(evaluation: Evaluation) -> Property:
         if a is None or b is None or c is None or zero is None:
             continue
         largest = max(np.abs(x).max(initial=0) for x in (a, b, c))
-        allowed = 8 * ULPS * eps * (largest + evaluation.behind[i])
+        allowed = 8 * ULPS * eps * (largest + evaluation.unsaturated_scale[i])
         away = np.abs(a - (2 * b + c)).max(initial=0)
         if not away <= allowed:
             wrong.append(f"{variable.name}: off by {away:.3g}")
@@ -120,17 +122,17 @@ def linear(evaluation: Evaluation) -> Property:
 
 def strided(evaluation: Evaluation) -> Property:
     """Inputs and cotangents may be views with gaps and negative strides."""
-    return _laid_out(evaluation, "strided inputs", _with_gaps)
+    return _with_layout(evaluation, "strided inputs", _with_gaps)
 
 
 def read_only(evaluation: Evaluation) -> Property:
     """Inputs and cotangents may be read-only."""
-    return _laid_out(evaluation, "read-only inputs", _locked)
+    return _with_layout(evaluation, "read-only inputs", _locked)
 
 
 def threads(evaluation: Evaluation) -> Property:
     """One thread of this package's pool gives the same bits as several."""
-    with _alone:
+    with _one_at_a_time:
         before, chosen = get_num_threads(), _pool.chosen
         try:
             set_num_threads(1 if before > 1 else 2)
@@ -138,17 +140,17 @@ def threads(evaluation: Evaluation) -> Property:
             others = [*outputs, *pullback(copies(evaluation.cotangent))]
         finally:
             set_num_threads(before)
-            _pool.chosen = chosen  # else torch's number would not be followed from then on
+            _pool.chosen = chosen  # so that torch's number is followed again if it was before
     by = _apart([*evaluation.outputs, *evaluation.gradient], others)
     ok = by <= evaluation.options.nondet_tol
     return Property("any number of threads", ok, f"{by:.3g} apart" if by else "the same bits")
 
 
 def second_order(evaluation: Evaluation) -> Property | None:
-    """The gradient has a symmetric derivative: <u, H v> = <v, H u>, as that of any function has.
+    """The gradient has a symmetric derivative, <u, H v> = <v, H u>, as every gradient has.
 
-    H is the derivative of the gradient at a fixed cotangent; nothing of the forward pass is
-    asked. Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian".
+    H is the derivative of the gradient for a fixed cotangent; the forward pass plays no part.
+    Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian".
     """
     if not evaluation.options.second_order:
         return None
@@ -168,7 +170,7 @@ ALL: tuple[Check, ...] = (
 
 
 def guarded(check: Check, evaluation: Evaluation) -> Property | None:
-    """Run one check; an exception of the target is what it found."""
+    """Run one check; an exception of the target becomes a property that does not hold."""
     try:
         return check(evaluation)
     except Exception as error:
@@ -178,7 +180,7 @@ def guarded(check: Check, evaluation: Evaluation) -> Property | None:
 
 
 def symmetric_hessian(evaluation: Evaluation) -> Property:
-    """See second_order."""
+    """Compare <u, H v> with <v, H u> in random directions; see second_order."""
     problem, random = evaluation.problem, evaluation.options.random(15)
     cotangents = [c.astype(np.float64) for c in evaluation.cotangents(random)]
     u, v = (evaluation.random_direction(random) for _ in range(2))
@@ -205,16 +207,17 @@ def symmetric_hessian(evaluation: Evaluation) -> Property:
     return Property("symmetric second derivative", away <= allowed, detail)
 
 
-def _laid_out(evaluation: Evaluation, name: str, lay: Callable) -> Property:
+def _with_layout(evaluation: Evaluation, name: str, lay: Callable) -> Property:
+    """Compare with a call whose inputs and cotangents have another memory layout, by `lay`."""
     problem, cotangents = evaluation.problem, evaluation.cotangent
     expected = [*evaluation.outputs, *evaluation.gradient]
     try:
         others, pullback = problem.vjp([lay(v) for v in evaluation.values])
         got = [*others, *pullback([lay(c) for c in cotangents])]
-    except (TypeError, ValueError, RuntimeError) as error:  # torch's, of a view, is the last
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises the last for a view
         text = str(error).partition("\n")[0]
         kind = problem.kind
-        # Refusing is a choice that others may make; our own layers promise to take them.
+        # A user's function may refuse them; our own layers promise not to.
         return Property(name, kind != "layer", f"refused, {type(error).__name__}: {text[:80]}")
     largest = max(
         (float(np.abs(np.asarray(e)).max(initial=0)) for e in expected if e is not None),
@@ -260,7 +263,7 @@ def _apart(first, second) -> float:
     for pair in pairs:
         a, b = (np.float64(0) if x is None else np.asarray(x) for x in pair)
         if np.array_equal(a, b):
-            continue  # which is fast, and usual
+            continue  # fast, and the usual case
         a, b = a.astype(np.float64), b.astype(np.float64)
         away = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         away = np.where(np.isnan(away), np.inf, away)

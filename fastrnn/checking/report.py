@@ -1,6 +1,7 @@
-"""What a check found, for a reader, for a program (JSON) and as a picture.
+"""What a check found: records with a name for each number, and as JSON.
 
-Numbers come from elsewhere; here they are named and laid out. Colours are the command line's.
+The numbers are computed elsewhere (verdict.py). The report as text is table.py, as a picture
+plot.py.
 """
 
 import dataclasses
@@ -15,20 +16,7 @@ import numpy as np
 
 from fastrnn.checking.location import Location
 from fastrnn.checking.properties import Property
-
-_COLUMNS = (
-    "variable",
-    "shape",
-    "checked",
-    "wrong",
-    "kinks",
-    "of tol",
-    "rel",
-    "ulp",
-    "cosine",
-    "ratio",
-    "",
-)
+from fastrnn.checking.table import lines_of
 
 
 @dataclass(frozen=True)
@@ -37,14 +25,14 @@ class Coordinate:
 
     Attributes:
         name: in the user's terms, weight_hh_l1_reverse[gate f, unit 3, from 7].
-        variable: its array.
-        index: in it.
-        analytic: the gradient in question there.
-        numeric: the derivative.
-        error: how far apart they are.
+        variable: name of the array it is in.
+        index: its place in that array.
+        analytic: the gradient that is checked, there.
+        numeric: the derivative, computed from values of the function.
+        error: |analytic - numeric|.
         relative: the error, relative to the larger of the two.
         ulp: the error in units in the last place of the largest entry of the array.
-        tolerance: how far apart they may be.
+        tolerance: the largest error that is accepted.
     """
 
     name: str
@@ -59,7 +47,7 @@ class Coordinate:
 
     @property
     def excess(self) -> float:
-        """How many tolerances they are apart."""
+        """The error in tolerances: above 1 is wrong."""
         if not math.isfinite(self.error):
             return math.inf
         return self.error / self.tolerance if self.tolerance else math.inf if self.error else 0.0
@@ -73,19 +61,19 @@ class Coordinate:
 
 @dataclass
 class VariableReport:
-    """One array.
+    """What was found for one array.
 
     Attributes:
-        name: of the array.
-        shape: of it.
-        checked: coordinates compared; in mode project 0.
-        kinks: coordinates skipped, as the function has no derivative there.
-        wrong: coordinates that differ; in mode project 1 where its projections do.
-        worst: the coordinate that is the most tolerances off, or None.
-        cosine: of the angle between gradient and derivative; nan where unknown.
-        ratio: of their norms; nan where unknown.
-        gates: name -> the worst error there, in tolerances.
-        note: what else there is to say.
+        name: name of the array.
+        shape: its shape.
+        checked: number of coordinates compared; 0 in mode project.
+        kinks: number of coordinates skipped because the function has no derivative there.
+        wrong: number of coordinates that differ; in mode project 1 if its projections do.
+        worst: the coordinate with the largest error in tolerances, or None.
+        cosine: cosine of the angle between gradient and derivative; nan where unknown.
+        ratio: ratio of their norms; nan where unknown.
+        gates: gate -> its largest error, in tolerances.
+        note: a remark, e.g. why nothing was compared.
     """
 
     name: str
@@ -106,24 +94,25 @@ class GradcheckReport:
 
     Attributes:
         ok: nothing is wrong.
-        target: what was checked, and its kind.
+        target: name of what was checked.
         kind: "function", "pair", "layer", "torch function" or "torch module".
-        method: how derivatives were taken, and why so.
+        method: how derivatives were taken, and why that way.
         mode: "full", "sample" or "project".
-        seed: of everything random.
-        variables: one entry for each array.
-        worst: the coordinate that is the most tolerances off, or None (mode project, all right).
-        top: the five worst.
-        properties: what else was tested.
-        hints: what the pattern of the errors looks like.
+        seed: seed of everything random.
+        variables: one VariableReport for each array.
+        worst: the coordinate with the largest error in tolerances; None in mode project if all
+            is right.
+        top: the five worst coordinates.
+        properties: the other properties tested, a Property each.
+        hints: likely causes, read off the pattern of the errors.
         location: where in time a recurrent target goes wrong, or None.
         sweep: (h, error) of central differences at the worst coordinate, after a failure.
-        projections: (analytic, numeric, tolerance) of each, in mode project.
-        miss: a chance; mode project has missed an error of `miss_size` with this chance.
-        miss_size: as a part of the gradient of one variable; None in other modes.
-        seconds: it took.
-        notes: what else there is to say.
-        environment: versions and threads.
+        projections: (analytic, numeric, tolerance) of each projection, in mode project.
+        miss: the probability with which mode project misses an error of `miss_size`.
+        miss_size: that error, relative to the gradient of one variable; None in other modes.
+        seconds: duration of the check.
+        notes: remarks, e.g. which inputs were taken as constants.
+        environment: versions and number of threads.
     """
 
     target: str
@@ -172,48 +161,17 @@ class GradcheckReport:
 
     def table(self) -> str:
         """Return everything as text, for a terminal or a log."""
-        return "\n".join(line for _, line in self.lines())
+        return "\n".join(text for _, text in self.lines())
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return the table line by line, each behind what it is, for colours.
-
-        That is "right", "wrong", "worst", "hint", or "" for the rest.
-        """
-        lines, where = [("right" if self.ok else "wrong", self.summary())], []
-        if self.worst is not None and any(v.wrong for v in self.variables):
-            where += [("worst", f"worst: {self.worst}")]
-            where += [("", f"       {c}") for c in self.top[1:] if c.excess > 1]
-        where += [("hint", f"looks like: {hint}") for hint in self.hints]
-        if self.location is not None:
-            where += [
-                ("worst" if line.startswith("first wrong") else "", line)
-                for line in self.location.lines()
-            ]
-        if where:
-            lines += [("", ""), *where]
-        lines += [("", ""), *self._variable_lines(), ("", ""), *self._property_lines()]
-        if self.sweep:
-            lines += [("", line) for line in ("", *_sweep_lines(self.sweep))]
-        if self.miss_size is not None and self.ok:
-            lines += [
-                ("", ""),
-                (
-                    "",
-                    f"An error of {self.miss_size:.1g} of the gradient of one "
-                    f"variable would have been missed with probability {self.miss:g}, a larger "
-                    "one with less.",
-                ),
-            ]
-        lines += [("hint", f"note: {note}") for note in self.notes]
-        around = ", ".join(f"{name} {value}" for name, value in self.environment.items())
-        end = f"seed {self.seed}, mode {self.mode}, {self.seconds:.2f} s, {around}"
-        return [*lines, ("", ""), ("", end)]
+        """Return the table as (kind, text), line by line; see table.lines_of."""
+        return lines_of(self)
 
     def to_json(self, **options: Any) -> str:
         """Return everything as JSON.
 
         Args:
-            options: for json.dumps, e.g. indent=2.
+            options: keyword arguments of json.dumps, e.g. indent=2.
         """
         return json.dumps(_plain(self), **options)
 
@@ -221,46 +179,22 @@ class GradcheckReport:
         """Draw the errors per variable and gate, over time, and the V-curve, into a file.
 
         Args:
-            path: of the picture; its ending says the format, e.g. .png or .svg.
+            path: the file to write; its ending chooses the format: .png, .svg, .pdf or .jpg.
 
         Raises:
             ModuleNotFoundError: matplotlib is not installed.
+            ValueError: the ending is none of these.
+            OSError: the file cannot be written.
         """
         from fastrnn.checking.plot import draw
 
         draw(self, path)
 
-    def _variable_lines(self):
-        rows: list[tuple] = [_COLUMNS]
-        for v in self.variables:
-            worst = v.worst
-            numbers = [worst.excess, worst.relative, worst.ulp] if worst else [math.nan] * 3
-            rows.append(
-                (
-                    v.name,
-                    "x".join(map(str, v.shape)) or "scalar",
-                    f"{v.checked:,}",
-                    f"{v.wrong:,}",
-                    f"{v.kinks:,}",
-                    *map(_short, numbers),
-                    _short(v.cosine, 6),
-                    _short(v.ratio, 6),
-                    v.note,
-                )
-            )
-        kinds = ["", *("wrong" if v.wrong else "right" for v in self.variables)]
-        return list(zip(kinds, laid_out(rows), strict=True))
-
-    def _property_lines(self):
-        rows = [("ok" if p.ok else "WRONG", p.name, p.detail) for p in self.properties]
-        kinds = ["right" if p.ok else "wrong" for p in self.properties]
-        return list(zip(kinds, laid_out(rows), strict=True))
-
 
 class GradcheckError(AssertionError):
     """A gradient is wrong; the message is the report, and `report` the report itself."""
 
-    __module__ = "fastrnn"  # a traceback's last line is short enough to show the message
+    __module__ = "fastrnn"  # keeps a traceback's last line short enough to show the message
 
     def __init__(self, report: GradcheckReport):
         super().__init__(report.table())
@@ -271,7 +205,7 @@ class GradcheckError(AssertionError):
 
 
 def environment() -> dict[str, str]:
-    """Return the versions and the threads that a result may depend on."""
+    """Return the versions and the number of threads that a result may depend on."""
     from fastrnn.kernels.threads import get_num_threads
 
     versions = {"python": platform.python_version(), "fastrnn": _version("fastrnn")}
@@ -280,7 +214,7 @@ def environment() -> dict[str, str]:
 
 
 def coordinate(judged, index: tuple[int, ...]) -> Coordinate:
-    """Return one entry of a `coordinates.Judged`, with the cotangent for which it is worst."""
+    """Return one entry of a `coordinates.Judged`, for the cotangent with the largest error."""
     at = (slice(None), *index)
     away = np.abs(judged.analytic[at] - judged.numeric[at])
     k = int(np.argmax(np.where(np.isfinite(away), away / judged.tolerance[at], np.inf)))
@@ -314,39 +248,6 @@ def compared(variable, index, analytic, numeric, tolerance, largest) -> Coordina
     )
 
 
-def laid_out(rows: list[tuple]) -> list[str]:
-    """Return rows of words as lines with columns; the first column to the left."""
-    if not rows:
-        return []
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    left = {0, len(widths) - 1} | ({1} if len(widths) == 3 else set())
-    return [
-        "  ".join(
-            str(word).ljust(w) if i in left else str(word).rjust(w)
-            for i, (word, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-
-
-def _sweep_lines(sweep):
-    """A step-size sweep, with a bar for each power of ten."""
-    finite = [error for _, error in sweep if 0 < error < math.inf]
-    least = math.floor(math.log10(min(finite))) if finite else 0
-    lines = [
-        "central differences at the worst coordinate (falls and rises: the gradient is right; "
-        "flat: it is wrong)"
-    ]
-    for h, error in sweep:
-        bar = "#" * (1 + math.floor(math.log10(error)) - least) if 0 < error < math.inf else ""
-        lines.append(f"  h {h:.0e}  error {error:.2e}  {bar}".rstrip())
-    return lines
-
-
-def _short(number: float, digits: int = 2) -> str:
-    return "" if math.isnan(number) else f"{number:.{digits}g}"
-
-
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
@@ -355,7 +256,7 @@ def _version(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it; what is no finite number becomes null, infinity a string."""
+    """Return a value in JSON's types; NaN becomes null, infinity a string."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):

@@ -1,4 +1,4 @@
-"""The checker checked: how many planted errors each mode finds, and whether it cries wolf.
+"""The checker checked: how many planted errors each mode finds, and how many false alarms it gives.
 
 The errors are those of mutants.py. False alarms are counted over random correct targets: layers,
 cells and Linear on the compiled kernels in both dtypes, the reference and the losses.
@@ -13,13 +13,13 @@ import numpy as np
 
 from fastrnn.checking import mutants
 from fastrnn.checking.check import gradcheck
-from fastrnn.checking.mutants import MUTANTS, Target
+from fastrnn.checking.mutants import MUTANTS, TargetAndInputs
 from fastrnn.checking.options import MODES
-from fastrnn.checking.report import laid_out
+from fastrnn.checking.table import columns
 from fastrnn.nn import cells, layers, linear
 
-REQUIRED = {"full": 1.0, "sample": 0.99, "project": 0.99}  # of the planted errors
-_HOW = {
+REQUIRED = {"full": 1.0, "sample": 0.99, "project": 0.99}  # share of the planted errors
+_CALLS = {  # kind of target -> what its call may have
     "rnn": ("lengths", "reverse"),
     "relu": ("lengths", "reverse"),
     "gru": ("lengths", "reverse"),
@@ -33,15 +33,15 @@ _HOW = {
 
 @dataclass
 class SelfTest:
-    """What was found.
+    """The result of `self_test`.
 
     Attributes:
-        planted: how many errors there are, and with how many seeds each was checked.
-        found: mode -> how many of planted[0] * planted[1].
-        seconds: mode -> for all of them.
-        missed: (mode, where, words, seed) of those not found.
-        configurations: how many correct targets were checked.
-        alarms: of these, the summaries of those reported as wrong.
+        planted: (number of errors, number of seeds with which each was checked).
+        found: mode -> number of errors found, of planted[0] * planted[1].
+        seconds: mode -> time for all of them.
+        missed: (mode, where, words, seed) of each error not found.
+        configurations: number of correct targets checked.
+        alarms: summaries of those that were reported as wrong.
     """
 
     planted: tuple[int, int]
@@ -59,7 +59,7 @@ class SelfTest:
         return rates and not self.alarms
 
     def table(self) -> str:
-        """Return it as text."""
+        """Return the result as text."""
         errors, seeds = self.planted
         rows: list[tuple] = [("mode", "found", "of", "rate", "required", "ms each")]
         for mode, found in self.found.items():
@@ -74,7 +74,7 @@ class SelfTest:
                     f"{1e3 * self.seconds[mode] / total:.0f}",
                 )
             )
-        lines = [f"{errors} planted errors, {seeds} times each:", "", *laid_out(rows), ""]
+        lines = [f"{errors} planted errors, {seeds} times each:", "", *columns(rows), ""]
         lines += [
             f"missed in mode {mode}: {where}, {words} (seed {seed})"
             for mode, where, words, seed in self.missed
@@ -93,12 +93,12 @@ def self_test(
     seeds: int = 3,
     configurations: int = 2000,
 ) -> SelfTest:
-    """Measure the checker.
+    """Check planted errors in every mode, and random correct targets.
 
     Args:
-        progress: called with (done, of how many) checks.
-        seeds: how often each error is planted, at other sizes and values.
-        configurations: how many correct targets to check.
+        progress: called with (done, total) after each check; None: nothing is called.
+        seeds: how often each error is planted, each time with other sizes and values.
+        configurations: number of correct targets to check.
     """
     result = SelfTest((len(MUTANTS), seeds))
     total, done = len(MODES) * len(MUTANTS) * seeds + configurations, 0
@@ -142,13 +142,13 @@ def self_test(
     return result
 
 
-def correct(seed: int) -> Target:
+def correct(seed: int) -> TargetAndInputs:
     """Return a random target whose gradient is right, and inputs for it."""
     random = np.random.default_rng([seed, 77])
     kind = random.choice(["layer", "layer", "layer", "layer", "cell", "linear", "function"])
     if kind == "function":
         where = str(random.choice(mutants.WHERE))
-        return mutants.right(where, seed, tuple(h for h in _HOW[where] if random.random() < 0.5))
+        return mutants.right(where, seed, tuple(h for h in _CALLS[where] if random.random() < 0.5))
     dtype: Any = np.dtype(str(random.choice(["float32", "float64"])))
 
     def normal(*shape):
@@ -164,7 +164,7 @@ def correct(seed: int) -> Target:
     options: dict[str, Any] = {"bias": bool(random.random() < 0.8), "dtype": dtype, "seed": seed}
     if name == "RNN":
         options["nonlinearity"] = str(random.choice(["tanh", "relu"]))
-        # Without a bias, a ReLU whose inputs dropout has all cut is at its kink, and that is said.
+        # Without a bias, a ReLU with all inputs dropped out is at its kink, which is reported.
         options["bias"] |= options["nonlinearity"] == "relu"
     if kind == "cell":
         cell = getattr(cells, f"{name}Cell")(I, H, **options)

@@ -1,17 +1,18 @@
-"""What holds for layers that read sequences: padding, rows, causality, and cotangents left out.
+"""Properties of layers that read sequences: padding, independent rows, causality.
 
-For this package's own layers and cells only, as these have to be called with other lengths and
-with None. What any gradient has to be is in properties.py.
+Only for this package's own layers and cells, which can be called with other lengths and with None
+for a cotangent. Properties of any gradient are in properties.py.
 """
 
 import numpy as np
 
-from fastrnn.checking.evaluation import Evaluation, copies
+from fastrnn.checking.arrays import copies
+from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.properties import Check, Property
 
 
 def missing_cotangents(evaluation: Evaluation) -> Property | None:
-    """None for a cotangent gives what zeros give."""
+    """None for a cotangent gives the same gradients as zeros."""
     if not evaluation.problem.none_is_zero or len(evaluation.outputs) < 2:
         return None
     cotangents, wrong = evaluation.cotangent, []
@@ -60,7 +61,7 @@ def equations(evaluation: Evaluation) -> Property | None:
 
 
 def padding(evaluation: Evaluation) -> Property | None:
-    """What stands behind a row's end changes nothing, and its gradient is 0."""
+    """The input past a row's end changes nothing, and its gradient is 0."""
     steps = evaluation.problem.steps
     if steps is None or steps.x is None or steps.batch is None:
         return None
@@ -69,10 +70,10 @@ def padding(evaluation: Evaluation) -> Property | None:
     random = evaluation.options.random(21)
     lengths = random.integers(0, time + 1, rows)
     own = steps.function
-    behind = np.arange(time)[:, None] >= lengths  # (T, B)
-    behind = behind.T if steps.time == 1 else behind
+    past_end = np.arange(time)[:, None] >= lengths  # (T, B)
+    past_end = past_end.T if steps.time == 1 else past_end
     other = [v.copy() for v in evaluation.values]
-    other[steps.x][behind] = random.standard_normal((int(behind.sum()), x.shape[2]))
+    other[steps.x][past_end] = random.standard_normal((int(past_end.sum()), x.shape[2]))
     with own.with_lengths(lengths):
         outputs, pullback = evaluation.problem.vjp(evaluation.values)
         cotangents = [random.standard_normal(o.shape).astype(o.dtype) for o in outputs]
@@ -81,10 +82,10 @@ def padding(evaluation: Evaluation) -> Property | None:
         second = [*outputs, *pullback(copies(cotangents))]
     wrong = []
     if not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True)):
-        wrong.append("what stands in padded steps changes the result")
-    if first[len(outputs) + steps.x][behind].any():
+        wrong.append("the input in padded steps changes the result")
+    if first[len(outputs) + steps.x][past_end].any():
         wrong.append("the gradient in padded steps is not 0")
-    if first[0][behind].any():
+    if first[0][past_end].any():
         wrong.append("the output in padded steps is not 0")
     return Property(
         "padding is not read", not wrong, "; ".join(wrong) or f"lengths {lengths.tolist()[:8]}"
@@ -92,7 +93,7 @@ def padding(evaluation: Evaluation) -> Property | None:
 
 
 def rows_apart(evaluation: Evaluation) -> Property | None:
-    """A row of the batch depends on no other: no gradient goes across."""
+    """A row of the batch depends on no other row, so no gradient crosses rows."""
     steps = evaluation.problem.steps
     if steps is None or steps.x is None or steps.batch is None:
         return None
@@ -101,7 +102,7 @@ def rows_apart(evaluation: Evaluation) -> Property | None:
         return None
     row = int(evaluation.options.random(22).integers(x.shape[steps.batch]))
     cotangents = evaluation.cotangents(evaluation.options.random(23))
-    axes = [steps.batch] + [1] * (len(cotangents) - 1)  # of states, the second
+    axes = [steps.batch] + [1] * (len(cotangents) - 1)  # states have the batch second
     for c, axis in zip(cotangents, axes, strict=True):
         np.moveaxis(c, axis, 0)[np.arange(c.shape[axis]) != row] = 0
     given = evaluation.raw(cotangents)[steps.x]

@@ -22,7 +22,7 @@ try:
     import typer
 
     from fastrnn.checking import options
-    from fastrnn.cli import character_model, config
+    from fastrnn.cli import character_model, check_target, config
     from fastrnn.cli import check as check_command
     from fastrnn.cli import demo as demo_command
     from fastrnn.cli import train as train_command
@@ -135,7 +135,7 @@ def sample(
 
 
 def _size(name: str, help: str) -> Any:
-    return _option(name, help, check_command.Sizes)
+    return _option(name, help, check_target.LayerOptions)
 
 
 def _flag(name: str, help: str) -> Any:
@@ -147,7 +147,7 @@ def gradcheck(
     target: Annotated[
         str | None,
         typer.Argument(
-            help=f"One of {', '.join(check_command.LAYERS)}; or your own, module:function, "
+            help=f"One of {', '.join(check_target.LAYERS)}; or your own, module:function, "
             "of which the inputs, a tuple of arrays or a function that returns it, are "
             "function_inputs in the module, or the attribute function.inputs.",
             show_default=False,
@@ -205,10 +205,12 @@ def gradcheck(
     asked = {name: value for name, value in sizes.items() if value is not None}
     if self_test:
         _self_test(target, asked, json or picture)
-    check_command.in_range({**asked, "samples": samples, "projections": projections, "seed": seed})
+    check_target.check_range(
+        {**asked, "samples": samples, "projections": projections, "seed": seed}
+    )
     check_command.prepare(json, picture)
     with ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
-        found, inputs = check_command.found(target, asked, seed)
+        found, inputs = check_target.find(target, asked, seed)
         with check_command.progress_bar(mode) as progressed:
             report = interruptible(
                 lambda: check_command.check(
@@ -243,7 +245,7 @@ def demo(
     if name is None:
         demo_command.show_list(picture)
         return
-    run = demo_command.found(name, picture, seed)
+    run = demo_command.find(name, picture, seed)
     with ended_by_ctrl_c(), demo_command.progress_bar() as report:
         result, seconds = interruptible(lambda: demo_command.timed(run, quick, seed, report))
     demo_command.show(result, seconds, picture)

@@ -1,6 +1,6 @@
-"""What `fastrnn demo` does: finds a demo, runs it, shows what it found.
+"""What `fastrnn demo` does: finds a demo, runs it, and shows its results.
 
-The arguments are parsed in `__main__`.
+The arguments are parsed in app.py, and the demos are in demos/.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from rich.text import Text
 
 from fastrnn import checks, plotting
 from fastrnn.demos import DEMOS
-from fastrnn.demos.result import Report, Result
+from fastrnn.demos.result import ProgressReport, Result
 
 _PLOT = "demo: --plot"  # in messages
-Run = Callable[..., Result]
+DemoFunction = Callable[..., Result]
 
 
 def show_list(picture: Path | None) -> None:
-    """Print the names of all demos, and what they are.
+    """Print the names of all demos, and what they show.
 
     Args:
-        picture: asked for; of the list there is none.
+        picture: the value of --plot.
 
     Raises:
-        ValueError: it was.
+        ValueError: a picture is asked for, and the list has none.
     """
     if picture is not None:
         raise ValueError(f"--plot needs the name of a demo: one of {', '.join(DEMOS)}")
@@ -41,16 +41,16 @@ def show_list(picture: Path | None) -> None:
     Console().print(table)
 
 
-def found(name: str, picture: Path | None, seed: int) -> Run:
-    """Return the function `run` of a demo; whatever is wrong comes out before anything runs.
+def find(name: str, picture: Path | None, seed: int) -> DemoFunction:
+    """Return the function `run` of a demo, after all its options have been checked.
 
     Args:
         name: one of DEMOS.
-        picture: the file to draw, if any.
-        seed: to be asked for.
+        picture: the file to draw, or None.
+        seed: seed of the demo.
 
     Raises:
-        ValueError: there is no such demo, a package is missing, or an option is out of its range.
+        ValueError: there is no such demo, a package is missing, or an option is out of range.
         OSError: the picture cannot be written.
     """
     if name not in DEMOS:
@@ -71,14 +71,16 @@ def found(name: str, picture: Path | None, seed: int) -> Run:
         raise ValueError(f'demo {name} needs {package}: pip install "fastrnn[demo]"') from None
 
 
-def timed(run: Run, quick: bool, seed: int, report: Report) -> tuple[Result, float]:
-    """Return what a demo found, and the seconds it took.
+def timed(
+    run: DemoFunction, quick: bool, seed: int, report: ProgressReport
+) -> tuple[Result, float]:
+    """Return the result of a demo, and the seconds it took.
 
     Args:
         run: the demo.
-        quick: in seconds, with poorer figures.
-        seed: of everything random.
-        report: told how far it is.
+        quick: run its short form, in seconds, with poorer figures.
+        seed: seed of everything random.
+        report: called with its progress.
     """
     start = time.perf_counter()
     result = run(quick=quick, seed=seed, progress=report)
@@ -86,8 +88,8 @@ def timed(run: Run, quick: bool, seed: int, report: Report) -> tuple[Result, flo
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Report]:
-    """Show progress on a terminal, on stderr; it leaves no trace."""
+def progress_bar() -> Iterator[ProgressReport]:
+    """Show progress on a terminal, on stderr; it is erased at the end."""
     bar = progress.Progress(
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -106,12 +108,12 @@ def progress_bar() -> Iterator[Report]:
 
 
 def show(result: Result, seconds: float, picture: Path | None) -> None:
-    """Print what a demo found, and draw it.
+    """Print the result of a demo, and draw it.
 
     Args:
-        result: what it found.
-        seconds: it took.
-        picture: a file for the picture.
+        result: the result.
+        seconds: duration of the demo.
+        picture: the file to draw it in, or None.
 
     Raises:
         OSError: the file cannot be written.
@@ -128,23 +130,25 @@ def show(result: Result, seconds: float, picture: Path | None) -> None:
 
 
 def table_of(result: Result) -> Table:
-    """Return the table: a row for each measure, a column for each who; the best is bold.
+    """Return the table of results: a row for each measure, a column for each method.
+
+    The best value of a row is bold.
 
     Args:
-        result: what a demo found.
+        result: the result of a demo.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    columns = list(dict.fromkeys(who for measure in result.measures for who in measure.values))
-    for who in columns:
-        table.add_column(Text(who), justify="right")
+    columns = list(dict.fromkeys(method for m in result.measures for method in m.values))
+    for method in columns:
+        table.add_column(Text(method), justify="right")
     for measure in result.measures:
         arrow = "\u2191" if measure.higher else "\u2193"
         cells = [
-            Text(format(measure.values[who], measure.form), "bold" * (who == measure.best))
-            if who in measure.values
+            Text(format(measure.values[method], measure.form), "bold" * (method == measure.best))
+            if method in measure.values
             else Text("")
-            for who in columns
+            for method in columns
         ]
         table.add_row(Text(f"{measure.name} {arrow}"), *cells)
     return table

@@ -1,4 +1,4 @@
-"""Ctrl-C while a kernel is compiled, or a pipe is full: how the commands answer it at once."""
+"""Ctrl-C at once, even while a kernel is compiled or a pipe is full; used by all commands."""
 
 import contextlib
 import os
@@ -11,15 +11,18 @@ T = TypeVar("T")
 
 
 def interruptible(work: Callable[[], T]) -> T:
-    """Do `work` in a thread of its own, and wait for it here.
+    """Run `work` in another thread, and wait for it here.
 
-    Python acts on Ctrl-C between two bytecodes of the main thread, and while a kernel is compiled
-    there may be seconds from one to the next. Here the main thread has nothing to do but to be
-    interrupted. It then has to end with `os._exit`: the compiler, or a write to a full pipe, cannot
-    be told to stop. So whatever is printed has to be flushed at once.
+    Python handles Ctrl-C between two bytecodes of the main thread, which may be seconds apart
+    while a kernel is compiled. Here the main thread only waits, so it can be interrupted at any
+    time. The process must then end by `os._exit`, because the compiler, or a write to a full
+    pipe, cannot be stopped; so everything printed must be flushed at once.
 
     Args:
-        work: what to do.
+        work: a function without arguments.
+
+    Returns:
+        What it returns; its exceptions are raised here.
     """
     future: Future[T] = Future()
 
@@ -32,13 +35,13 @@ def interruptible(work: Callable[[], T]) -> T:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     while thread.is_alive():
-        thread.join(timeout=0.1)  # without a timeout, Windows would not interrupt it
+        thread.join(timeout=0.1)  # on Windows only a wait with a timeout can be interrupted
     return future.result()
 
 
 @contextlib.contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """End the process with status 130 at Ctrl-C, as `interruptible` needs it."""
+    """End the process with status 130 at Ctrl-C, as `interruptible` requires."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,13 +1,13 @@
-"""The list of the demos; none is imported before it is asked for.
+"""The list of the demos; none is imported until it is run.
 
-Each file here is one demo: recurrent networks on data that some package carries, beside a baseline.
-Its docstring says task, data, network and source. It has one function,
-`run(quick=False, seed=0, progress=silent) -> Result`: at most two minutes on two cores, and with
-`quick` seconds, for tests, with less to learn from. What they share is in measures.py and
-result.py; `fastrnn demo` itself is in check.py.
+Each file here is one demo: recurrent networks, compared with a baseline, on data that some package
+contains. Its docstring names task, data, network and source. It has one function,
+`run(quick=False, seed=0, progress=silent) -> Result`, which takes at most two minutes on two cores;
+with `quick`, for tests, seconds, learning from less. What demos share is in measures.py and
+result.py; the command `fastrnn demo` is cli/demo.py.
 """
 
-# name -> who learns, what
+# name -> (model, what it learns)
 DEMOS = {
     "digits": ("RNNClassifier", "handwritten digits, by rows and by pixels"),
     "sentiment": ("RNNClassifier", "a word's characters to its polarity"),

@@ -1,15 +1,15 @@
 """The adding problem: two numbers far back in time, which tanh loses and the others add.
 
-Task: 150 steps of a random number in [0, 1) and a mark; two places are marked, anywhere, and the
+Task: 150 steps of a random number in [0, 1) and a mark; two random steps are marked, and the
 answer at the end is the sum of their two numbers.
-Data: made, 10,000 sequences to learn from and 2,000 held out.
+Data: generated, 10,000 sequences to learn from and 2,000 held out.
 Network: 64 units of each kind, and a Linear on the final h. W_hh of the ReLU network starts as the
-identity and its W_ih as N(0, 0.01^2) (the paper: 0.001^2, which gets there too, later), the LSTM's
-forget gates at a bias of 1; tanh and GRU start as torch's do. Adam, gradients clipped to 1. Each
-kind is read as often as it needs, and tanh as often as the ReLU network.
-Baseline: always the mean, 1: an error of the sum's variance, 1/6 (the second paper has 0.1767).
-Source: Hochreiter & Schmidhuber 1997, "Long short-term memory", section 5.4, of which this is the
-form of Le, Jaitly & Hinton 2015 (arXiv 1504.00941), section 4.1.
+identity and its W_ih as N(0, 0.01^2) (the paper: 0.001^2, which also works, but takes longer), the
+LSTM's forget gates with a bias of 1; tanh and GRU start as in torch. Adam, gradients clipped to 1.
+Each kind is trained for as many epochs as it needs, and tanh for as many as the ReLU network.
+Baseline: always the mean, 1; its error is the sum's variance, 1/6 (the second paper has 0.1767).
+Source: Hochreiter & Schmidhuber 1997, "Long short-term memory", section 5.4, in the form given by
+Le, Jaitly & Hinton 2015 (arXiv 1504.00941), section 4.1.
 """
 
 from functools import partial
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from fastrnn import init, plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNRegressor
 
 STEPS, HIDDEN, BATCH, VARIANCE = 150, 64, 16, 1 / 6
-# who -> the options of RNNRegressor, and how often the sequences are read
+# network -> the options of RNNRegressor
 NETWORKS: dict[str, dict[str, Any]] = {
     "tanh": {"cell": "rnn", "lr": 1e-3, "epochs": 12},
     "ReLU, identity": {
@@ -34,7 +34,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "LSTM": {"cell": "lstm", "init": "forget_bias", "lr": 1e-2, "epochs": 6},
     "GRU": {"cell": "gru", "lr": 5e-3, "epochs": 4},
 }
-_TOP = 1.0  # of the picture: an epoch in which a network blew up stands at its edge
+_TOP = 1.0  # of the picture: larger losses are drawn at its upper edge
 COLOURS = (plotting.GREY, plotting.ORANGE, plotting.BLUE, plotting.GREEN)
 
 
@@ -42,9 +42,9 @@ def sequences(count: int, steps: int, random: np.random.Generator):
     """Draw sequences and their sums, (count, steps, 2) and (count,).
 
     Args:
-        count: how many.
-        steps: T.
-        random: draws them.
+        count: number of sequences.
+        steps: T, their length.
+        random: generator.
     """
     x = np.zeros((count, steps, 2), np.float32)
     x[..., 0] = random.random((count, steps))
@@ -53,26 +53,26 @@ def sequences(count: int, steps: int, random: np.random.Generator):
     return x, (x[..., 0] * x[..., 1]).sum(axis=1)
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train the four networks on the same sequences.
 
     Args:
-        quick: 20 steps, fewer sequences, and tanh and ReLU read them less often.
-        seed: of the sequences and of the networks.
-        progress: told how far it is.
+        quick: 20 steps, fewer sequences, and fewer epochs for tanh and ReLU.
+        seed: seed of the sequences and of the networks.
+        progress: called as training advances.
     """
     random = np.random.default_rng(seed)
     steps, count = (20, 3000) if quick else (STEPS, 10_000)
     x, y = sequences(count, steps, random)
     held_out = sequences(2000, steps, random)
     errors, losses = {}, {}
-    for who, chosen in NETWORKS.items():
+    for method, chosen in NETWORKS.items():
         options = {**chosen, "epochs": min(chosen["epochs"], 6)} if quick else chosen
         model = RNNRegressor(
-            HIDDEN, **options, batch_size=BATCH, seed=seed, verbose=partial(progress, who)
+            HIDDEN, **options, batch_size=BATCH, seed=seed, verbose=partial(progress, method)
         ).fit(x, y)
-        errors[who] = float(np.mean((model.predict(held_out[0]) - held_out[1]) ** 2))
-        losses[who] = model.history_["loss"]
+        errors[method] = float(np.mean((model.predict(held_out[0]) - held_out[1]) ** 2))
+        losses[method] = model.history_["loss"]
     measures = [
         Measure(
             "mean squared error, held out", {**errors, "always 1": VARIANCE}, ".4f", higher=False
@@ -83,9 +83,9 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 
 def _draw(figure: Any, errors: dict[str, float], losses: dict[str, list], count: int) -> None:
-    """The loss of every network by the number of sequences it has learned from."""
+    """The loss of each network against the number of sequences it has learned from."""
     axes = figure.subplots()
-    for colour, (who, loss) in zip(COLOURS, losses.items(), strict=True):
+    for colour, (method, loss) in zip(COLOURS, losses.items(), strict=True):
         read, shown = count * np.arange(1, len(loss) + 1) / 1000, np.minimum(loss, _TOP)
         axes.plot(
             read,
@@ -93,7 +93,7 @@ def _draw(figure: Any, errors: dict[str, float], losses: dict[str, list], count:
             "o-",
             color=colour,
             markersize=3.5,
-            label=f"{who}: {errors[who]:.4f} held out",
+            label=f"{method}: {errors[method]:.4f} held out",
         )
         above = shown == _TOP
         axes.plot(read[above], shown[above], "^", color=colour, markersize=9)

@@ -1,11 +1,11 @@
 """A digit's image to its name, letter by letter: one to many.
 
-Task: 64 pixels in, the English name out; where it ends is learnt too.
+Task: 64 pixels in, the English name out; the network also learns where a name ends.
 Data: scikit-learn's digits, 1,797 images of 8 x 8 pixels; a fifth is held out, each class in
 proportion.
-Network: a Linear (64 -> 2 x 96) from the pixels to the first h of two layers of GRU(96), which read
-the letter written before; a Linear on their output says the next one. Greedy search writes.
-Baseline: the commonest name; and logistic regression's class, its name spelt without mistake.
+Network: a Linear (64 -> 2 x 96) from the pixels to h_0 of two layers of GRU(96), which read the
+previous letter; a Linear on their output predicts the next one. Greedy search.
+Baselines: the most frequent name; and logistic regression, whose class is always spelt correctly.
 Source: Vinyals et al. (2015), "Show and tell: a neural image caption generator"; the digits are
 Alpaydin and Kaynak's (1998).
 """
@@ -18,19 +18,19 @@ from sklearn.linear_model import LogisticRegression
 from fastrnn import plotting
 from fastrnn.demos.digits import images
 from fastrnn.demos.measures import character_error_rate, exact
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNGenerator
 
 NAMES = np.array("zero one two three four five six seven eight nine".split())
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
-    """Train network and baseline, and compare what they write for the held-out images.
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
+    """Train network and baseline, and compare the names they give to the held-out images.
 
     Args:
         quick: fewer epochs.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     x, x_test, y, y_test = images(seed)
     network = RNNGenerator(
@@ -52,10 +52,12 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     }
     right = NAMES[y_test].tolist()
     measures = [
-        Measure("names exactly right", {who: exact(names, right) for who, names in found.items()}),
+        Measure(
+            "names exactly right", {method: exact(names, right) for method, names in found.items()}
+        ),
         Measure(
             "character error rate",
-            {who: character_error_rate(names, right) for who, names in found.items()},
+            {method: character_error_rate(names, right) for method, names in found.items()},
             higher=False,
         ),
     ]
@@ -68,7 +70,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 
 def _draw(figure, x, found, right) -> None:
-    """Images with what was written for them: one of each digit, and mistakes."""
+    """Images with the names given to them: one of each digit, and mistakes."""
     wrong = [i for i, name in enumerate(found) if name != right[i]]
     first = {right[i]: i for i in reversed(range(len(found))) if i not in wrong}
     rows = -(-min(len(wrong), 20) // 10)

@@ -1,7 +1,7 @@
 """Handwritten digits, read as sequences: by rows, and pixel by pixel.
 
 Task: the class of an image, from its rows (T = 8 steps of I = 8 pixels) and from its pixels
-(T = 64, I = 1: what the first pixel says has to last for 63 steps).
+(T = 64, I = 1: the first pixel has to be remembered for 63 steps).
 Data: scikit-learn's digits, 1,797 images of 8 x 8 pixels; a fifth is held out, each class in
 proportion.
 Network: bidirectional LSTM(8 -> 2 x 128) for rows; GRU(1 -> 128) for pixels; Linear on the final h.
@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
 from fastrnn import plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNClassifier
 
 SHAPES = {"rows": (8, 8), "pixels": (64, 1)}  # (T, I)
@@ -29,7 +29,7 @@ def images(seed: int) -> Any:
     """Return the images (N, 64) in [0, 1] and their classes: to learn from, and held out.
 
     Args:
-        seed: of the split.
+        seed: seed of the split.
     """
     x, y = load_digits(return_X_y=True)
     return train_test_split(
@@ -37,13 +37,13 @@ def images(seed: int) -> Any:
     )
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train both networks and the baseline, and compare them on the held-out images.
 
     Args:
         quick: fewer epochs.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     x, x_test, y, y_test = images(seed)
     baseline = LogisticRegression(max_iter=1000).fit(x, y).score(x_test, y_test)
@@ -75,7 +75,7 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 
 def _draw(figure, x, y, predicted) -> None:
-    """How often each digit is taken for which, and the images that are misread."""
+    """Confusion matrices, and the images that are misread."""
     figure.set_size_inches(9, 5.6)
     above, below = figure.subfigures(2, 1, height_ratios=(3, 1.6))
     for axes, (name, classes) in zip(above.subplots(1, 2), predicted.items(), strict=True):

@@ -1,10 +1,11 @@
-"""Exploding gradients: a tanh network that cannot be trained, and can be with its gradient clipped.
+"""Exploding gradients: a tanh network that can only be trained with its gradient clipped.
 
-Task: a sequence of 50 random bits, +1 or -1; at its end, say the first one. Made as it is learned.
+Task: a sequence of 50 random bits, +1 or -1; at its end, output the first one. Drawn anew for each
+update.
 Network: a tanh RNN(1 -> 50), and a Linear on its final h. Its W_hh starts as 1.5 times an
 orthogonal matrix, so that gradients grow on their way back. Plain gradient descent (SGD).
-Baselines: the same without clipping, from the same start on the same sequences; also at a tenth of
-the learning rate, the other remedy; and 1, the error of who always says 0.
+Baselines: the same without clipping, from the same start on the same sequences; also with a tenth
+of the learning rate, the other remedy; and 1, the error of always answering 0.
 Source: Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent neural networks"
 (arXiv 1211.5063); whether a bit is remembered: Bengio, Simard & Frasconi 1994.
 """
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn import init, plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.losses import mse
 from fastrnn.nn.layers import RNN
 from fastrnn.nn.linear import Linear
@@ -25,23 +26,23 @@ from fastrnn.tracing import GradientFlow, gradient_flow
 from fastrnn.tracing.plot import curves
 
 STEPS, HIDDEN, BATCH, GAIN, LR, CLIP = 50, 50, 32, 1.5, 0.05, 1.0
-# who -> the longest gradient, the learning rate
+# run -> (maximal norm of a gradient, learning rate)
 RUNS = {
     "clipped": (CLIP, LR),
     "not clipped": (math.inf, LR),
     "not clipped, lr / 10": (math.inf, LR / 10),
 }
 COLOURS = dict(zip(RUNS, (plotting.BLUE, plotting.ORANGE, plotting.GREY), strict=True))
-SOLVED = 0.1  # an error below which every bit is right, or nearly
+SOLVED = 0.1  # an error below which (nearly) every bit is right
 
 
 class Training(NamedTuple):
     """One run.
 
     Attributes:
-        losses: of each update; it ends where the loss is no number any more.
-        norms: of the gradient, before clipping.
-        start: gradient flow at the first update, of the loss of one step at a time.
+        losses: loss at each update; it ends where the loss overflows.
+        norms: norm of the gradient at each update, before clipping.
+        start: gradient flow at the first update.
     """
 
     losses: np.ndarray
@@ -49,39 +50,43 @@ class Training(NamedTuple):
     start: GradientFlow
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train with and without clipping, from several starts.
 
     Args:
         quick: fewer starts and updates.
-        seed: of the first start; the others count up.
-        progress: told how far it is.
+        seed: seed of the first start; the others have the numbers that follow.
+        progress: called after each run.
     """
     starts, updates = (2, 250) if quick else (5, 600)
-    found: dict[str, list[Training]] = {who: [] for who in RUNS}
+    found: dict[str, list[Training]] = {method: [] for method in RUNS}
     for start in range(starts):
-        for number, (who, (clip, lr)) in enumerate(RUNS.items()):
-            progress(f"start {start + 1}, {who}", start * len(RUNS) + number, starts * len(RUNS))
-            found[who].append(train(clip, lr, updates, seed + start))
-    errors = {who: [_final(t) for t in runs] for who, runs in found.items()}
+        for method, (clip, lr) in RUNS.items():
+            found[method].append(train(clip, lr, updates, seed + start))
+            done = sum(map(len, found.values()))
+            progress(f"start {start + 1}, {method}", done, starts * len(RUNS))
+    errors = {method: [_final(t) for t in runs] for method, runs in found.items()}
     measures = [
         Measure(
             "starts that learn",
-            {who: sum(e < SOLVED for e in es) / starts for who, es in errors.items()},
+            {method: sum(e < SOLVED for e in es) / starts for method, es in errors.items()},
             ".0%",
         ),
         Measure(
             "error, median of starts",
-            {**{who: float(np.median(es)) for who, es in errors.items()}, "always 0": 1.0},
+            {**{method: float(np.median(es)) for method, es in errors.items()}, "always 0": 1.0},
             ".2g",
             higher=False,
         ),
         Measure(
-            "error, worst start", {who: max(es) for who, es in errors.items()}, ".2g", higher=False
+            "error, worst start",
+            {method: max(es) for method, es in errors.items()},
+            ".2g",
+            higher=False,
         ),
         Measure(
             "longest gradient",
-            {who: max(float(t.norms.max()) for t in runs) for who, runs in found.items()},
+            {method: max(float(t.norms.max()) for t in runs) for method, runs in found.items()},
             ".1e",
             higher=False,
         ),
@@ -97,10 +102,10 @@ def train(clip: float, lr: float, updates: int, seed: int) -> Training:
     """Train one network.
 
     Args:
-        clip: the longest that a gradient may be; inf: any.
+        clip: maximal norm of a gradient; inf: no clipping.
         lr: learning rate.
-        updates: how many.
-        seed: of the start and of the sequences.
+        updates: number of updates.
+        seed: seed of the start and of the sequences.
     """
     random = np.random.default_rng(seed)
     rnn = init.orthogonal(RNN(1, HIDDEN, seed=seed), GAIN, seed=seed)
@@ -111,7 +116,7 @@ def train(clip: float, lr: float, updates: int, seed: int) -> Training:
         x = random.choice(np.array([-1, 1], np.float32), (STEPS, BATCH, 1))
         (_, h_n), pull = rnn.vjp(x)
         guess, pull_head = head.vjp(h_n[0])
-        with np.errstate(over="ignore", invalid="ignore"):  # it is what is to be seen
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is what this demo shows
             loss, d_guess = mse(guess, x[0])
             of_head = pull_head(d_guess)
             d_h = np.asarray(of_head.input)[None]
@@ -131,26 +136,26 @@ def train(clip: float, lr: float, updates: int, seed: int) -> Training:
 
 
 def _final(one: Training) -> float:
-    """Return the mean loss of the last updates; inf where training did not get so far."""
+    """Return the mean loss of the last updates; inf if training overflowed."""
     return float(np.mean(one.losses[-50:]))
 
 
 def _draw(figure: Any, found: dict[str, list[Training]]) -> None:
-    """Loss and gradient norm of every start, and how the gradient flows at the first of them."""
+    """Loss and gradient norm of every start, and the gradient flow of the first start."""
     figure.set_size_inches(11, 6.4)
     upper, lower = figure.subfigures(2, 1, height_ratios=[1, 1])
     loss, norm = upper.subplots(1, 2)
-    for who, runs in found.items():
+    for method, runs in found.items():
         for number, one in enumerate(runs):
-            label = who if not number else None
+            label = method if not number else None
             for axes, values in ((loss, one.losses), (norm, one.norms)):
-                _curve(axes, values, COLOURS[who], label)
+                _curve(axes, values, COLOURS[method], label)
     loss.axhline(1, color="black", linewidth=0.8, linestyle=":")
-    _tell(loss, "always 0", 1)
+    _label(loss, "always 0", 1)
     loss.set(yscale="log", xlabel="update", ylabel="mean squared error", ylim=(3e-5, 30))
     loss.set_title("The error; a line for each start, of 10 updates; a cross: it overflows")
     norm.axhline(CLIP, color="black", linewidth=0.8, linestyle=":")
-    _tell(norm, f"clipped to {CLIP:g}", CLIP)
+    _label(norm, f"clipped to {CLIP:g}", CLIP)
     norm.set(yscale="log", xlabel="update", ylabel="norm of the gradient")
     norm.set_title("The gradient, before clipping")
     norm.legend(loc="upper right")
@@ -167,8 +172,8 @@ def _draw(figure: Any, found: dict[str, list[Training]]) -> None:
     _finals(errors, found)
 
 
-def _tell(axes: Any, what: str, at: float) -> None:
-    """Write something above a horizontal line, at its right end."""
+def _label(axes: Any, what: str, at: float) -> None:
+    """Write a label above a horizontal line, at its right end."""
     axes.annotate(
         what,
         (1, at),
@@ -191,17 +196,17 @@ def _curve(axes: Any, values: np.ndarray, colour: str, label: str | None) -> Non
 
 
 def _finals(axes: Any, found: dict[str, list[Training]]) -> None:
-    for y, (who, runs) in enumerate(found.items()):
+    for y, (method, runs) in enumerate(found.items()):
         errors = np.array([_final(one) for one in runs])
         finite = errors[np.isfinite(errors)]
-        axes.plot(finite, np.full(len(finite), y), "o", color=COLOURS[who], alpha=0.7)
+        axes.plot(finite, np.full(len(finite), y), "o", color=COLOURS[method], alpha=0.7)
         lost = len(errors) - len(finite)
         if lost:
             axes.plot(
                 [0.97],
                 [y],
                 "x",
-                color=COLOURS[who],
+                color=COLOURS[method],
                 markersize=8,
                 markeredgewidth=2,
                 transform=axes.get_yaxis_transform(),
@@ -214,7 +219,7 @@ def _finals(axes: Any, found: dict[str, list[Training]]) -> None:
                 fontsize=8,
                 xycoords=axes.get_yaxis_transform(),
                 textcoords="offset points",
-                color=COLOURS[who],
+                color=COLOURS[method],
             )
     axes.axvline(1, color="black", linewidth=0.8, linestyle=":")
     axes.set(xscale="log", xlim=(3e-5, 30), xlabel="mean squared error, last 50 updates")

@@ -1,12 +1,12 @@
-"""A text, character by character, and how it could go on: one to many.
+"""A text, character by character, and how it could continue: one to many.
 
-Task: the next character of a text, from all before it; and then a text of its own.
+Task: predict the next character of a text from all before it; then generate text.
 Data: Python's own documentation, as in `fastrnn train`; the last tenth is held out.
-Network: LSTM(characters -> 256), Linear on the output; it reads 16 streams side by side, in pieces
+Network: LSTM(characters -> 256), Linear on the output; it reads 16 streams in parallel, in segments
 of 64 characters (truncated BPTT).
-Baseline: counts of what followed the last characters, interpolated, for as many as are the best.
-Source: Mikolov et al. (2010), "Recurrent neural network based language model"; of the interpolation
-Witten and Bell (1991), "The zero-frequency problem".
+Baseline: interpolated n-gram counts, with the context length that is best on the held-out text.
+Source: Mikolov et al. (2010), "Recurrent neural network based language model"; for the
+interpolation Witten and Bell (1991), "The zero-frequency problem".
 """
 
 import math
@@ -14,21 +14,21 @@ from collections import Counter, defaultdict
 from functools import partial
 
 from fastrnn import plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNGenerator
 from fastrnn.models.corpus import read_text
 
-MOST = 5  # characters before that are counted
-BEGIN = "A function "  # of what is written
+MAX_CONTEXT = 5  # characters, of the n-gram counts
+PROMPT = "A function "
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
-    """Train the network, count for the baseline, compare them on the held-out tenth, and write.
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
+    """Train the network, count for the baseline, compare on the held-out tenth, and generate text.
 
     Args:
         quick: a short text, a small network.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     text = read_text()
     text = text[: 60_000 if quick else len(text)]
@@ -45,39 +45,39 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
         verbose=partial(progress, "learning to write"),
     ).fit(text)
     learning = [loss / math.log(2) for loss in network.history_["validation_loss"]]
-    by_counts = counted(text, split, MOST)
+    by_counts = counted(text, split, MAX_CONTEXT)
     best = min(by_counts)
     values = {"network": min(learning), f"counts after {by_counts.index(best)} characters": best}
     measures = [Measure("bits per character", values, ".2f", higher=False)]
-    sample = f"{BEGIN}{network.generate(BEGIN, length=400, temperature=0.5, seed=seed)}"
+    sample = f"{PROMPT}{network.generate(PROMPT, length=400, temperature=0.5, seed=seed)}"
     title = f"Python's documentation: of {len(text):,} characters the last tenth is held out"
     draw = partial(_draw, learning=learning, by_counts=by_counts)
     return Result(title, measures, draw, f"It writes:\n\n{sample}")
 
 
-def counted(text: str, split: int, most: int) -> list[float]:
-    """Return the bits per character from `split` on, by counts up to there.
+def counted(text: str, split: int, max_context: int) -> list[float]:
+    """Return the bits per character from `split` on, predicted by counts before it.
 
-    A character after a context has been seen c times of n, with k different ones there: its
-    probability is (c + k p) / (n + k), where p is that after a context one shorter.
+    If a character was seen c times of n after a context, where k different ones were seen, its
+    probability is (c + k p) / (n + k), where p is its probability after a context shorter by one.
 
     Args:
-        text: the whole.
-        split: where what is held out begins.
-        most: characters of the longest context.
+        text: the whole text.
+        split: start of the held-out part.
+        max_context: number of characters in the longest context.
 
     Returns:
-        One for each length of the longest context, from 0.
+        The bits for each length of the longest context, from 0 to max_context.
     """
     counts: dict[str, Counter] = defaultdict(Counter)
     for at in range(split):
-        for length in range(min(most, at) + 1):
+        for length in range(min(max_context, at) + 1):
             counts[text[at - length : at]][text[at]] += 1
     totals = {context: seen.total() for context, seen in counts.items()}
-    bits, alphabet = [0.0] * (most + 1), len(set(text))
+    bits, alphabet = [0.0] * (max_context + 1), len(set(text))
     for at in range(split, len(text)):
         probability = 1 / alphabet
-        for length in range(most + 1):
+        for length in range(max_context + 1):
             context = text[at - length : at]
             if context in totals:
                 seen, total = counts[context], totals[context]
@@ -87,7 +87,7 @@ def counted(text: str, split: int, most: int) -> list[float]:
 
 
 def _draw(figure, learning, by_counts) -> None:
-    """How the network gets better, and how good counting is, by the characters that it looks at."""
+    """How the network improves, and how good counts are, by the length of their context."""
     figure.set_size_inches(8, 3.8)
     left, right = figure.subplots(1, 2, sharey=True)
     left.plot(range(1, len(learning) + 1), learning, "o-", color=plotting.BLUE)

@@ -1,4 +1,4 @@
-"""How good what was written is: exact matches, and edits to what is right."""
+"""Measures of generated text: exact matches, and edit distance to the right text."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ def exact(found: Sequence[str], right: Sequence[str]) -> float:
     """Return the share of strings that are exactly right.
 
     Args:
-        found: what was written.
+        found: generated strings.
         right: what each of them should be.
     """
     return sum(a == b for a, b in zip(found, right, strict=True)) / len(right)
 
 
 def character_error_rate(found: Sequence[str], right: Sequence[str]) -> float:
-    """Return the edits from what was written to what is right, per character of the latter.
+    """Return the number of edits that make generated strings right, per character of the latter.
 
     Args:
-        found: what was written.
+        found: generated strings.
         right: what each of them should be.
     """
     edits = sum(edit_distance(a, b) for a, b in zip(found, right, strict=True))
@@ -25,10 +25,10 @@ def character_error_rate(found: Sequence[str], right: Sequence[str]) -> float:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Return how many characters to insert, delete or replace to come from one string to another.
+    """Return how many characters to insert, delete or replace to turn one string into another.
 
     Args:
-        a: the one.
+        a: one string.
         b: the other.
 
     Source: Wagner and Fischer (1974), "The string-to-string correction problem".

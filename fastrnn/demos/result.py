@@ -1,4 +1,7 @@
-"""What a demo returns: figures beside baselines, a text, and a way to draw them."""
+"""What a demo returns: figures and those of its baselines, a text, and a function to draw them.
+
+How a result is printed is in cli/demo.py.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -8,9 +11,9 @@ class Measure(NamedTuple):
     """One figure and its baselines: a row of the table.
 
     Attributes:
-        name: what is measured, and its unit where it has one.
-        values: who -> the figure; a column each. Networks come first, baselines after them.
-        form: how a figure is written, as by `format`.
+        name: the quantity measured, with its unit if it has one.
+        values: method -> its figure, a column each; networks first, baselines after them.
+        form: format specification of a figure, as for `format`.
         higher: higher is better; else lower is.
     """
 
@@ -21,18 +24,18 @@ class Measure(NamedTuple):
 
     @property
     def best(self) -> str:
-        """Who has the best figure."""
-        return (max if self.higher else min)(self.values, key=lambda who: self.values[who])
+        """The method with the best figure."""
+        return (max if self.higher else min)(self.values, key=lambda method: self.values[method])
 
 
 class Result(NamedTuple):
-    """What a demo has found.
+    """The result of a demo.
 
     Attributes:
         title: what was learned from what, in one line.
         measures: the rows of the table.
-        draw: fills a matplotlib Figure that has a constrained layout and 8 x 4.5 inches.
-        text: what else is to be read: examples, a sample.
+        draw: draws into a matplotlib Figure of 8 x 4.5 inches with a constrained layout.
+        text: examples or a sample, to print below the table.
     """
 
     title: str
@@ -41,11 +44,11 @@ class Result(NamedTuple):
     text: str = ""
 
 
-class Report(Protocol):
-    """Told how far a demo is: at what, how many parts of it are done, and of how many."""
+class ProgressReport(Protocol):
+    """A function that a demo calls: what it is doing, how many parts are done, and the total."""
 
     def __call__(self, what: str, done: int, total: int) -> None: ...  # noqa: D102
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Default progress callback; does nothing."""

@@ -1,14 +1,15 @@
-"""The characters of a word to its polarity: does it speak well or ill?
+"""The characters of a word to its polarity: is it positive or negative?
 
 Task: positive or negative, from the letters of a word alone, once with words held out at random,
 once with whole families of them.
 Data: vaderSentiment's lexicon: the 7,174 of its entries that are words of at least three letters
 a-z, each with the mean rating of ten people, of which the sign is taken. A fifth is held out. At
 random, most held-out words have relatives among the others (cheer, cheered, cheerful), so their
-stems are known. A family is all words with the same first five letters; held out as a whole, only
-beginnings and endings are known (un-, -less), and relatives behind a prefix (distrust, trust).
+stems are known. A family is all words with the same first five letters; if it is held out as a
+whole, only prefixes and suffixes are known (un-, -less), and relatives with a prefix (distrust,
+trust).
 Network: two layers of bidirectional GRU(26 -> 2 x 96), dropout, Linear on the final h.
-Baselines: the commoner polarity; logistic regression on the n-grams of two to six characters.
+Baselines: the more frequent polarity; logistic regression on n-grams of two to six characters.
 Source: Hutto and Gilbert (2014), "VADER: a parsimonious rule-based model for sentiment analysis of
 social media text", for the lexicon.
 """
@@ -24,11 +25,11 @@ from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 
 from fastrnn import plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNClassifier
 
 FAMILY = 5  # letters
-SHOWN = "ful|less"  # of the held-out words those in which the ending counts
+SHOWN = "ful|less"  # the held-out words shown are those in which the suffix matters
 
 
 def lexicon():
@@ -40,13 +41,13 @@ def lexicon():
     return np.array(words), np.array([ratings[word] > 0 for word in words])
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train network and baseline on each split, and compare them on the held-out words.
 
     Args:
         quick: a third of the families, fewer epochs and units.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     words, positive = lexicon()
     families = np.array([word[:FAMILY] for word in words])
@@ -89,10 +90,10 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 
 def _examples(words, positive, said) -> str:
-    """Name some held-out words: those that the network is surest of, and its surest errors."""
+    """Name some held-out words: those the network is most certain of, right and wrong."""
     shown = np.array([bool(re.search(SHOWN, word)) for word in words])
     words, positive, said = words[shown], positive[shown], said[shown]
-    order, lines = np.argsort(-np.abs(said - 0.5)), []  # the surest first
+    order, lines = np.argsort(-np.abs(said - 0.5)), []  # the most certain first
     for verdict, right in (("rightly", True), ("wrongly", False)):
         for polarity in (True, False):
             some = [
@@ -108,7 +109,7 @@ def _examples(words, positive, said) -> str:
 
 
 def _draw(figure, shown) -> None:
-    """How sure the network is, and what it thinks of some words letter by letter."""
+    """How certain the network is, and its opinion of some words letter by letter."""
     network, words, positive, said = shown
     figure.set_size_inches(9.5, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
@@ -135,7 +136,7 @@ def _draw(figure, shown) -> None:
 
 
 def _letters(axes, network, words) -> None:
-    """Draw the words of which the network changes its mind the most, and at which letters."""
+    """Draw the words on which the network changes its mind most, letter by letter."""
     from matplotlib.colors import LinearSegmentedColormap
 
     read = {}

@@ -1,12 +1,12 @@
-"""Sunspots: how many there are on the sun next year, and in twelve years.
+"""Sunspots: their number on the sun next year, and in twelve years.
 
-Task: from the last 33 years (three cycles of about 11) to the next; twelve years ahead the forecast
-is fed back as if it had been observed, as an autoregression does it too.
-Data: statsmodels' yearly sunspot numbers, 1700 to 2008; the years from 1929 on are held out, a few
-of the years before are only read. The forecast for a year sees all years up to 1 or 12 before it.
+Task: predict the next year from the last 33 (three cycles of about 11); twelve years ahead,
+forecasts are fed back as if they had been observed, as in an autoregression.
+Data: statsmodels' yearly sunspot numbers, 1700 to 2008; the years from 1929 on are held out, and
+the first years are only read. The forecast for a year sees all years up to 1 or 12 before it.
 Network: the mean of four LSTM(1 -> 16), each with a Linear on its final h.
-Baselines: persistence (the last number seen) and statsmodels' AutoReg, fitted to the same years; of
-the orders 1 to 24 it has the one that is the best one year ahead in the held-out years themselves.
+Baselines: persistence (the last number seen) and statsmodels' AutoReg, fitted to the same years,
+with the order of 1 to 24 that is the best one year ahead on the held-out years themselves.
 Source: Yule (1927), "On a method of investigating periodicities in disturbed series", the first
 autoregression, was made for these numbers. Size and epochs of the network were chosen on the years
 1869 to 1928.
@@ -23,7 +23,7 @@ from statsmodels.datasets import sunspots
 from statsmodels.tsa.ar_model import AutoReg
 
 from fastrnn import plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNRegressor
 
 WINDOW, FIRST_HELD_OUT, AHEAD = 33, 1929, (1, 12)  # years
@@ -32,13 +32,13 @@ SCALE = 50.0  # about the mean
 Forecaster = Callable[[NDArray], NDArray]  # windows (N, WINDOW) -> the year after each (N,)
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train the networks and the autoregression, and compare their forecasts.
 
     Args:
         quick: fewer epochs, and one network.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     data: Any = sunspots.load_pandas().data
     years, numbers = data["YEAR"].to_numpy(int), data["SUNACTIVITY"].to_numpy()
@@ -52,10 +52,12 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
     measures, forecasts = [], {}
     for ahead in AHEAD:
         seen = windows[split - WINDOW - ahead + 1 :][: len(truth)]
-        forecasts[ahead] = {who: _ahead(step, seen, ahead) for who, step in forecasters.items()}
+        forecasts[ahead] = {
+            method: _ahead(step, seen, ahead) for method, step in forecasters.items()
+        }
         errors = {
-            who: float(np.sqrt(np.mean((found - truth) ** 2)))
-            for who, found in forecasts[ahead].items()
+            method: float(np.sqrt(np.mean((found - truth) ** 2)))
+            for method, found in forecasts[ahead].items()
         }
         name = f"error {ahead} year{'s' * (ahead > 1)} ahead"
         measures.append(Measure(name, errors, ".1f", higher=False))
@@ -91,12 +93,12 @@ def _network(numbers, quick, seed, progress) -> Forecaster:
 
 
 def _autoregression(numbers) -> Forecaster:
-    constant, *weights = AutoReg(numbers, ORDER).fit().params  # of the last year first
+    constant, *weights = AutoReg(numbers, ORDER).fit().params  # the last year's weight first
     return lambda windows: np.maximum(0, constant + windows[:, : -ORDER - 1 : -1] @ weights)
 
 
 def _ahead(step: Forecaster, windows, years: int):
-    """Forecast so many years ahead, each year from the ones before, forecasts among them."""
+    """Forecast a number of years ahead, each from the years before it, forecasts included."""
     for _ in range(years):
         windows = np.column_stack([windows[:, 1:], step(windows)])
     return windows[:, -1]
@@ -108,21 +110,21 @@ def _draw(figure, years, numbers, measures, forecasts) -> None:
     looks = {
         "network": (plotting.BLUE, "-"),
         "autoregression": (plotting.ORANGE, "--"),
-        "persistence": ("none", ""),  # the grey area, moved: its error says enough
+        "persistence": ("none", ""),  # would be the grey area, shifted: its error is enough
     }
     panels = figure.subplots(len(AHEAD), 1, sharex=True)
     for axes, ahead, measure in zip(panels, AHEAD, measures, strict=True):
         axes.fill_between(years, numbers, color="#e3e3e3", label="observed")
         held_out = years[-len(forecasts[ahead]["network"]) :]
-        for who, found in forecasts[ahead].items():
-            colour, line = looks[who]
+        for method, found in forecasts[ahead].items():
+            colour, line = looks[method]
             axes.plot(
                 held_out,
                 found,
                 line,
                 color=colour,
                 linewidth=1.4,
-                label=f"{who}, error {measure.values[who]:.1f}",
+                label=f"{method}, error {measure.values[method]:.1f}",
             )
         axes.axvline(FIRST_HELD_OUT - 0.5, color="black", linewidth=0.8)
         axes.set(xlim=(1880, years[-1]), ylim=(0, 215), ylabel="sunspot number")

@@ -1,13 +1,13 @@
 """Python source, character by character, to kinds of token: synced many to many.
 
-Task: for each character, what it belongs to: a comment, a string, a number, a keyword, another
-name, an operator, or none of these (space). "for" is a keyword in "for x", and none in "format":
-who reads in one direction cannot know in time.
-Data: modules of Python's standard library, of each some pieces of whole lines, of about 256
-characters; what a character is, tokenize says. A fifth of the modules is held out.
-Network: bidirectional LSTM(characters -> 2 x 64), Linear on the output at each step; beside it an
-LSTM of one direction, with 128 units.
-Baseline: the kind that each character has most often.
+Task: for each character, the kind of token it belongs to: a comment, a string, a number, a keyword,
+another name, an operator, or none of these (space). "for" is a keyword in "for x" and not in
+"format": a network that reads in one direction cannot know in time.
+Data: modules of Python's standard library, some pieces of whole lines of each, about 256 characters
+long, labelled by tokenize. A fifth of the modules is held out.
+Network: bidirectional LSTM(characters -> 2 x 64), Linear on the output at each step; for comparison
+an LSTM of one direction with 128 units.
+Baseline: for each character its most frequent kind.
 Source: Graves and Schmidhuber (2005), "Framewise phoneme classification with bidirectional LSTM and
 other neural network architectures".
 """
@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from fastrnn import plotting
-from fastrnn.demos.result import Measure, Report, Result, silent
+from fastrnn.demos.result import Measure, ProgressReport, Result, silent
 from fastrnn.models import RNNTagger
 
-# A letter for each kind, as labels of a piece are one string.
+# A letter for each kind, because the labels of a piece are one string.
 KINDS = {
     "c": "comment",
     "s": "string",
@@ -56,7 +56,7 @@ def kinds_of(source: str) -> str:
     """Return the kind of each character of a source, as one string.
 
     Args:
-        source: what Python can read.
+        source: valid Python.
     """
     starts = np.cumsum([0, *(len(line) for line in source.splitlines(keepends=True))])
     kinds = np.full(len(source), " ")
@@ -80,39 +80,39 @@ def modules() -> list[str]:
     return [text for text in (text.replace("\r\n", "\n") for text in texts) if {*text} <= plain]
 
 
-def pieces(sources: Sequence[str], most: int, random: np.random.Generator):
+def pieces(sources: Sequence[str], count: int, random: np.random.Generator):
     """Cut sources between lines; return some pieces of each, and their kinds.
 
     Args:
-        sources: to cut.
-        most: pieces of each.
-        random: draws them.
+        sources: the texts to cut.
+        count: number of pieces taken of each, if it has as many.
+        random: generator that chooses them.
     """
     texts, labels = [], []
     for source in sources:
         ends = np.cumsum([0, *(len(line) for line in source.splitlines(keepends=True))])
         cuts = ends[np.unique(np.searchsorted(ends, np.arange(0, len(source), PIECE)))]
         kinds = kinds_of(source)
-        for i in random.permutation(len(cuts) - 1)[:most]:
+        for i in random.permutation(len(cuts) - 1)[:count]:
             texts.append(source[cuts[i] : cuts[i + 1]])
             labels.append(kinds[cuts[i] : cuts[i + 1]])
     return texts, labels
 
 
-def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result:
+def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -> Result:
     """Train both networks, count for the baseline, and compare them on the held-out files.
 
     Args:
         quick: fewer files and epochs.
-        seed: of everything random.
-        progress: told how far it is.
+        seed: seed of everything random.
+        progress: called as training advances.
     """
     random = np.random.default_rng(seed)
     sources = modules()
     random.shuffle(sources)
-    fifth, most = len(sources) // 5, 2 if quick else 8
-    x, y = pieces(sources[fifth:], most, random)
-    x_test, y_test = pieces(sources[:fifth], most, random)
+    fifth, count = len(sources) // 5, 2 if quick else 8
+    x, y = pieces(sources[fifth:], count, random)
+    x_test, y_test = pieces(sources[:fifth], count, random)
     known = set("".join(x))
     x_test = ["".join(c if c in known else " " for c in text) for text in x_test]
     truth = np.array(list("".join(y_test)))
@@ -131,16 +131,18 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
             verbose=partial(progress, name),
         ).fit(x, y)
         found[name] = np.concatenate(model.predict(x_test))
-    counts: dict[str, Counter] = defaultdict(Counter)
+    seen: dict[str, Counter] = defaultdict(Counter)
     for character, kind in zip("".join(x), "".join(y), strict=True):
-        counts[character][kind] += 1
-    commonest = {character: count.most_common(1)[0][0] for character, count in counts.items()}
+        seen[character][kind] += 1
+    commonest = {character: kinds.most_common(1)[0][0] for character, kinds in seen.items()}
     found["commonest kind"] = np.array([commonest.get(c, " ") for c in "".join(x_test)])
     measures = [
-        Measure("accuracy", {who: float((kinds == truth).mean()) for who, kinds in found.items()})
+        Measure(
+            "accuracy", {method: float((kinds == truth).mean()) for method, kinds in found.items()}
+        )
     ]
     for kind in "kis":
-        rates = {who: found_of(kinds, truth, kind) for who, kinds in found.items()}
+        rates = {method: found_of(kinds, truth, kind) for method, kinds in found.items()}
         measures.append(Measure(f"found of {KINDS[kind]}s", rates))
     title = (
         f"Kind of token of each character of Python source; {len(truth):,} held-out "
@@ -150,16 +152,16 @@ def run(quick: bool = False, seed: int = 0, progress: Report = silent) -> Result
 
 
 def found_of(kinds, truth, kind: str) -> float:
-    """Return the share of the characters of a kind that were taken for it."""
+    """Return the recall of a kind: the share of its characters that are recognised."""
     return float((kinds == truth)[truth == kind].mean())
 
 
 def _draw(figure, models, found, truth) -> None:
-    """A line of source as the networks see it, and how much of each kind they find."""
+    """A line of source as the networks see it, and the recall of each kind."""
     figure.set_size_inches(9.5, 5)
     above, below = figure.subplots(2, 1, height_ratios=(1, 1.9))
     rows = {"tokenize": kinds_of(EXAMPLE)}
-    rows |= {who: model.predict([EXAMPLE])[0] for who, model in models.items()}
+    rows |= {method: model.predict([EXAMPLE])[0] for method, model in models.items()}
     for y, kinds in enumerate(rows.values()):
         for x, (character, kind) in enumerate(zip(EXAMPLE[:-1], kinds, strict=False)):
             wrong = kind != rows["tokenize"][x]
@@ -184,15 +186,15 @@ def _draw(figure, models, found, truth) -> None:
         "one direction": ("s", plotting.ORANGE),
         "commonest kind": ("|", plotting.GREY),
     }
-    for who, (marker, colour) in markers.items():
-        shares = [found_of(found[who], truth, kind) for kind in KINDS]
+    for method, (marker, colour) in markers.items():
+        shares = [found_of(found[method], truth, kind) for kind in KINDS]
         below.plot(
             shares,
             range(len(KINDS)),
             marker,
             color=colour,
             markersize=8,
-            label=who,
+            label=method,
             markeredgewidth=2 if marker == "|" else 0,
         )
     for y, kind in enumerate(KINDS):

@@ -58,12 +58,15 @@ class Prepared(NamedTuple):
     plan: Plan
     ends: tuple  # (order, lengths, reverse): the last of records.BatchedInput
     spans: list[tuple[int, int, int]]  # (row0, s0, s1) of pieces between two looks at Ctrl-C
+    nothing: Residuals  # where no gradient is wanted
+    nowhere: tuple[np.ndarray, np.ndarray]  # its first two
 
 
 def prepared(scan: Scan, batch: Batch, plan: Plan) -> Prepared:
     """Return how a scan runs over a batch, by plan.plan_forward or plan_backward."""
     ends = batch.order, batch.lengths, scan.reverse
-    return Prepared(scan, batch, plan, ends, _spans(batch, plan.stride, [(0, batch.steps)]))
+    spans, nothing = _spans(batch, plan.stride, [(0, batch.steps)]), NOT_KEPT[scan.sizes.dtype]
+    return Prepared(scan, batch, plan, ends, spans, nothing, nothing[:2])
 
 
 def _spans(batch: Batch, stride: int, parts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -97,22 +100,23 @@ def forward(
         keep: a gradient will be wanted.
         checkpoint_every: steps between checkpoints, the rest is recomputed; 0: keep everything.
     """
-    scan, batch, plan, ends, spans = this
-    cell, sizes = scan.cell, scan.sizes
-    kept, starts = NOT_KEPT[sizes.dtype], {}
+    scan, batch, plan, ends, spans, kept, residuals = this
+    starts = None
     if keep:
-        kept = new_residuals(cell, sizes, batch, checkpoint_every)
-        if checkpoint_every and sizes.states > 1:
+        kept = new_residuals(scan.cell, scan.sizes, batch, checkpoint_every)
+        residuals = kept[:2]
+        if checkpoint_every and scan.sizes.states > 1:
             parts = segments(batch.steps, checkpoint_every)
             starts = {s0: number for number, (s0, _) in enumerate(parts) if number}
             spans = _spans(batch, plan.stride, parts)
+    kernel, sizes, slot = scan.cell.forward, scan.sizes, scan.slot
     work = buffers.scratch(sizes.dtype, plan.size)
-    sequences, states, residuals = (*source, *ends), (scan.slot, *states), kept[:2]
+    sequences, states = (*source, *ends), (slot, *states)
     for span in spans:
-        if span[1] in starts:
+        if starts and span[1] in starts:
             checkpoint = states_in(work, plan, sizes, len(batch.lengths), span[1])
             kept.checkpoints[starts[span[1]]] = checkpoint
-        cell.forward(
+        kernel(
             threads.call(plan.threads),
             plan.words,
             span,
@@ -178,7 +182,7 @@ def backward(
         watch: is called after every step s with s, the plan and the work space, which hold the
             gradients as they are while this runs (tracing/ looks at them).
     """
-    scan, batch, plan, ends, _ = this
+    scan, batch, plan, ends, *_ = this
     cell, dtype = scan.cell, scan.sizes.dtype
     d_weights = new_gradients(weights, batch.rows)
     work = buffers.scratch(dtype, plan.size), buffers.new(plan.block_rows, np.int64)

@@ -85,13 +85,15 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
     if value is None:
         return None
     shapes, dtype = program.state_shapes, program.spec.dtype
-    given = (value,) if len(shapes) == 1 else value
-    if type(given) is tuple and len(given) == len(shapes):
-        for member, shape in zip(given, shapes, strict=True):
+    if type(value) is np.ndarray and len(shapes) == 1:
+        if value.shape == shapes[0] and value.dtype == dtype:
+            return (value,)
+    elif type(value) is tuple and len(value) == len(shapes):
+        for member, shape in zip(value, shapes, strict=True):
             if type(member) is not np.ndarray or member.shape != shape or member.dtype != dtype:
                 break
         else:
-            return given
+            return value
     spec, call = program.spec, program.call
     leading = "num_layers * num_directions, " * call.stacked + "batch, " * call.batched
     return checks.states(

@@ -71,6 +71,8 @@ class Shapes:
         self.output_shape = (*axes, spec.directions * spec.emitted)
         self._h_shape = (slots, call.batch, spec.emitted)
         self._carried_shape = (others, slots, call.batch, spec.hidden_size)
+        self._carried_out = (others, *self.state_shapes[0][:-1], spec.hidden_size)
+        self._same_shape = self.state_shapes[0] == self._h_shape
         self._others, self._zeros = others, tuple(scan.ZERO_STATES[spec.dtype])
 
     def states(self, members: Sequence[np.ndarray | None] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -78,15 +80,20 @@ class Shapes:
         if members is None:
             return self._zeros
         h, carried = self._zeros
-        first, *others = members
+        first, others = members[0], members[1:]
         if first is not None:
-            h = (first if first.flags.carray else buffers.plain(first)).reshape(self._h_shape)
+            h = first if first.flags.carray else buffers.plain(first)
+            h = h if self._same_shape else h.reshape(self._h_shape)
+        if not self._others:
+            return h, carried
+        if self._others == 1:
+            [m] = others
+            if m is not None:
+                m = m if m.flags.carray else buffers.plain(m)
+                carried = m.reshape(self._carried_shape)
+            return h, carried
         given = [m for m in others if m is not None]
-        if len(given) == 1 == len(others):
-            [m] = given
-            m = m if m.flags.carray else buffers.plain(m)
-            carried = m.reshape(self._carried_shape)
-        elif given:
+        if given:
             zero = np.zeros_like(given[0])
             carried = np.stack([zero if m is None else m for m in others])
             carried = carried.reshape(self._carried_shape)
@@ -102,12 +109,13 @@ class Shapes:
     def members(self, states: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, ...]:
         """Return states as the caller wants them, an array each."""
         h, carried = states
-        h = h.reshape(self.state_shapes[0])
+        if not self._same_shape:
+            h = h.reshape(self.state_shapes[0])
         if not self._others:
             return (h,)
-        if self._others == 1:
-            return h, carried.reshape(self.state_shapes[1])
-        return h, *[c.reshape(self.state_shapes[1]) for c in carried]
+        if not self._same_shape:
+            carried = carried.reshape(self._carried_out)
+        return (h, carried[0]) if self._others == 1 else (h, *carried)
 
     def checkpoint_every(self, owner: str, checkpoint, memory, lengths=None) -> int:
         """Return the steps between checkpoints that these arguments of `vjp` mean; 0: none.

@@ -61,7 +61,6 @@ class Tape(NamedTuple):
 class _Layer(NamedTuple):
     """One layer of the stack, and how its output lies in memory."""
 
-    slots: range  # of its directions
     shape: tuple[int, int, int]
     time: int  # (t, b) starts at t * time + b * row
     row: int
@@ -80,12 +79,17 @@ class Program(Shapes):
         if not call.one_hot:
             self._x_shape = (*self._x_shape, spec.input_size)
         self._x_strides = _strides(self._x_shape, swapped)
-        self._layers = []
+        self._layers, self._slots = [], []
         for depth in range(spec.num_layers):
-            own = range(depth * spec.directions, (depth + 1) * spec.directions)
             last = swapped and depth == spec.num_layers - 1
             shape = (batch, time, width) if last else (time, batch, width)
-            self._layers.append(_Layer(own, shape, *_strides(shape, last)))
+            layer = _Layer(shape, *_strides(shape, last))
+            self._layers.append(layer)
+            for direction in range(spec.directions):
+                slot, at = depth * spec.directions + direction, direction * spec.emitted
+                rows = (at, layer.time * call.emit, layer.row)  # a cell's output is its state
+                first = shape if call.emit and not direction else None
+                self._slots.append((slot, depth, first, rows))
 
     def run(
         self,
@@ -115,28 +119,28 @@ class Program(Shapes):
         if not call.batch:
             return self._run_nothing(weights, x)
         batch = self._equal if lengths is None else sort_by_length(lengths)
-        forward = self._all_prepared(batch, "forward")
+        prepared, keep = self._all_prepared(batch, "forward"), call.keep
         start, final = self.states(initial), self.new_states()
         states, output = (*start, *final), final[0]
         new = buffers.new if lengths is None else buffers.zeros  # past the end of a row it is 0
         source, inputs, outputs, residuals = self._source(x), [], [], []
-        for depth, layer in enumerate(self._layers):
-            if depth:
-                below = self._layers[depth - 1]
-                outputs.append(output)
-                inputs.append(output * masks[depth - 1] if masks else output)
-                source = (inputs[-1], scan.NO_INDEX, below.time, below.row)
-            rows = (output, 0, 0, layer.row)  # of a cell, whose output is its state
-            if call.emit:
-                output = new(layer.shape, dtype)
-                rows = (output, 0, layer.time, layer.row)
-            for slot in layer.slots:
-                if slot % self.spec.directions:
-                    rows = (output, self.spec.emitted, layer.time, layer.row)
-                kept = scan.forward(
-                    forward[slot], source, weights[slot], states, rows, call.keep, checkpoint_every
-                )
-                residuals.append(kept)
+        for slot, depth, shape, rows in self._slots:
+            if shape is not None:  # the first direction of a layer
+                if depth:
+                    outputs.append(output)
+                    inputs.append(output * masks[depth - 1] if masks else output)
+                    source = (inputs[-1], scan.NO_INDEX, *self._layers[depth - 1][1:])
+                output = new(shape, dtype)
+            kept = scan.forward(
+                prepared[slot],
+                source,
+                weights[slot],
+                states,
+                (output, *rows),
+                keep,
+                checkpoint_every,
+            )
+            residuals.append(kept)
         if call.emit and not call.batched:
             output = output.reshape(self.output_shape)
         tape = None
@@ -179,6 +183,8 @@ class Program(Shapes):
         wrt_input = wrt_input and not self.call.one_hot
         if not self.call.batch:
             d_weights = [scan.new_gradients(own, 0) for own in tape.weights]
+            for one in self._scans if watch else ():
+                watch(one.slot, None, self.states(d_final))
             d_x = buffers.zeros(tape.x.shape, dtype) if wrt_input else None
             return d_x, self.members(self.new_states()), d_weights
         backward = self._all_prepared(batch, "backward" if wrt_input else "parameters")
@@ -187,16 +193,15 @@ class Program(Shapes):
         new = buffers.new if batch.equal and batch.steps == self.call.time else buffers.zeros
         d_output = None if d_output is None else self.time_major(d_output)
         for depth in reversed(range(spec.num_layers)):
-            layer = self._layers[depth]
             if depth:
-                _, shape, *strides = self._layers[depth - 1]
+                shape, *strides = self._layers[depth - 1]
                 source = (tape.inputs[depth - 1], scan.NO_INDEX, *strides)
             else:
                 shape, strides, source = self._x_shape, self._x_strides, self._source(tape.x)
             d_rows = None if d_output is None else rows_of(d_output)
             d_x = None
-            for slot in layer.slots:
-                at = spec.emitted * (slot % spec.directions)
+            for direction in range(spec.directions):
+                slot, at = depth * spec.directions + direction, direction * spec.emitted
                 d_part = new(shape, dtype) if depth or wrt_input else None
                 d_weights[slot] = scan.backward(
                     backward[slot],

@@ -86,7 +86,8 @@ class SingleStep(Shapes):
         """Compute a step; see Program.run, whose last three arguments have to be their defaults."""
         dtype, call = self._dtype, self.call
         start, final = self.states(initial), self.new_states()
-        x = (x if x.flags.carray else buffers.plain(x)).reshape(self.x_shape)
+        x = x if x.flags.carray else buffers.plain(x)
+        x = x if x.shape == self.x_shape else x.reshape(self.x_shape)
         output, saved = self._nothing, self._not_saved
         if call.emit:
             output = buffers.new(self._h_row, dtype)
@@ -94,7 +95,10 @@ class SingleStep(Shapes):
             saved = buffers.new(self.saved_shape, dtype)
         self.forward(weights, x, start, final, output, saved, self._nothing)
         tape = StepTape(weights, x, start, final[0], saved) if call.keep else None
-        output = output.reshape(self.output_shape) if call.emit else None
+        if not call.emit:
+            return None, self.members(final), tape
+        if not call.batched or call.batch_first:
+            output = output.reshape(self.output_shape)
         return output, self.members(final), tape
 
     def forward(self, weights, x, initial: tuple, final: tuple, output, saved, missing) -> None:

@@ -1,6 +1,6 @@
-"""What all optimisers share: dicts of arrays, their checks, their buffers, and their state on disk.
+"""What all optimisers share: dicts of arrays, their checks, their buffers, and their state.
 
-No update rule is here, and no rule checks anything.
+No update rule is here (rules.py), and no rule checks anything.
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ Arrays = Mapping[str, NDArray] | Sequence[Mapping[str, NDArray]]
 
 
 class Optimizer:
-    """Knows names, buffers and checks; a subclass knows one update rule, for one parameter.
+    """Names, buffers and checks; a subclass adds the update rule for one parameter.
 
     Args:
-        params: the arrays to update.
+        params: the arrays to update in place, float32 or float64.
         lr: learning rate.
         weight_decay: L2 penalty.
-        slots: names of the buffers that the rule keeps for each parameter, such as "exp_avg".
+        slots: names of the buffers that the rule keeps for each parameter, e.g. "exp_avg".
+
+    Attributes:
+        params: the list of dicts of arrays.
+        lr: learning rate; may be set between steps.
+        weight_decay: L2 penalty; may be set between steps.
+        steps: number of steps so far.
+
+    Raises:
+        TypeError: params is not made of dicts of arrays, or a number is not a number.
+        ValueError: an array cannot be updated in place, or a number is out of range.
     """
 
     def __init__(self, params: Arrays, lr: float, weight_decay: float, slots: Sequence[str]):
@@ -43,11 +53,11 @@ class Optimizer:
         """Update every parameter in place.
 
         Args:
-            grads: for each of params a gradient of the same name, shape and dtype; not modified.
+            grads: a gradient for each parameter, of the same name, shape and dtype; not modified.
 
         Raises:
             TypeError: grads is not made of dicts of arrays.
-            KeyError: a name is missing, or one is unknown.
+            KeyError: a name is missing or unknown.
             ValueError: a shape or a dtype differs. After an error no parameter has changed.
         """
         groups = dicts(f"{self._name}: grads", grads, self.params)
@@ -64,23 +74,23 @@ class Optimizer:
                     self._update(param, groups[index][name], buffers, a, b)
 
     def state_dict(self) -> dict[str, NDArray]:
-        """Return copies of the step count and of all buffers, flat, as safetensors wants them.
+        """Return copies of the step count and of all buffers, in a flat dict as safetensors takes.
 
         The keys are "step" and, e.g., "exp_avg.0.weight_ih_l0": slot, index of the dict in params,
-        name of the array. The hyper-parameters are not in it.
+        name of the array. Hyper-parameters are not included.
         """
         state = {key: buffer.copy(order="C") for key, buffer in self._flat()}
         return {"step": np.array(self.steps, np.int64), **state}
 
     def load_state_dict(self, state: Mapping[str, NDArray]) -> None:
-        """Go on, bit for bit, where the state was taken, given equal parameters and options.
+        """Continue bit for bit from a saved state, given equal parameters and options.
 
         Args:
-            state: what state_dict of an optimiser with the same params and options returned.
+            state: from state_dict of an optimiser with the same params and options.
 
         Raises:
             TypeError: the state is not a dict of arrays.
-            KeyError: a key is missing, or one is unknown.
+            KeyError: a key is missing or unknown.
             ValueError: a shape or a dtype differs. After an error nothing has been loaded.
         """
         buffers = {"step": np.array(self.steps, np.int64), **dict(self._flat())}
@@ -114,23 +124,23 @@ def dicts(
     """Check that value is a dict of arrays or a list of dicts, and make it a list.
 
     Args:
-        where: what the value is called in messages, e.g. "Adam: grads".
-        value: the argument of the user.
-        like: what names, shapes and dtypes must equal, if anything.
+        where: name of the value in messages, e.g. "Adam: grads".
+        value: the user's argument.
+        like: arrays with the names, shapes and dtypes that are required; None: any.
 
     Returns:
         The list of dicts, with the arrays themselves.
 
     Raises:
         TypeError: value is not made of dicts of NumPy arrays.
-        KeyError: a name that `like` has is missing, or one is unknown.
+        KeyError: a name is missing or unknown.
         ValueError: a shape, a dtype or the number of dicts differs from `like`.
     """
     groups = [value] if isinstance(value, Mapping) else value
     if not isinstance(groups, list | tuple) or not all(isinstance(g, Mapping) for g in groups):
         raise TypeError(
             f"{where} is a {type(value).__name__}; expected a dict of arrays, or a list of dicts, "
-            f"such as the `params` of a layer or of its Gradients."
+            "such as the `params` of a layer or of its Gradients."
         )
     if like is not None and len(groups) != len(like):
         raise ValueError(f"{where} has {len(groups)} dicts; expected {len(like)}, one for each.")
@@ -146,7 +156,7 @@ def dicts(
 
 
 def in_place(where: str, value: Arrays) -> list[Mapping[str, NDArray]]:
-    """As `dicts`, for arrays that are to be changed: also refuse what cannot be."""
+    """Like `dicts`, but also refuse arrays that cannot be changed in place."""
     groups = dicts(where, value)
     for index, group in enumerate(groups):
         at = where if isinstance(value, Mapping) else f"{where}[{index}]"

@@ -1,7 +1,7 @@
 """The update rules, each a few lines on one parameter, its gradient and its buffers.
 
-Every rule is torch.optim's, in torch's order of operations. Nothing is checked here but the
-hyper-parameters, and nothing is allocated: a rule's temporaries go to the scratch `a` and `b`.
+Every rule is torch.optim's, in torch's order of operations. Only hyper-parameters are checked here,
+and nothing is allocated: a rule's temporaries go to the scratch arrays `a` and `b`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class SGD(Optimizer):
         param -= lr * v,  or with nesterov lr * (g + momentum * v)
 
     Args:
-        params: the arrays to update, float32 or float64.
-        lr: learning rate, a plain attribute.
-        momentum: how much of v is kept; 0 keeps no v.
-        dampening: how much of the gradient v leaves out.
-        weight_decay: L2 penalty.
-        nesterov: needs momentum > 0 and dampening = 0.
+        params: the arrays to update in place, float32 or float64.
+        lr: learning rate (default 1e-3); a plain attribute, which may be set between steps.
+        momentum: decay of v (default 0: there is no v).
+        dampening: share of the gradient that v leaves out (default 0).
+        weight_decay: L2 penalty (default 0).
+        nesterov: use Nesterov's variant (default False); needs momentum > 0 and dampening = 0.
 
     Raises:
-        TypeError: params is not made of dicts of arrays, or a hyper-parameter is no number.
+        TypeError: params is not made of dicts of arrays, or a hyper-parameter is not a number.
         ValueError: an array cannot be updated in place, or a hyper-parameter is out of range.
 
     Example:
@@ -85,16 +85,17 @@ class RMSprop(Optimizer):
         param -= lr * u,  or with momentum lr * v, where v = momentum * v + u
 
     Args:
-        params: the arrays to update, float32 or float64.
-        lr: learning rate, a plain attribute.
-        alpha: decay of the averages.
-        eps: added to the root.
-        weight_decay: L2 penalty.
-        momentum: how much of v is kept; 0 keeps no v.
-        centered: divide by the standard deviation in place of the root mean square.
+        params: the arrays to update in place, float32 or float64.
+        lr: learning rate (default 1e-2); a plain attribute, which may be set between steps.
+        alpha: decay of the averages (default 0.99).
+        eps: added to the root (default 1e-8).
+        weight_decay: L2 penalty (default 0).
+        momentum: decay of v (default 0: there is no v).
+        centered: divide by the standard deviation in place of the root mean square (default
+            False).
 
     Raises:
-        TypeError: params is not made of dicts of arrays, or a hyper-parameter is no number.
+        TypeError: params is not made of dicts of arrays, or a hyper-parameter is not a number.
         ValueError: an array cannot be updated in place, or a hyper-parameter is out of range.
 
     Example:
@@ -152,15 +153,16 @@ class Adam(Optimizer):
         param -= lr * m / (1 - beta1**t) / (sqrt(s / (1 - beta2**t)) + eps)
 
     Args:
-        params: the arrays to update, float32 or float64.
-        lr: learning rate, a plain attribute.
-        betas: decay of the two means.
-        eps: added to the root.
-        weight_decay: L2 penalty, which passes through m and s; see AdamW.
-        amsgrad: never let the divisor shrink.
+        params: the arrays to update in place, float32 or float64.
+        lr: learning rate (default 1e-3); a plain attribute, which may be set between steps.
+        betas: decay of the two means (default 0.9 and 0.999).
+        eps: added to the root (default 1e-8).
+        weight_decay: L2 penalty (default 0), which enters m and s; for decay that does not, see
+            AdamW.
+        amsgrad: never let the divisor shrink (default False).
 
     Raises:
-        TypeError: params is not made of dicts of arrays, or a hyper-parameter is no number.
+        TypeError: params is not made of dicts of arrays, or a hyper-parameter is not a number.
         ValueError: an array cannot be updated in place, or a hyper-parameter is out of range.
 
     Example:
@@ -215,15 +217,15 @@ class AdamW(Adam):
     """Adam whose weight decay acts on the parameter alone: first param *= 1 - lr * weight_decay.
 
     Args:
-        params: the arrays to update, float32 or float64.
-        lr: learning rate, a plain attribute.
-        betas: decay of the two means.
-        eps: added to the root.
-        weight_decay: the part of the parameter that a step of lr = 1 takes away.
-        amsgrad: never let the divisor shrink.
+        params: the arrays to update in place, float32 or float64.
+        lr: learning rate (default 1e-3); a plain attribute, which may be set between steps.
+        betas: decay of the two means (default 0.9 and 0.999).
+        eps: added to the root (default 1e-8).
+        weight_decay: share of the parameter that a step of lr = 1 removes (default 1e-2).
+        amsgrad: never let the divisor shrink (default False).
 
     Raises:
-        TypeError: params is not made of dicts of arrays, or a hyper-parameter is no number.
+        TypeError: params is not made of dicts of arrays, or a hyper-parameter is not a number.
         ValueError: an array cannot be updated in place, or a hyper-parameter is out of range.
 
     Example:

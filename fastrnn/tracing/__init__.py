@@ -1,12 +1,13 @@
-"""The gradient, seen: what a layer computes inside, step by step, and how its gradient flows.
+"""Inside a layer: its gates, states and gradients at every step, and how the gradient flows.
 
-`trace` gives the arrays (traces.py), `gradient_flow` what they say: how fast the gradient vanishes
-or explodes (flow.py), the spectral radii behind it (jacobian.py), and a picture (plot.py). The
-numbers are those of the training pass itself, which is run one step at a time and watched
-(recorder.py): nothing of BPTT is written twice, and no cell is named.
+`trace` returns the arrays (traces.py). `gradient_flow` sums them up: how fast the gradient vanishes
+or explodes (flow.py), the spectral radii that explain it (jacobian.py), as a table (report.py) and
+a picture (plot.py). The numbers come from the training kernels themselves, run one step at a time
+and recorded (recorder.py): BPTT is not written a second time, and no cell is named.
 """
 
-from fastrnn.tracing.flow import Curve, GradientFlow, PassFlow, Saturation, gradient_flow
+from fastrnn.tracing.flow import gradient_flow
+from fastrnn.tracing.report import Curve, GradientFlow, PassFlow, Saturation
 from fastrnn.tracing.traces import PassTrace, Trace, trace
 
 __all__ = [

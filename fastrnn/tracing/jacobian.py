@@ -1,12 +1,13 @@
 """Spectral radii: of W_hh, gate by gate, and of the mean step Jacobian.
 
-A step is elementwise but for W_hh, so its Jacobian d state_t / d state_(t-1) is made of diagonals
-and W_hh: the diagonals are derivatives of the cell's own specification (`Cell.equations`), by
-complex steps, exact to the last digits, all units at once. In float64.
+A step is elementwise except for W_hh, so its Jacobian d state_t / d state_(t-1) is made of W_hh and
+diagonal matrices. The diagonals are derivatives of the cell's own specification (`Cell.equations`),
+by complex steps, which are exact to the last digits, for all units at once and in float64.
 
-Why radii: a product of many Jacobians grows or shrinks as the spectral radius says where they are
-all alike (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063). They
-are not quite alike, so the mean's radius is a guide, and the measured gradient the truth.
+Why radii: if the Jacobians of all steps were equal, their product would grow or shrink as the
+spectral radius says (Bengio, Simard & Frasconi 1994; Pascanu, Mikolov & Bengio 2013, arXiv
+1211.5063). They are not quite equal, so the radius of the mean is a guide; the measured gradient
+(flow.py) is the truth.
 """
 
 from typing import NamedTuple
@@ -15,12 +16,12 @@ import numpy as np
 
 from fastrnn.tracing.recorder import Recorder
 
-_STEP = 1e-100  # of a derivative in complex numbers: nothing cancels
-_MOST = 1 << 20  # pre-activations in a mean
+_STEP = 1e-100  # of the complex step, in which nothing cancels
+_MAX_PREACTIVATIONS = 1 << 20  # in a mean
 
 
 class Radii(NamedTuple):
-    """Spectral radii of one layer in one direction; nan where weights are not finite."""
+    """Spectral radii of one layer in one direction; nan if weights are not finite."""
 
     weight: dict[str, float]  # gate -> of its block of W_hh, times W_hr under a projection
     jacobian: float  # of the mean over steps and sequences of d state_t / d state_(t-1)
@@ -31,21 +32,21 @@ def radii(recorder: Recorder) -> Radii:
     """Return the spectral radii of a pass.
 
     Args:
-        recorder: of the pass, after a forward pass. Where it has more steps than 2^20 / (G*H),
-            that many, drawn with a fixed seed, stand for all.
+        recorder: of the pass, after its forward pass. If it has more than 2^20 / (G*H) steps, the
+            mean is over that many of them, drawn with a fixed seed.
     """
     weights = [None if w is None else np.asarray(w, np.float64) for w in recorder.weights]
     w_hh, w_hr, gates = weights[1], weights[4], recorder.cell.gates
     assert w_hh is not None
     blocks = dict(zip(gates, np.split(w_hh, len(gates)), strict=True))
     of_weight = {gate: _radius(b if w_hr is None else w_hr @ b) for gate, b in blocks.items()}
-    rows, most = len(recorder.t), max(1, _MOST // len(w_hh))
+    rows, max_rows = len(recorder.t), max(1, _MAX_PREACTIVATIONS // len(w_hh))
     chosen = np.arange(rows)
-    if rows > most:
-        chosen = np.random.default_rng(0).choice(rows, most, replace=False)
+    if rows > max_rows:
+        chosen = np.random.default_rng(0).choice(rows, max_rows, replace=False)
     if not rows:
         return Radii(of_weight, float("nan"), 0)
-    with np.errstate(all="ignore"):  # of states that are not finite
+    with np.errstate(all="ignore"):  # states may not be finite
         mean = mean_jacobian(recorder, chosen)
     return Radii(of_weight, _radius(mean), len(chosen))
 
@@ -55,7 +56,7 @@ def mean_jacobian(recorder: Recorder, chosen: np.ndarray) -> np.ndarray:
 
     Args:
         recorder: of a pass.
-        chosen: rows, the steps to take the mean of.
+        chosen: rows, i.e. steps, to average over.
     """
     w_ih, w_hh, b_ih, b_hh, w_hr = (
         None if w is None else np.asarray(w, np.float64) for w in recorder.weights
@@ -70,12 +71,12 @@ def mean_jacobian(recorder: Recorder, chosen: np.ndarray) -> np.ndarray:
     a_x, a_h = (a if b is None else a + b for a, b in ((a_x, b_ih), (a_h, b_hh)))
 
     def derivatives(number, units=slice(None)):
-        """Return the mean derivative of each new state by some units of one argument."""
+        """Return the mean derivative of each new state with respect to units of one argument."""
         arguments = [a.astype(complex) for a in (a_h, *before)]
         arguments[number][:, units] += 1j * _STEP
         return [s.imag.mean(0) / _STEP for s in cell.equations(a_x, *arguments)]
 
-    columns = np.zeros((len(cell.states), hidden, w_hh.shape[1]))  # of the emitted state
+    columns = np.zeros((len(cell.states), hidden, w_hh.shape[1]))  # of h, through W_hh
     for gate in range(len(cell.gates)):
         units = slice(gate * hidden, (gate + 1) * hidden)
         for i, diagonal in enumerate(derivatives(0, units)):
@@ -83,7 +84,7 @@ def mean_jacobian(recorder: Recorder, chosen: np.ndarray) -> np.ndarray:
     whole = [[c] for c in columns]
     for k in range(len(cell.states)):
         if k == 0 and w_hr is not None:
-            continue  # what is projected comes back through W_hh alone
+            continue  # a projected h enters the next step through W_hh alone
         for i, diagonal in enumerate(derivatives(1 + k)):
             if k == 0:
                 whole[i][0] = whole[i][0] + np.diag(diagonal)

@@ -1,8 +1,8 @@
 """A gradient flow as a picture: a row for each layer and direction.
 
-Left, the gradient at each state, middle, at each gate's pre-activation: norms on a log axis, by
-steps back from the last, where an exponential is a straight line. Right, saturated gates. What the
-numbers are is flow.py's business, how a picture is written plotting.py's.
+On the left the gradient at each state, in the middle at each gate's pre-activation: norms on a log
+axis by steps back from the last, where exponential growth is a straight line. On the right,
+saturated gates. The numbers are measured in flow.py; files are written by plotting.py.
 """
 
 import math
@@ -15,7 +15,8 @@ from fastrnn.plotting import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY
 
 _MARKS = {"0": "v", "infinite": "^"}
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
-_WIDTH, _HEIGHT, _MOST = 12.0, 2.5, 10  # inches, of a row, and rows: the lowest and the top ones
+_WIDTH, _HEIGHT = 12.0, 2.5  # inches, of a row
+_MAX_ROWS = 10  # of more, the lowest and the top ones
 
 
 def draw(flow: Any, path: Any) -> None:
@@ -23,10 +24,10 @@ def draw(flow: Any, path: Any) -> None:
 
     Args:
         flow: a GradientFlow.
-        path: of the file; its ending says the format.
+        path: the file to write; its ending chooses the format.
 
     Raises:
-        ModuleNotFoundError, ValueError, OSError: as plotting.save.
+        ModuleNotFoundError, ValueError, OSError: as in plotting.save.
     """
     plotting.save(path, "gradient_flow: plot", lambda figure: fill(figure, flow))
 
@@ -35,14 +36,14 @@ def fill(figure: Any, flow: Any) -> None:
     """Draw a gradient flow into a matplotlib Figure, or into a part of one.
 
     Args:
-        figure: with a constrained layout; a whole one gets the size it needs.
+        figure: has a constrained layout; the size of a whole Figure is changed as needed.
         flow: a GradientFlow.
     """
     passes = list(flow.passes.items())
     heading = f"Gradient flow in {flow.layer}, T = {flow.steps}, B = {flow.sequences}"
-    if len(passes) > _MOST:
-        heading += f": {_MOST} of {len(passes)} passes"
-        passes = passes[: _MOST // 2] + passes[-(_MOST // 2) :]
+    if len(passes) > _MAX_ROWS:
+        heading += f": {_MAX_ROWS} of {len(passes)} passes"
+        passes = passes[: _MAX_ROWS // 2] + passes[-(_MAX_ROWS // 2) :]
     if hasattr(figure, "set_size_inches"):
         figure.set_size_inches(_WIDTH, 0.7 + _HEIGHT * len(passes))
     figure.suptitle(heading, x=0.01, ha="left", size=10, weight="bold")
@@ -50,7 +51,7 @@ def fill(figure: Any, flow: Any) -> None:
     for row, (name, one) in zip(axes, passes, strict=True):
         curves(row[0], {f"dL/d{state}": c for state, c in one.d_states.items()})
         title = f"{name}: spectral radius of the mean step Jacobian {one.jacobian_radius:.3g}"
-        row[0].set_title(title + ("; many outputs: steps add up" if one.many else ""))
+        row[0].set_title(title + ("; many outputs: steps add up" if one.many_outputs else ""))
         radii = ", ".join(f"{gate} {radius:.3g}" for gate, radius in one.spectral_radius.items())
         curves(row[1], {f"gate {gate}": c for gate, c in one.d_preactivations.items()}, band=False)
         row[1].set_title(f"spectral radius of W_hh: {radii}")
@@ -67,8 +68,8 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
 
     Args:
         ax: a matplotlib Axes.
-        named: what -> Curve.
-        band: show between which values the single sequences lie.
+        named: name -> Curve.
+        band: show the range of the single sequences (default True).
     """
     ax.set_yscale("log")
     ends = set()
@@ -85,12 +86,12 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
             marker="." if drawable.sum() < 3 else "",
         )
         if band and drawable.any():
-            least = np.where(drawable & (curve.least > 0), curve.least, np.nan)
-            most = np.where(drawable & np.isfinite(curve.most), curve.most, np.nan)
-            ax.fill_between(steps, least, most, color=colour, alpha=0.15, linewidth=0)
+            smallest = np.where(drawable & (curve.smallest > 0), curve.smallest, np.nan)
+            largest = np.where(drawable & np.isfinite(curve.largest), curve.largest, np.nan)
+            ax.fill_between(steps, smallest, largest, color=colour, alpha=0.15, linewidth=0)
         if math.isfinite(curve.factor) and band:
             _line(ax, steps[drawable], curve, colour)
-        # What has no place on the axis stands at its edge, where it begins to be so for good.
+        # Values that a log axis cannot show get a mark at its edge, from where on all are so.
         for bad, mark in ((curve.back == 0, "0"), (~np.isfinite(curve.back), "infinite")):
             if len(bad) and bad[-1] and not bad.all():
                 at, level = len(bad) - np.argmin(bad[::-1]), 0.03 if mark == "0" else 0.97
@@ -115,7 +116,7 @@ def curves(ax: Any, named: dict[str, Any], *, band: bool = True) -> None:
 
 
 def _line(ax: Any, steps: np.ndarray, curve: Any, colour: str) -> None:
-    """The straight line that `factor` is the slope of: through the mean of the logarithms."""
+    """Draw the straight line whose slope is `factor`, through the mean of the logarithms."""
     log, slope = np.log(curve.back[steps]), math.log(curve.factor)
     fitted = log.mean() + slope * (steps - steps.mean())
     ends = [0, -1]

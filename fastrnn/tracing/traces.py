@@ -1,6 +1,6 @@
 """`trace`: gates, states and their gradients at every step, as named arrays.
 
-Where they come from is recorder.py's business; what they say about learning, flow.py's.
+They are recorded in recorder.py; what they tell about learning is measured in flow.py.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,22 +18,22 @@ from fastrnn.tracing.recorder import Recorder
 
 
 class PassTrace(NamedTuple):
-    """One layer in one direction, at every step; 0 where a sequence has no step.
+    """One layer in one direction, at every step; 0 past a sequence's end.
 
-    Axes as the layer's output has them: (T, B, H), or (B, T, H) with batch_first, or (T, H)
-    unbatched; for h under a projection P instead of H. Index t is that of the input, in the
-    reverse direction too, which reads from the end.
+    The axes are those of the layer's output: (T, B, H), or (B, T, H) with batch_first, or (T, H)
+    unbatched, with P in place of H for a projected h. Index t is that of the input, also in the
+    reverse direction, which reads from the end.
 
     Attributes:
-        activations: gate -> what it has let through: i, f, g, o of an LSTM, r, z, n of a GRU, a
-            of an RNN (there it is h).
+        activations: gate -> its value after the nonlinearity: i, f, g, o of an LSTM, r, z, n of a
+            GRU, a of an RNN (which is h).
         states: state -> its value after the step at t.
-        d_preactivations: gate -> the gradient at what its nonlinearity is applied to, the deltas
-            of backpropagation; None if no gradient was asked for.
-        d_states: state -> the gradient at the state that the step at t hands over: what reaches it
-            from the output at t and from all later steps. Of an LSTM, h and c count as two
-            values then, as in the state that a layer takes and returns; what c does through the h
-            of the same step is not in "c", but it is "h" * o * (1 - tanh(c)^2). None as above.
+        d_preactivations: gate -> the gradient before the nonlinearity, the deltas of
+            backpropagation; None if no gradient was given.
+        d_states: state -> the gradient at the state after the step at t: what reaches it from the
+            output at t and from all later steps. The h and c of an LSTM count as two values, as
+            in the state that a layer takes and returns: the effect of c through the h of the same
+            step is not in "c", but it is "h" * o * (1 - tanh(c)^2). None if no gradient was given.
     """
 
     activations: dict[str, NDArray]
@@ -43,12 +43,12 @@ class PassTrace(NamedTuple):
 
 
 class Trace(Mapping[str, PassTrace]):
-    """What `trace` saw: a mapping from "l0", "l0_reverse", "l1", ... to a PassTrace.
+    """The result of `trace`: a mapping from "l0", "l0_reverse", "l1", ... to a PassTrace.
 
     Attributes:
-        output: of the layer.
+        output: the layer's output.
         state: its final state.
-        gradients: what the pullback returned, a Gradients; None if none was asked for.
+        gradients: the pullback's Gradients; None if no gradient was given.
     """
 
     def __init__(
@@ -80,26 +80,28 @@ def trace(
     lengths: Any = None,
     d_state: Any = None,
 ) -> Trace:
-    """Run a layer, forward and back, and return what happened inside at every step.
+    """Run a layer forward and backward, and return its gates, states and gradients at every step.
 
-    The gradients are those of sum(output * d_output) + sum(state * d_state), by the very kernels
-    that train, run step by step: a small layer takes some 50 microseconds a step. Dropout is off.
+    The gradients are those of sum(output * d_output) + sum(state * d_state), from the same kernels
+    that train, run step by step: a small layer takes about 50 microseconds a step. Dropout is off.
     The arrays take 2 * (gates + states) times as much memory as the output.
 
     Args:
         layer: an RNN, LSTM or GRU.
-        x: as in a call of the layer; and so are state and lengths.
-        d_output: the gradient at the output, or None: zero.
-        state: the initial state.
-        lengths: of the sequences.
-        d_state: the gradient at the final state, or None: zero. If both are None, nothing is run
-            backwards.
+        x: the input, as in a call of the layer.
+        d_output: the gradient at the output; None (default): zero.
+        state: the initial state, as in a call of the layer; None (default): zero.
+        lengths: the sequences' lengths, as in a call of the layer; None (default): T.
+        d_state: the gradient at the final state; None (default): zero. If d_output is None too,
+            there is no backward pass.
 
     Returns:
         A Trace: `t["l0"].activations["f"]`, `t["l1_reverse"].d_states["h"]`, ...
 
     Raises:
-        TypeError, ValueError, IndexError: as a call of the layer, or it is no layer.
+        TypeError: layer is not a layer, or an argument has the wrong type.
+        ValueError: as in a call of the layer.
+        IndexError: a one-hot index is out of range.
 
     Example:
         >>> from fastrnn.nn.layers import LSTM
@@ -108,7 +110,7 @@ def trace(
         >>> t["l0"].activations["f"].shape, t["l0"].d_states["c"].shape
         ((5, 2, 3), (5, 2, 3))
 
-    Source: Werbos 1990; the picture of a cell from inside: Karpathy, Johnson & Fei-Fei 2016,
+    Source: Werbos 1990; for a look at a cell's inside Karpathy, Johnson & Fei-Fei 2016,
     "Visualizing and understanding recurrent networks" (arXiv 1506.02078).
     """
     program, run, recorders = record("trace", layer, x, d_output, state, lengths, d_state)

@@ -1,4 +1,4 @@
-"""The picture of a report: what is in it, and that all of it can be read."""
+"""The picture of a report: files and formats, what is in it, and that all of it can be read."""
 
 import math
 import sys
@@ -8,14 +8,11 @@ import pytest
 
 import fastrnn
 from fastrnn import plotting
-from fastrnn.checking import GradcheckReport, gradcheck, plot
-from fastrnn.checking.location import Location
-from fastrnn.checking.report import Coordinate, VariableReport
-from tests.support import pictures
+from fastrnn.checking import gradcheck, panels, plot
 from tests.support.pictures import check_legible
 from tests.support.processes import python
+from tests.support.reports import GATES, REPORTS, drawn, report_of, variable, words
 
-GATES = ("i", "f", "g", "o")
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "jpg": b"\xff\xd8"}
 
 
@@ -23,98 +20,6 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "jpg": b"\xff\xd8"}
 def matplotlib():
     pytest.importorskip("matplotlib.style", reason="needs the extra: plot")
     return sys.modules["matplotlib"]
-
-
-def coordinate(name, excess):
-    return Coordinate(f"{name}[0]", name, (0,), 1.0 + excess, 1.0, excess, 0.1, 1e3, 1.0)
-
-
-def variable(name, excess, **more):
-    return VariableReport(
-        name, (20, 5), 100, wrong=int(excess > 1), worst=coordinate(name, excess), **more
-    )
-
-
-def report_of(variables, **more):
-    worst = max((v.worst for v in variables if v.worst), key=lambda c: c.excess, default=None)
-    return GradcheckReport(
-        "target",
-        "function",
-        "richardson: asked for",
-        "full",
-        0,
-        variables=variables,
-        ok=not any(v.wrong for v in variables),
-        worst=worst,
-        **more,
-    )
-
-
-def located(where="", steps=7, gates=GATES, first=(3, ["f"]), **more):
-    excess = [[1e4 if t <= 3 and g == 1 else 0.05 for t in range(steps)] for g in range(len(gates))]
-    return Location(where, list(range(steps)), gates, excess, first, steps, **more)
-
-
-def wrong_lstm(layers, **more):
-    """A report as of a stack of bidirectional LSTMs that is wrong everywhere."""
-    names = [
-        f"{kind}_l{layer}{direction}"
-        for layer in range(layers)
-        for direction in ("", "_reverse")
-        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-    ]
-    gates = dict(zip(GATES, (0.0, 3.0, 5e3, math.inf), strict=True))
-    location = located("layer 0")
-    location.others = [
-        located(f"layer {layer}, reverse", reverse=True) for layer in range(1, layers)
-    ]
-    sweep = [(10.0**-k, 0.1) for k in range(1, 12)]
-    return report_of(
-        [variable("input", 0.3), *(variable(n, 1e6, gates=gates) for n in names)],
-        location=location,
-        sweep=sweep,
-        **more,
-    )
-
-
-REPORTS = {
-    "three": report_of([variable(name, 0.1) for name in "xyz"]),
-    "wrong": report_of([variable("x", 0.1), variable("y", 3e9)], sweep=[(0.1, 1.0), (0.01, 0.9)]),
-    "none": report_of([VariableReport("x", (3,), note="no gradient given")]),
-    "infinite": report_of([variable("x", math.inf), variable("y", 0.0)], sweep=[(0.1, math.inf)]),
-    "forty": wrong_lstm(4),
-    "hundred": wrong_lstm(10),
-    "long": report_of(
-        [variable(f"encoder.layers.{k}.self_attention.in_projection_weight", k) for k in range(9)],
-        location=located(steps=64, gates=("",), first=(3, [""])),
-    ),
-    "dollars": report_of([variable("$x^{", 3.0), variable("_$\\", 3.0), variable("", 0.1)]),
-    "project": GradcheckReport(
-        "target",
-        "layer",
-        "richardson: asked for",
-        "project",
-        0,
-        variables=[VariableReport("x", (3,))],
-        projections=[(1.0, 1.0, 0.1), (1.0, 2.0, 0.0)],
-    ),
-}
-
-
-def drawn(report):
-    return pictures.drawn(lambda figure: plot.fill(figure, report))
-
-
-def words(texts):
-    return [text for text, _ in texts]
-
-
-def axes_of(figure, label):
-    return [
-        ax
-        for ax in figure.findobj(lambda a: hasattr(a, "get_xlabel"))
-        if ax.get_xlabel().startswith(label)
-    ]
 
 
 class TestFile:
@@ -164,7 +69,7 @@ class TestLegible:
         figure, texts = drawn(report)
         check_legible(figure, texts)
         rows = plot.rows_of(report)
-        names = {plot._short(row.name) for row in rows}
+        names = {panels.shortened(row.name) for row in rows}
         assert len(names) == len(rows)
         assert names <= {"", *words(texts)}
         assert len(rows) == min(60, len(report.variables) + (report.mode == "project"))
@@ -178,26 +83,7 @@ class TestLegible:
         assert "step t; backpropagation runs to the right" in shown
 
 
-class TestErrors:
-    def test_right_alone(self):
-        figure, texts = drawn(REPORTS["three"])
-        [ax] = axes_of(figure, "worst error")
-        assert len(figure.findobj(type(ax))) == 1
-        assert {"right", "the tolerance"} < {*words(texts)}
-        assert "wrong" not in words(texts)
-
-    def test_places_and_colours(self):
-        figure, _ = drawn(REPORTS["wrong"])
-        [ax] = axes_of(figure, "worst error")
-        points = {
-            (float(line.get_xdata()[0]), float(line.get_ydata()[0])): line.get_color()
-            for line in ax.lines
-            if line.get_marker() in ("o", "X") and len(line.get_xdata())
-        }
-        assert points == {(0.1, 0.0): plot._RIGHT, (3e9, 1.0): plot._WRONG}
-        assert ax.get_xscale() == "log"
-        assert any(list(line.get_xdata()) == [1.0, 1.0] for line in ax.lines)
-
+class TestRows:
     def test_of_a_real_report(self):
         layer = fastrnn.LSTM(3, 2, dtype=np.float64, seed=0)
         report = gradcheck(layer, (np.random.default_rng(0).standard_normal((4, 2, 3)),))
@@ -221,65 +107,3 @@ class TestErrors:
         assert sum(row.wrong for row in rows) == 40
         assert [int(row.name[1:]) for row in rows] == sorted(int(row.name[1:]) for row in rows)
         assert not {f"v{k}" for k in range(380, 400)} - {row.name for row in rows}
-
-    @pytest.mark.parametrize(
-        ("excess", "band"),
-        [(0.0, 0), (0.01, 0), (0.02, 1), (1.0, 2), (1.001, 3), (1e3, 4), (1e4, 5), (math.inf, 5)],
-    )
-    def test_bands(self, excess, band):
-        assert plot._band(excess) == band
-        assert (band > 2) == (excess > 1)  # blue up to the tolerance, orange above
-
-
-class TestTime:
-    def test_map(self):
-        location = located("layer 1", steps=3)
-        location.steps = [2, 3, 90]  # as a bisection leaves them
-        figure, texts = drawn(report_of([variable("x", 5.0)], location=location))
-        [ax] = axes_of(figure, "step t")
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "3", "90"]
-        assert [label.get_text() for label in ax.get_yticklabels()] == list(GATES)
-        [mesh] = ax.collections
-        assert mesh.get_array().reshape(4, 3).tolist() == [[1] * 3, [5] * 3, [1] * 3, [1] * 3]
-        assert "layer 1: first wrong at t = 3, gate f" in words(texts)
-
-    def test_of_more_than_eight(self):
-        figure, texts = drawn(REPORTS["hundred"])
-        assert len(axes_of(figure, "step t")) == 8
-        assert "and 2 more layers and directions" in words(texts)
-
-    def test_of_none_wrong(self):
-        report = report_of([variable("x", 5.0)], location=located(first=None))
-        assert not axes_of(drawn(report)[0], "step t")
-
-    def test_of_a_function(self):
-        def running_sum(x):
-            def pullback(d):
-                d_x = np.cumsum(d[::-1], axis=0)[::-1].copy()
-                d_x[:3] *= 1.01
-                return d_x
-
-            return np.cumsum(x, axis=0), pullback
-
-        x = np.random.default_rng(0).standard_normal((6, 2, 3))
-        report = gradcheck(running_sum, (x,), raise_exception=False)
-        figure, texts = drawn(report)
-        assert "first wrong at t = 2" in words(texts)
-        assert len(axes_of(figure, "step h")) == 1
-
-
-class TestSweep:
-    def test_points_and_slopes(self):
-        sweep = [(10.0**-k, 10.0 ** -min(2 * k, 14 - k)) for k in range(1, 12)]
-        sweep += [(1e-12, 0.0), (1e-13, math.inf)]
-        figure, _ = drawn(report_of([variable("x", 5.0)], sweep=sweep))
-        [ax] = axes_of(figure, "step h")
-        lines = {line.get_label().split()[0]: line.get_xydata() for line in ax.lines}
-        np.testing.assert_array_equal(lines["measured"], sweep[:-2])  # what has a logarithm
-        for name, slope in (("falling", 2), ("rising", -1)):
-            (h, y), (h2, y2) = lines[name]
-            assert math.log(y2 / y) / math.log(h2 / h) == pytest.approx(slope)
-        assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-
-    def test_of_nothing_finite(self):
-        assert not axes_of(drawn(REPORTS["infinite"])[0], "step h")

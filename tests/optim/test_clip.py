@@ -8,10 +8,11 @@ import pytest
 from fastrnn.nn.gradients import Gradients
 from fastrnn.optim import clip_grad_norm, clip_grad_value
 from tests.support.compare import assert_close
+from tests.support.configurations import both_dtypes
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-4, 1e-3, 1.0, 1e3, math.nan, math.inf])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 def test_clip_grad_norm_equals_torch(scale, dtype):
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)

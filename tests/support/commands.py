@@ -29,9 +29,10 @@ def run(*arguments):
     return stop.value.code
 
 
-def start(*arguments):
+def start(*arguments, program=START):
+    """Start a command, or another program, in a process that Ctrl-C can reach."""
     return subprocess.Popen(
-        [sys.executable, "-c", START, *map(str, arguments)],
+        [sys.executable, "-c", program, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,7 +50,10 @@ def interrupt(process):
     """Send Ctrl-C to a process; return what it then printed."""
     process.send_signal(signal.SIGINT)
     asked = time.monotonic()
-    out, err = process.communicate(timeout=SECONDS)
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:
+        process.kill()  # if it did not end
     assert process.returncode == 130, err
     assert time.monotonic() - asked < 5
     assert "Traceback" not in out + err

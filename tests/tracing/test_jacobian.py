@@ -68,7 +68,7 @@ def test_a_sample_stands_for_many_steps(monkeypatch):
     layer, values = c.layer(np.float64), c.values(np.float64)
     *_, recorders = record("t", layer, values["x"], None, None, None, None)
     whole = jacobian.radii(recorders["l0"])
-    monkeypatch.setattr(jacobian, "_MOST", 300 * 4 * c.H)
+    monkeypatch.setattr(jacobian, "_MAX_PREACTIVATIONS", 300 * 4 * c.H)
     part = jacobian.radii(recorders["l0"])
     assert (whole.steps, part.steps) == (600, 300)
     assert part == jacobian.radii(recorders["l0"])  # drawn with a fixed seed

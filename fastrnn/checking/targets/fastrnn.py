@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.checking.problem import Arrays, Problem, Steps, Variable
+from fastrnn.checking.problem import Arrays, Problem, SequenceInfo, Variable
 from fastrnn.checking.targets import equations
 from fastrnn.nn.arguments import bare, members
 from fastrnn.nn.cells import RecurrentCell
@@ -96,7 +96,7 @@ class Own:
         """Return the axis of x that is time."""
         return None
 
-    def steps(self) -> Steps | None:
+    def steps(self) -> SequenceInfo | None:
         """Return what is known of the sequence that is read."""
         return None
 
@@ -224,7 +224,7 @@ class OwnLayer(Own):
     def steps(self):
         """See Own."""
         time = self.time()
-        return Steps(
+        return SequenceInfo(
             self,
             None if self.one_hot else 0,
             time,

@@ -1,8 +1,8 @@
 """Plain functions as targets: one that returns its pullback, or a pair of forward and vjp.
 
-Arrays in, arrays out. Inputs and outputs may be nested in tuples, as the state of an LSTM is;
-gradients may come as the `Gradients` of this package. Layers are fastrnn.py's, torch's are
-fastrnn/torch/checked.py's.
+Arrays in, arrays out. Inputs and outputs may be nested in tuples, like the state of an LSTM;
+gradients may come as this package's `Gradients`. Layers are in fastrnn.py, torch's functions and
+modules in torch.py and torch_module.py.
 """
 
 import inspect
@@ -14,15 +14,23 @@ from fastrnn import checks
 from fastrnn.checking.problem import Problem, Variable
 from fastrnn.nn.gradients import Gradients
 
-GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's, of a GRU and an LSTM
-# Names, without underscores, by which arguments are known.
+GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's orders, of a GRU and an LSTM
+# Names, without underscores, by which weights are recognised.
 _INPUT = ("wih", "weightih", "wxh", "win", "kernel")
 _RECURRENT = ("whh", "weighthh")
 BLOCKED = (*_INPUT[:2], *_RECURRENT, "bih", "bhh", "biasih", "biashh")
 
 
 def problem_of_function(function: Callable, inputs: tuple) -> Problem:
-    """Return the problem of `function(*inputs) -> output, pullback`."""
+    """Return the problem of `function(*inputs) -> output, pullback`.
+
+    Args:
+        function: the target.
+        inputs: its arguments.
+
+    Raises:
+        TypeError: an input is neither an array, a number, None, nor a tuple of these.
+    """
     spread = _Inputs(function, inputs)
 
     def call(values):
@@ -47,7 +55,16 @@ def problem_of_function(function: Callable, inputs: tuple) -> Problem:
 
 
 def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
-    """Return the problem of `forward(*inputs) -> output`, `vjp(*inputs, d_output) -> gradients`."""
+    """Return the problem of a pair of functions.
+
+    Args:
+        forward: `forward(*inputs) -> output`.
+        vjp: `vjp(*inputs, d_output) -> gradients`.
+        inputs: the arguments of both.
+
+    Raises:
+        TypeError: as for problem_of_function.
+    """
     spread = _Inputs(forward, inputs)
 
     def with_gradient(values):
@@ -69,7 +86,7 @@ def problem_of_pair(forward: Callable, vjp: Callable, inputs: tuple) -> Problem:
 
 
 def _pull(pullback, output, cotangents):
-    """Call a pullback: of this package as it wants to be called, d_output and d_state apart."""
+    """Call a pullback; one of this package takes d_output and d_state as two arguments."""
     nested = rebuilt(output, cotangents)
     own = str(getattr(pullback, "__module__", "")).startswith("fastrnn.")
     return pullback(*nested) if own and isinstance(nested, tuple) else pullback(nested)
@@ -82,7 +99,7 @@ class _Inputs:
         self.inputs, self.function = inputs, name_of(function)
         self.names = argument_names(function, len(inputs))
         found = []
-        self.where = []  # of each variable: the way to it through nested tuples
+        self.where = []  # for each variable, the indices that lead to it through nested tuples
         for position, (name, value) in enumerate(zip(self.names, inputs, strict=True)):
             self._find(name, value, (position,), found)
         gates = gates_of([Variable(name, value) for name, value, _ in found])
@@ -94,7 +111,7 @@ class _Inputs:
 
     def _find(self, name, value, path, found):
         if value is None or isinstance(value, bool | int | str):
-            return  # passed on as it is
+            return  # passed on unchanged
         if isinstance(value, tuple):
             for i, member in enumerate(value):
                 self._find(f"{name}[{i}]", member, (*path, i), found)
@@ -160,7 +177,7 @@ class _Inputs:
 
 
 def gates_of(variables: Sequence[Variable]) -> tuple[str, ...]:
-    """Return the names of gates, if one of the arrays is a recurrent weight of several."""
+    """Return the names of the gates if one of the arrays is the recurrent weight of several."""
     shapes = {plain_name(v.name): v.value.shape for v in variables if v.value.ndim == 2}
     for name in _RECURRENT:
         if name in shapes:
@@ -171,9 +188,13 @@ def gates_of(variables: Sequence[Variable]) -> tuple[str, ...]:
 
 
 def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] | None:
-    """Return the place of the weight that multiplies the input, and whether from the right.
+    """Return the position of the weight that multiplies the input, and whether it is x @ w.
 
-    By its name, and a shape (n, I), or (I, n) where it is read as x @ w.
+    It is recognised by its name, and by its shape: (n, I), or (I, n) for x @ w.
+
+    Args:
+        variables: of the problem.
+        x: position of the input among them.
     """
     features = variables[x].value.shape[-1]
     for i, variable in enumerate(variables):
@@ -186,12 +207,12 @@ def sequence_weights(variables: Sequence[Variable], x: int) -> tuple[int, bool] 
 
 
 def plain_name(name: str) -> str:
-    """Return a name as BLOCKED has it."""
+    """Return a name in the form of BLOCKED: lower case, without underscores and layer number."""
     return name.lower().replace("_", "").removesuffix("l0")
 
 
 def argument_names(function, count: int) -> list[str]:
-    """Return the names of its first positional parameters, as far as they are known."""
+    """Return the names of a function's first positional parameters, `inputs[i]` where unknown."""
     try:
         parameters = inspect.signature(getattr(function, "py_func", function)).parameters.values()
     except (TypeError, ValueError):
@@ -201,7 +222,7 @@ def argument_names(function, count: int) -> list[str]:
 
 
 def name_of(function) -> str:
-    """Return what a function is called."""
+    """Return the name of a function, also of one inside functools.partial."""
     inner = getattr(function, "func", function)  # of a functools.partial
     return getattr(function, "__name__", getattr(inner, "__name__", type(function).__name__))
 
@@ -213,7 +234,7 @@ def _described(value):
 
 
 def leaves(output) -> list:
-    """Return the arrays of an output, which may be one, or nested in tuples."""
+    """Return the arrays of an output: one array, or several nested in tuples and lists."""
     if isinstance(output, tuple | list):
         return [leaf for member in output for leaf in leaves(member)]
     if output is None:

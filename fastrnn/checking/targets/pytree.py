@@ -1,7 +1,7 @@
-"""Tensors in nested arguments and results, found, named and replaced; and arrays made of them.
+"""Tensors in nested arguments and results: found, named, replaced, and converted to arrays.
 
-Nested is what torch calls a pytree, and besides a PackedSequence. For the gradient checker: what
-is called with them is torch_module.py's business.
+Nested means what torch calls a pytree, and PackedSequences. What is called with the arguments is
+not decided here: see torch.py and torch_module.py.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ class Arguments:
     torch.autograd.gradcheck; if none does, all of float32 and float64 are.
 
     Attributes:
-        variables: which the gradient is checked of.
-        constants: names of other floating tensors.
+        variables: the arrays whose gradient is checked.
+        constants: names of the other floating tensors.
     """
 
     def __init__(self, names: Sequence[str], inputs: tuple):
@@ -33,10 +33,10 @@ class Arguments:
 
         Args:
             names: one for each input.
-            inputs: as the user gave them; never changed.
+            inputs: as the user gave them; they are never changed.
 
         Raises:
-            TypeError: a floating tensor is none that can be checked, or is a NumPy array.
+            TypeError: a floating tensor cannot be checked, or is a NumPy array.
         """
         found, self._nesting = pytree.tree_flatten_with_path(inputs, is_leaf=_is_packed)
         self._leaves = [leaf for _, leaf in found]
@@ -64,7 +64,8 @@ class Arguments:
             values: of the variables.
             dtype: of all floating tensors; None: their own.
             wants: the variables require gradients.
-            through: the call gets copies of the variables, which it may change as torch can follow.
+            through: the call gets clones of the variables, which it may change in place while
+                autograd follows.
         """
         values_at = dict(zip(self._places, values, strict=True))
         leaves, variables = list(self._leaves), []
@@ -93,7 +94,7 @@ def floats_in(result: Any) -> list[Tensor]:
 
 
 def tensor_of(array: Any, dtype: torch.dtype | None = None) -> Tensor:
-    """Return a tensor with memory of its own; one with gaps for an array that has gaps."""
+    """Return a tensor with its own memory; with gaps in memory if the array has gaps."""
     array = np.asarray(array)
     tensor = torch.from_numpy(np.array(array, order="C"))
     tensor = tensor if dtype is None else tensor.to(dtype)
@@ -104,7 +105,7 @@ def tensor_of(array: Any, dtype: torch.dtype | None = None) -> Tensor:
 
 
 def array_of(tensor: Tensor) -> np.ndarray:
-    """Return a view of a tensor, or a copy where NumPy cannot show it."""
+    """Return a view of a tensor as an array, or a copy if NumPy has no such view."""
     tensor = tensor.detach()
     tensor = tensor.to_dense() if tensor.layout != torch.strided else tensor
     tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
@@ -115,9 +116,9 @@ def refuse_unusual(name: str, whole: str, tensor: Tensor) -> None:
     """Raise a TypeError unless this is float32 or float64, strided, on the CPU.
 
     Args:
-        name: of the tensor.
-        whole: what the user can convert: itself, or the module it belongs to.
-        tensor: to look at.
+        name: of the tensor, for the message.
+        whole: what the user can convert: the tensor, or the module it belongs to.
+        tensor: to check.
     """
     if tensor.is_complex():
         what = str(tensor.dtype)

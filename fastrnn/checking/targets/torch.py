@@ -1,7 +1,7 @@
-"""A torch function as a problem of the gradient checker: how it is called, and differentiated.
+"""A torch function as a target: how it is called, and differentiated by torch.autograd.
 
-The user's tensors are never touched, copies of them are; nor are torch's random numbers. What a
-module has besides is torch_module.py's.
+The user's tensors and torch's random state are never touched: it runs on copies. What a module
+needs besides is in torch_module.py.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ _SHOWN = 5  # names in a note
 
 
 class _Run(NamedTuple):
-    """One call.
+    """One call of the target.
 
     Attributes:
-        outputs: all floating ones.
+        outputs: all floating outputs.
         leaves: the tensors of the variables.
         drawn: the state of torch's random numbers at the end.
     """
@@ -36,12 +36,20 @@ class _Run(NamedTuple):
     drawn: Tensor
 
 
-class Target:
-    """A function; and what a module shares with it.
+class TorchFunction:
+    """A torch function as a target; the base of TorchModule.
+
+    Args:
+        target: a function of tensors, a torch.autograd.Function or its `apply`.
+        inputs: its arguments.
+        seed: of torch's random numbers at each call.
 
     Attributes:
-        variables: see Problem.
-        notes: see Problem.
+        variables: as in Problem.
+        notes: as in Problem.
+
+    Raises:
+        TypeError: the target does not run in float64, or no output is floating.
     """
 
     kind = "torch function"
@@ -59,17 +67,17 @@ class Target:
         constants = [*self.arguments.constants, *self._frozen()]
         if constants:
             self.notes.append(f"constant, as they require no gradient: {_some(constants)}")
-        # How it is to be run, as far as that has to be tried.
-        self.through = False  # it changes its inputs in place, in ways torch follows
-        self.needs_grad = False  # a plain call, too, needs torch's grad mode
-        self.stateful = False  # a module whose calls change those that follow
+        # How to run it; found out by trying.
+        self.through = False  # it changes its inputs in place, in ways that autograd follows
+        self.needs_grad = False  # even a plain call needs torch's grad mode
+        self.stateful = False  # a module whose calls change later calls
         self.complex_outputs = False
-        self.kept: list[int] = []  # outputs
+        self.kept: list[int] = []  # numbers of the outputs that are checked
         if self.variables:
             self._find_out()
 
     def problem(self) -> Problem:
-        """Return it."""
+        """Return the target as a Problem."""
         return Problem(
             self.name,
             self.kind,
@@ -82,12 +90,12 @@ class Target:
         )
 
     def forward(self, values: Arrays) -> Arrays:
-        """See Problem."""
+        """Return the outputs, as arrays."""
         outputs = self._run(values, self.needs_grad).outputs
         return [array_of(outputs[i]).copy() for i in self.kept]
 
     def vjp(self, values: Arrays):
-        """See Problem. Each call has a graph of its own and, of a module, a copy of its own."""
+        """Return outputs and pullback; each call has its own graph and its own copy of a module."""
         run = self._run(values, True)
         outputs = [run.outputs[i] for i in self.kept]
         _show_changes(values, run.leaves)
@@ -123,16 +131,16 @@ class Target:
         Args:
             values: of the parameters.
             dtype: to compute in; None: its own.
-            new: nobody else may use it.
+            new: return an object that no other call uses.
         """
         return (self.target.apply if _is_function_class(self.target) else self.target), []
 
     def _parameters(self) -> list[Variable]:
-        """Return the variables that are no inputs."""
+        """Return the variables that are not inputs."""
         return []
 
     def _frozen(self) -> list[str]:
-        """Return the names of parameters that are none."""
+        """Return the names of parameters that are not variables."""
         return []
 
     def _described(self, variables: list[Variable]) -> list[Variable]:
@@ -147,7 +155,7 @@ class Target:
         if is_complex and self.complex_outputs:
             raise NotImplementedError("the complex step of what is complex already")
         count = len(self.arguments.variables)
-        # What the target makes itself, torch.zeros(3) say, follows it to float64.
+        # The default dtype makes tensors that the target creates, as torch.zeros(3), float64 too.
         with _apart(self.seed, None if dtype is None else torch.float64):
             with torch.set_grad_enabled(grad):
                 nested, leaves = self.arguments.built(values[:count], dtype, grad, self.through)
@@ -162,7 +170,7 @@ class Target:
             return _Run(outputs, [*leaves, *parameters], torch.get_rng_state())
 
     def _find_out(self) -> None:
-        """Run it a few times, and decide how to run it from then on."""
+        """Call the target a few times, and decide how to call it from then on."""
         own = self._first([variable.value for variable in self.variables])
         if not own.outputs:
             raise TypeError(
@@ -210,7 +218,7 @@ class Target:
             ) from error
 
     def _find_out_modes(self, values: Arrays, precise: _Run) -> None:
-        """Decide how plain calls run: without gradients, if that gives what it gives with them."""
+        """Decide whether plain calls may run without grad mode: if they give the same outputs."""
         try:
             first, second = self._run(values, False), self._run(values, False)
         except Exception:  # it calls torch.autograd.grad itself, say
@@ -225,13 +233,13 @@ class Target:
 
 
 def _known(target: Any, count: int) -> tuple[str, list[str]]:
-    """Return the name of a target and those of its first inputs, as far as they are known."""
+    """Return the name of a target and those of its first inputs, `inputs[i]` where unknown."""
     function: Any = target if _is_function_class(target) else getattr(target, "__self__", None)
     if _is_function_class(function):
         # With setup_context, forward has no ctx.
         skipped = int(function.setup_context is Function.setup_context)
         names = argument_names(function.forward, count + skipped)[skipped:]
-        # Those that are not known are counted from ctx.
+        # Unknown names were counted with ctx: number them without it.
         names = [
             f"inputs[{i}]" if name.startswith("inputs[") else name for i, name in enumerate(names)
         ]
@@ -261,7 +269,7 @@ def _apart(seed: int | None = None, default: torch.dtype | None = None) -> Itera
 
 
 def _show_changes(arrays: Sequence[Any], tensors: Sequence[Tensor | None]) -> None:
-    """Write into arrays what the target wrote into the tensors made of them, for all to see."""
+    """Copy what the target wrote into tensors to the arrays they were made of."""
     for array, tensor in zip(arrays, tensors, strict=True):
         if tensor is None or not isinstance(array, np.ndarray) or not array.flags.writeable:
             continue

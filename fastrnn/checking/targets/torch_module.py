@@ -1,9 +1,9 @@
-"""torch functions and modules as targets of the gradient checker; the gradient is autograd's.
+"""torch modules as targets of the gradient checker; the gradient is autograd's.
 
-What is particular to modules is here, what they share with functions in target.py. Copies of a
-module run, with the values in place of its parameters. No functional_call, and no mode that watches
-torch's functions: fastrnn.torch's modules would then go torch's own way, and other gradients be
-checked than those that train. Nothing is judged here.
+What modules share with functions is in torch.py. Copies of a module run, with the values in place
+of its parameters. Deliberately without functional_call, and without a mode that intercepts torch's
+functions: fastrnn.torch's modules would then fall back to torch's own code, and the gradients
+checked would not be those that train. Nothing is judged here.
 """
 
 import copy
@@ -19,17 +19,17 @@ from torch.utils import _pytree as pytree
 from fastrnn.checking.problem import Problem, Variable
 from fastrnn.checking.targets.numpy import BLOCKED, GATES, plain_name
 from fastrnn.checking.targets.pytree import array_of, refuse_unusual, tensor_of
-from fastrnn.checking.targets.torch import Target
+from fastrnn.checking.targets.torch import TorchFunction
 from fastrnn.torch import modules
 
-_TORCHS = {*vars(nn.Module()), "_flat_weights"}  # attributes that are torch's business
+_TORCHS = {*vars(nn.Module()), "_flat_weights"}  # attributes that torch itself converts
 
 
 def problem_of_torch(target: Any, inputs: tuple, seed: int) -> Problem:
     """Return the problem of a torch function or module; its gradient is that of torch.autograd.
 
-    Where autograd has no gradient (None), it is taken to be zero. Outputs that require no gradient
-    are left out if others do.
+    Where autograd has no gradient (None), it counts as zero. Outputs that require no gradient are
+    left out if others do.
 
     Args:
         target: a function of tensors, a torch.autograd.Function or its `apply`, or an nn.Module.
@@ -38,7 +38,7 @@ def problem_of_torch(target: Any, inputs: tuple, seed: int) -> Problem:
         inputs: its positional arguments; tensors may be nested in tuples, lists, dicts and
             PackedSequences. If any tensor requires a gradient, only those that do are variables,
             as for torch.autograd.gradcheck; if none does, all floating ones are.
-        seed: of dropout and whatever else draws torch's random numbers.
+        seed: seed of dropout and of anything else that draws torch's random numbers.
 
     Raises:
         TypeError: the target is not callable, cannot be copied, or does not run in float64; a
@@ -46,18 +46,18 @@ def problem_of_torch(target: Any, inputs: tuple, seed: int) -> Problem:
         ValueError: a parameter has no shape yet.
     """
     if isinstance(target, nn.Module):
-        return _Module(target, inputs, seed).problem()
+        return TorchModule(target, inputs, seed).problem()
     if not callable(target):
         raise TypeError(
             f"gradcheck: target is a {type(target).__name__}, with tensors as inputs; expected a "
             "function of tensors, a torch.autograd.Function or a torch.nn.Module. A pair (forward, "
             "vjp) takes NumPy arrays."
         )
-    return Target(target, inputs, seed).problem()
+    return TorchFunction(target, inputs, seed).problem()
 
 
-class _Module(Target):
-    """A module."""
+class TorchModule(TorchFunction):
+    """A torch module as a target: copies of it run, one for each dtype."""
 
     kind = "torch module"
 
@@ -66,14 +66,13 @@ class _Module(Target):
         super().__init__(target, inputs, seed)
 
     def _prepared(self, values, dtype, new):
-        """See Target."""
         new = new or self.stateful
         module, parameters = (None if new else self.copies.get(dtype)) or self._copy(dtype)
         if not new:
             self.copies[dtype] = module, parameters
         with torch.no_grad():
             for parameter, value in zip(parameters, values, strict=True):
-                if parameter.shape != value.shape:  # copy_ would stretch it
+                if parameter.shape != value.shape:  # copy_ would broadcast it
                     raise ValueError(f"a parameter of shape {tuple(parameter.shape)} has no other")
                 parameter.copy_(tensor_of(value))
         return module, parameters
@@ -82,7 +81,7 @@ class _Module(Target):
         """Return a copy of the module in a dtype, and its parameters that are variables."""
         if dtype is torch.complex128 and any(map(_is_ours, self.target.modules())):
             raise NotImplementedError("the kernels of fastrnn take no complex numbers")
-        # What a call left behind with its graph is no parameter, and torch does not copy it.
+        # torch does not copy tensors that an earlier call left in attributes with their graph.
         left = {
             id(t): t.detach().clone()
             for t in pytree.tree_leaves([vars(module) for module in self.target.modules()])
@@ -106,7 +105,6 @@ class _Module(Target):
         return module, [p for _, p in module.named_parameters() if p.requires_grad]
 
     def _parameters(self):
-        """See Target."""
         result = []
         for name, parameter in self.target.named_parameters():
             if nn.parameter.is_lazy(parameter):
@@ -122,11 +120,9 @@ class _Module(Target):
         return result
 
     def _frozen(self):
-        """See Target."""
         return [n for n, p in self.target.named_parameters() if not p.requires_grad]
 
     def _described(self, variables):
-        """See Target."""
         module, result = self.target, []
         if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
             return variables
@@ -147,7 +143,7 @@ class _Module(Target):
 
 
 def _axes_and_gates(owner: nn.Module, name: str, value: np.ndarray):
-    """Return `axes` and `gates` of the Variable of a parameter; as fastrnn.py's are."""
+    """Return `axes` and `gates` of the Variable of a parameter, as in fastrnn.py."""
     kind = name.partition("_l")[0]
     if not isinstance(owner, nn.RNNBase | nn.RNNCellBase):
         return (), ()
@@ -160,7 +156,7 @@ def _axes_and_gates(owner: nn.Module, name: str, value: np.ndarray):
 
 
 def _convert_attributes(module: nn.Module, dtype: torch.dtype) -> None:
-    """Convert tensors that are neither parameters nor buffers, as a state kept between calls."""
+    """Convert tensors that are neither parameters nor buffers, such as a state kept in a module."""
 
     def converted(tensor):
         return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -5,11 +5,11 @@ import pytest
 
 import fastrnn
 from fastrnn.checking import gradcheck
-from fastrnn.checking.check import problem_of
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.location import locate
-from fastrnn.checking.options import Options
+from fastrnn.checking.options import CheckOptions
 from fastrnn.checking.targets import equations
+from fastrnn.checking.targets.dispatch import problem_of
 from fastrnn.checking.targets.fastrnn import copied
 from fastrnn.checking.targets.preactivations import widened_layers
 from tests.support.configurations import every_cell, layer_class
@@ -129,7 +129,7 @@ def test_a_widened_layer_computes_what_the_layer_does(cell, options):
     assert len(probes) == len(layer.names)
     top = probes[0][1]
     np.testing.assert_allclose(top.forward(top.values)[0], output, atol=1e-14)
-    assert locate(Evaluation(problem_of(layer, inputs), Options())).first is None
+    assert locate(Evaluation(problem_of(layer, inputs), CheckOptions())).first is None
 
 
 def test_a_copy_has_parameters_of_its_own():

@@ -9,7 +9,7 @@ import pytest
 from fastrnn import functional as F
 from fastrnn import reference
 from fastrnn.checking import GradcheckError, gradcheck
-from fastrnn.checking.check import problem_of
+from fastrnn.checking.targets.dispatch import problem_of
 from fastrnn.checking.targets.numpy import leaves, rebuilt
 
 RNG = np.random.default_rng(0)
@@ -151,32 +151,3 @@ def test_leaves_and_rebuilt_are_inverse():
     again = rebuilt(nested, leaves(nested))
     assert again[2] is None
     assert again[1][0] is nested[1][0]
-
-
-def not_a_pair(x):
-    return x
-
-
-def short(a, b):
-    return a, lambda d: (d,)
-
-
-@pytest.mark.parametrize(
-    ("target", "inputs", "error", "says"),
-    [
-        (square, [[1.0, 2.0]], TypeError, "inputs: x is a list; expected a NumPy array"),
-        (square, (X.astype(np.float16),), TypeError, "float16; expected float32 or float64"),
-        (square, (X + 1j,), TypeError, "complex128; expected float32 or float64"),
-        (square, (np.arange(3),), ValueError, "no input of square is a float array"),
-        (square, (np.zeros((0, 3)),), ValueError, "x has no entries"),
-        (square, 3.0, TypeError, "inputs is a float; expected a tuple of arrays"),
-        (not_a_pair, (X,), TypeError, "returned a ndarray; expected (output, pullback)"),
-        (short, (X, X), TypeError, "returned a tuple of 1; expected a tuple of 2"),
-        ("square", (X,), TypeError, "target is a str; expected a function"),
-    ],
-)
-def test_misuse_is_refused_in_words(target, inputs, error, says):
-    with pytest.raises(error) as caught:
-        gradcheck(target, inputs)
-    assert says in str(caught.value)
-    assert not isinstance(caught.value, GradcheckError)

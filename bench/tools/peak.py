@@ -1,8 +1,8 @@
 """The limits of this machine, measured: multiply-adds per second, and bytes read per second.
 
-`multiply_adds` is a loop of nothing but fused multiply-adds in registers; `read` adds up an array
-that lies in a cache. Both run on as many threads as the kernels use. A kernel's share of these is
-what can be compared between machines; its time is not.
+`multiply_adds` is a loop of fused multiply-adds in registers and nothing else; `reads` adds up an
+array that fits in a cache. Both run on as many threads as the kernels use. A kernel's share of
+these limits can be compared between machines; its time cannot.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from fastrnn.kernels.machine import outlined
 from fastrnn.kernels.memory import flat, load, store
 from fastrnn.kernels.simd import fma, lanes
 
-# The cache on disk is that of the package's sources and does not know this file.
+# The cache on disk is keyed by the package's sources, which do not include this file.
 _VERSION = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 _STEPS = 20_000
 _SUMS = 12  # more than latency times throughput of any CPU's multiply-add
@@ -55,7 +55,7 @@ def _burn(part, steps, memory):
 
 @kernel(name=f"chain_{_VERSION}")
 def _chain(steps, memory):
-    """One sum, each multiply-add of which waits for the one before."""
+    """One sum, in which each multiply-add depends on the one before."""
     memory = flat(memory)
     n = lanes(memory)
     x, y = load(memory, 0), load(memory, n)
@@ -75,12 +75,12 @@ def _burn_all(pool, count, steps, memory):
 
 @jit
 def _read(part, times, size, memory, sums):
-    """Add up `size` elements of this part's own, over and over."""
+    """Add up the `size` elements of this part, over and over."""
     n = lanes(memory)
-    begin = part * size
+    start = part * size
     a, b, c, d = load(sums, 0), load(sums, 0), load(sums, 0), load(sums, 0)
     for _ in range(times):
-        for at in range(begin, begin + size, 4 * n):
+        for at in range(start, start + size, 4 * n):
             a, b, c, d = (
                 a + load(memory, at),
                 b + load(memory, at + n),
@@ -99,7 +99,7 @@ def _read_all(pool, count, times, size, memory, sums):
 
 
 def multiply_adds(dtype=np.float32, count: int | None = None):
-    """Return a function to be timed and the operations of one call of it."""
+    """Return a function to time, and the number of operations in one call of it."""
     count = count or fastrnn.get_num_threads()
     memory = np.full(count * 256, 0.5, dtype)
     operations = 2.0 * _SUMS * _STEPS * count * buffers.lanes(np.dtype(dtype))
@@ -107,9 +107,9 @@ def multiply_adds(dtype=np.float32, count: int | None = None):
 
 
 def per_cycle() -> int:
-    """Return how many multiply-adds of the widest registers one core starts in a cycle, 1 or 2.
+    """Return how many multiply-adds of the widest registers one core starts per cycle, 1 or 2.
 
-    From how many it makes in the time of one after another, which is 4 cycles or 5 each.
+    Derived from how many independent ones it makes in the time of a dependent one, 4 or 5 cycles.
     """
     memory = np.full(64, 0.5, np.float32)
     one_by_one = measure(lambda: _chain(_STEPS, memory), _STEPS)
@@ -118,7 +118,7 @@ def per_cycle() -> int:
 
 
 def reads(megabytes: float, count: int | None = None):
-    """Return a function that reads so much memory per thread, and the bytes of one call of it."""
+    """Return a function that reads some memory per thread, and the bytes read by one call of it."""
     count = count or fastrnn.get_num_threads()
     size = int(megabytes * 2**20) // 4 // 256 * 256
     memory = np.ones(size * count + 16, np.float32)
@@ -130,13 +130,13 @@ def reads(megabytes: float, count: int | None = None):
 
 
 def measure(run, work: float, rounds: int = 5) -> float:
-    """Return the best rate of a few rounds, in 1e9 per second: a limit is never noise upwards."""
+    """Return the best rate of a few rounds, in 1e9 per second: noise only makes it lower."""
     run()
     best = float("inf")
     for _ in range(rounds):
-        begin = time.perf_counter()
+        before = time.perf_counter()
         run()
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.perf_counter() - before)
     return work / best / 1e9
 
 

@@ -1,7 +1,7 @@
-"""The report: everyone at every shape in one run, as Markdown and JSON; plots.py draws it.
+"""The report: every contender at every shape in one run, as Markdown and JSON; plots.py draws it.
 
-Losses are shown as plainly as wins: every row has the ratio to the best of the others, and all
-below 1 are listed once more at the top.
+Losses are shown as plainly as wins: every row has the ratio to the best of the others, and those
+below 1 are also listed at the top.
 """
 
 import json
@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 
 import fastrnn
-from bench import peak
-from bench.contenders import CONTENDERS
-from bench.measure import Result, Timing, measure, ready
-from bench.problems import Problem
-from bench.shapes import GRID, GROWTH, SHAPES, Shape
-from bench.timing import wait_until_quiet
+from bench.cases.contenders import CONTENDERS
+from bench.cases.problems import Problem
+from bench.cases.shapes import GRID, GROWTH, SHAPES, Shape
+from bench.tools import peak
+from bench.tools.measure import Result, Timing, measure, ready
+from bench.tools.timing import wait_until_quiet
 from fastrnn.kernels import tile
 
-# The shapes of the modes that are not run at all shapes.
+# Modes that are not run at all shapes, and the shapes they are run at.
 _USUAL = ("keyword_spotting", "char_lm", "square")
 SHAPES_OF = {
     "stream": ("one_step", "one_step_wide", "decoder"),
@@ -39,7 +39,7 @@ PEERS = [name for name in CONTENDERS if name != "reference"]
 
 
 def machine() -> dict:
-    """Return what the numbers depend on."""
+    """Return a description of what the numbers depend on."""
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -71,7 +71,7 @@ def machine() -> dict:
 
 
 def draw_grid(count: int, seed: int = 0) -> list[Shape]:
-    """Return shapes drawn from the grid; the largest, which take minutes, are left out."""
+    """Return shapes drawn from the grid, without the largest, which take minutes."""
     random, shapes = np.random.default_rng(seed), []
     while len(shapes) < count:
         time_, batch = int(random.choice(GRID["time"])), int(random.choice(GRID["batch"]))
@@ -81,9 +81,9 @@ def draw_grid(count: int, seed: int = 0) -> list[Shape]:
     return shapes
 
 
-def seldom(problem: Problem, who, every: float = 0.02, calls: int = 25) -> dict[str, tuple]:
-    """Return for each contender the median of calls back to back, and of calls that come seldom."""
-    runs, _, _ = ready(problem, who)
+def seldom(problem: Problem, contenders, every: float = 0.02, calls: int = 25) -> dict[str, tuple]:
+    """Return for each contender the median time of calls back to back, and of calls with pauses."""
+    runs, _, _ = ready(problem, contenders)
     result = {}
     for name, run in runs.items():
         wait_until_quiet()
@@ -99,7 +99,7 @@ def seldom(problem: Problem, who, every: float = 0.02, calls: int = 25) -> dict[
 
 
 def memory(cell: str = "lstm") -> dict[str, list]:
-    """Return bytes against T: output, inference beyond it, what training keeps, its peak."""
+    """Return bytes against T: the output, inference beyond it, training's residuals, its peak."""
     rows: dict[str, list] = {"T": [], "output": [], "inference": [], "kept": [], "training": []}
     for shape in GROWTH:
         problem = Problem(cell, shape)
@@ -145,7 +145,7 @@ def _table(results: Iterable[Result]) -> list[str]:
 
 def summary(results: list[Result]) -> list[str]:
     """Return one line for each mode: how often and by how much we are faster."""
-    lines = ["| mode | problems | geometric mean | least | below 1 |", "|---|---|---|---|---|"]
+    lines = ["| mode | problems | geometric mean | minimum | below 1 |", "|---|---|---|---|---|"]
     for mode in dict.fromkeys(r.mode for r in results):
         best = np.array([r.best_peer[1] for r in results if r.mode == mode and r.best_peer])
         if best.size:
@@ -167,9 +167,10 @@ def markdown(data: dict, results: list[Result]) -> str:
         + ", ".join(f"{k} {v}" for k, v in info["versions"].items())
         + ".",
         "",
-        "Everyone in one process, in alternating blocks of calls, each begun when all threads are "
-        "quiet; medians. A number under a name is that contender's time over ours: above 1 we are "
-        "faster. `of peak` is our share of the multiply-adds per second measured in the same run; "
+        "All contenders in one process, in alternating blocks of calls, each started when all "
+        "threads are quiet; medians. A number below a name is that contender's time over ours: "
+        "above 1 we are faster. `of peak` is our share of the multiply-adds per second measured in "
+        "the same run; "
         "`error` is ours against the float64 reference. JAX: jit of lax.scan.",
         "",
         "| limit | measured |",
@@ -214,32 +215,32 @@ def markdown(data: dict, results: list[Result]) -> str:
             "",
             "![memory](memory.svg)",
             "",
-            "| mode | cell | who | " + " | ".join(f"T = {s.time:,}" for s in GROWTH) + " |",
+            "| mode | cell | contender | " + " | ".join(f"T = {s.time:,}" for s in GROWTH) + " |",
             "|---|---|---|" + "---|" * len(GROWTH),
         ]
-        for mode, cell, who, seconds in data["growth"]:
+        for mode, cell, name, seconds in data["growth"]:
             cells = [
                 "-" if s is None else f"{s / shape.time * 1e6:.2f}"
                 for s, shape in zip(seconds, GROWTH, strict=True)
             ]
-            lines.append(f"| {mode} | {cell} | {who} | " + " | ".join(cells) + " |")
+            lines.append(f"| {mode} | {cell} | {name} | " + " | ".join(cells) + " |")
         lines.append("")
-    missing = {f"{who}: {why}" for r in results for who, why in r.missing.items()}
+    missing = {f"{name}: {why}" for r in results for name, why in r.missing.items()}
     if missing:
         lines += ["## Not measured", "", *(f"- {line}" for line in sorted(missing)), ""]
     return "\n".join(lines)
 
 
-def growth(who, cells=("lstm", "gru"), say=print) -> list[tuple]:
+def growth(contenders, cells=("lstm", "gru"), say=print) -> list[tuple]:
     """Return (mode, cell, contender, seconds for each of GROWTH); None: too long to wait for."""
     rows = []
     for mode in ("forward", "train"):
         for cell in cells:
-            found: dict[str, list] = {name: [] for name in who}
+            found: dict[str, list] = {name: [] for name in contenders}
             for shape in GROWTH:
-                names = [n for n in who if n == "fastrnn" or shape.time <= 10_000]
+                names = [n for n in contenders if n == "fastrnn" or shape.time <= 10_000]
                 result = measure(Problem(cell, shape, mode), names, rounds=3, seconds=0.02)
-                for name in who:
+                for name in contenders:
                     timing = result.timings.get(name)
                     found[name].append(timing and timing.seconds)
                 per_step = result.ours.seconds / shape.time
@@ -259,7 +260,7 @@ def save(path: Path, data: dict, results: list[Result]) -> None:
 
 
 def load(path: Path) -> tuple[dict, list[Result]]:
-    """Return what `save` wrote."""
+    """Return the data and results of a folder that `save` wrote."""
     data = json.loads((path / "results.json").read_text())
     results = [
         Result(
@@ -275,5 +276,5 @@ def load(path: Path) -> tuple[dict, list[Result]]:
 
 
 def shapes_of(grid: int) -> list[tuple[str, Shape]]:
-    """Return the named shapes and so many of the grid."""
+    """Return the named shapes, and a number of shapes of the grid."""
     return [*SHAPES.items(), *(("grid", shape) for shape in draw_grid(grid))]

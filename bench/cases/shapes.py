@@ -1,4 +1,4 @@
-"""The shapes that are measured, each with the reason why it is there; no contender is named."""
+"""The shapes that are measured, and the reason for each."""
 
 from typing import NamedTuple
 
@@ -16,10 +16,10 @@ class Shape(NamedTuple):
 
 
 def parse(text: str) -> Shape:
-    """Return the shape that is written T,B,I,H.
+    """Return the shape given as text, T,B,I,H.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the text has another form.
     """
     numbers = text.split(",")
     if len(numbers) != 4 or not all(n.isdecimal() and int(n) for n in numbers):
@@ -29,9 +29,9 @@ def parse(text: str) -> Shape:
 
 SHAPES = {
     "one_step": Shape(1, 1, 64, 64),  # a policy or a server answers one request: overhead
-    "one_step_wide": Shape(1, 1, 512, 512),  # the same, of weights that fill a cache
+    "one_step_wide": Shape(1, 1, 512, 512),  # the same, with weights that fill a cache
     "decoder": Shape(1, 32, 256, 256),  # one step of beam search or of many users
-    "tiny": Shape(100, 1, 16, 16),  # sensors, audio effects: nothing but latency
+    "tiny": Shape(100, 1, 16, 16),  # sensors, audio effects: latency alone counts
     "audio_stream": Shape(1000, 1, 1, 32),  # a small network over samples
     "forecast_b1": Shape(100, 1, 64, 64),  # one series at a time
     "forecast": Shape(168, 64, 8, 128),  # a week of hours, few features
@@ -46,13 +46,12 @@ SHAPES = {
     "huge": Shape(20, 128, 1024, 1024),  # as near to one large product as a network comes
 }
 
-# The grid of the issue "never slower than the best peer": `python -m bench report --grid N` draws
-# N of its shapes at random, seeded.
+# `python -m bench report --grid N` adds N shapes drawn at random from this grid, with a fixed seed.
 GRID = {
     "time": (1, 100, 1000),
     "batch": (1, 2, 8, 16, 32, 64, 128),
     "size": (16, 32, 64, 128, 256, 512, 1024, 50, 100, 200, 300, 650),
 }
 
-# How time and memory grow with the length of the sequence, all else small.
+# For the growth of time and memory with the length of the sequence; all else is small.
 GROWTH = [Shape(time, 1, 64, 64) for time in (100, 300, 1000, 3000, 10_000, 30_000, 100_000)]

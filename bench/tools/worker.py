@@ -1,4 +1,4 @@
-"""A process that times problems on request, with whatever version of fastrnn it finds.
+"""A process that times problems on request, with the version of fastrnn that PYTHONPATH names.
 
 Lines of JSON in: {"cell", "shape", "mode", "seconds", "slower"}; lines of JSON out: {"times"}, or
 {"error"}. Used by gate.py, which runs two versions side by side.
@@ -11,20 +11,20 @@ import time
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parent.parent))  # behind PYTHONPATH, which has the version
+    sys.path.append(str(Path(__file__).parents[2]))  # after PYTHONPATH, which has the version
 
-from bench.problems import Problem
-from bench.shapes import Shape
-from bench.timing import block
+from bench.cases.problems import Problem
+from bench.cases.shapes import Shape
+from bench.tools.timing import block
 
 
 def slowed(run, factor: float):
-    """Return `run` made so much slower, to see whether the gate notices."""
+    """Return `run` made slower by a factor, to see whether the gate notices."""
 
     def slower():
-        begin = time.perf_counter()
+        start = time.perf_counter()
         run()
-        end = begin + (time.perf_counter() - begin) * factor
+        end = start + (time.perf_counter() - start) * factor
         while time.perf_counter() < end:
             pass
 
@@ -32,7 +32,7 @@ def slowed(run, factor: float):
 
 
 def runner(problem: Problem):
-    """Return what is timed. Uses nothing but the public interface: older versions have it too."""
+    """Return the function to time. It only uses public API, which older versions have too."""
     layer, x = problem.layer, problem.x
     if problem.mode.offer == "forward":
         return lambda: layer(x, lengths=problem.lengths)

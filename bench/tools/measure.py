@@ -1,25 +1,27 @@
-"""One measurement: a problem, run by all who can, correct before fast.
+"""One measurement: a problem, run by every contender that can, correct before fast.
 
 A contender is compared with the float64 reference before it is timed, and its timing carries the
-error; who is wrong is not timed. The machine's limit is measured in between, in the same run.
+error; one that is wrong is not timed. The machine's limit is measured in the same run, in turns
+with the contenders.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from bench import peak
-from bench.contenders import CONTENDERS, Missing
-from bench.problems import Problem
-from bench.timing import interleaved
+from bench.cases.contender import Missing
+from bench.cases.contenders import CONTENDERS
+from bench.cases.problems import Problem
+from bench.tools import peak
+from bench.tools.timing import interleaved
 
-# Largest error, relative to the largest value if that is above 1: what float32 can be asked for
-# after a thousand steps, and what nobody exceeds who computes the same thing.
+# Largest error, relative to the largest value if that is above 1: what float32 achieves after a
+# thousand steps, which no implementation of the same equations exceeds.
 TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
 
 
 class Timing(NamedTuple):
-    """What was measured of one contender."""
+    """The measurement of one contender."""
 
     seconds: float  # median of the medians of the rounds
     rounds: list[float]
@@ -27,7 +29,7 @@ class Timing(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What was measured of one problem."""
+    """The measurements of one problem."""
 
     mode: str
     cell: str
@@ -37,16 +39,16 @@ class Result(NamedTuple):
     operations: float
     peak: float  # GFLOP/s of multiply-adds, in the same run
     timings: dict[str, Timing]
-    missing: dict[str, str]  # why others were not measured
+    missing: dict[str, str]  # contender -> why it was not measured
 
     @property
     def ours(self) -> Timing:
-        """Return what was measured of this package."""
+        """Return the measurement of this package."""
         return self.timings["fastrnn"]
 
     @property
     def best_peer(self) -> tuple[str, float] | None:
-        """Return the fastest of the others and its time over ours; above 1 we are faster."""
+        """Return the fastest other contender and its time over ours; above 1 we are faster."""
         peers = {n: t for n, t in self.timings.items() if n not in ("fastrnn", "reference")}
         if not peers:
             return None
@@ -68,7 +70,7 @@ def check(run, problem: Problem, expected) -> float:
     """Return the error of a contender's first call.
 
     Raises:
-        ArithmeticError: it computes something else.
+        ArithmeticError: the result is wrong.
     """
     got = run()
     if not isinstance(expected, dict):
@@ -79,11 +81,11 @@ def check(run, problem: Problem, expected) -> float:
     return error
 
 
-def ready(problem: Problem, who) -> tuple[dict, dict, dict]:
-    """Return the runs of those who can, their errors, and why others cannot."""
+def ready(problem: Problem, contenders) -> tuple[dict, dict, dict]:
+    """Return the runs of the contenders that can, their errors, and why the others cannot."""
     runs, errors, missing = {}, {}, {}
     expected = getattr(CONTENDERS["reference"](problem), problem.mode.offer)()
-    for name in who:
+    for name in contenders:
         try:
             run = getattr(CONTENDERS[name](problem), problem.mode.offer)
             if run is None:
@@ -97,9 +99,9 @@ def ready(problem: Problem, who) -> tuple[dict, dict, dict]:
     return runs, errors, missing
 
 
-def measure(problem: Problem, who, name: str = "", rounds: int = 7, seconds: float = 0.03):
+def measure(problem: Problem, contenders, name: str = "", rounds: int = 7, seconds: float = 0.03):
     """Return the Result of a problem; contenders and the machine's limit take turns."""
-    runs, errors, missing = ready(problem, who)
+    runs, errors, missing = ready(problem, contenders)
     burn, operations = peak.multiply_adds(problem.dtype)
     times = interleaved({**runs, "peak": burn}, rounds, seconds)
     limit = operations / min(times.pop("peak")) / 1e9

@@ -1,16 +1,16 @@
 """Whole models as people write them in torch, before and after `fastrnn.torch.accelerate`.
 
 Training is a whole step: forward, loss, backward, Adam. Inference is forward alone. Both sides run
-the same code on the same numbers, and are compared before they are timed. Layers alone, other
-peers and the machine's limit are the business of shapes.py.
+the same code on the same numbers, and are compared before they are timed. Single layers, other
+libraries and the machine's limit are measured with the shapes of shapes.py.
 """
 
 import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from bench.contenders import Missing
-from bench.timing import interleaved
+from bench.cases.contender import Missing
+from bench.tools.timing import interleaved
 
 try:
     import torch
@@ -44,8 +44,8 @@ class Tagger(nn.Module):
 
     def loss(self, sentences, lengths):
         scores = self(sentences, lengths).transpose(1, 2)
-        there = torch.arange(sentences.shape[1]) < lengths[:, None]
-        return F.cross_entropy(scores, torch.where(there, sentences % 17, -100))
+        valid = torch.arange(sentences.shape[1]) < lengths[:, None]
+        return F.cross_entropy(scores, torch.where(valid, sentences % 17, -100))
 
 
 class Forecaster(nn.Module):
@@ -119,7 +119,7 @@ class Policy(nn.Module):
 
 
 class Layer(nn.Module):
-    """The step of a policy without all that is not recurrent."""
+    """The recurrent part of a policy alone, step by step."""
 
     def __init__(self, kind, hidden):
         super().__init__()
@@ -140,7 +140,7 @@ class Layer(nn.Module):
 
 
 class Case(NamedTuple):
-    """A model and its bar: how much faster training and inference should be."""
+    """A model and its bar: the speed-up that training and inference should have."""
 
     model: Callable[[], Any]
     bar: float
@@ -184,7 +184,7 @@ class _Alone(nn.Module):
 
 
 def ready(case: Case) -> dict[str, dict[str, Callable]]:
-    """Return `mode -> who -> run`, after both have been seen to compute the same.
+    """Return `mode -> contender -> run`, after checking that both compute the same.
 
     Raises:
         ArithmeticError: they do not.
@@ -194,7 +194,7 @@ def ready(case: Case) -> dict[str, dict[str, Callable]]:
     models = {"torch": plain, "fastrnn": fastrnn.torch.accelerate(copy.deepcopy(plain))}
     example, runs = plain.example(), {"train": {}, "inference": {}}
     trained = {}
-    for who, model in models.items():
+    for contender, model in models.items():
         optimiser = torch.optim.Adam(model.parameters())
 
         def train(model=model, optimiser=optimiser):
@@ -208,8 +208,9 @@ def ready(case: Case) -> dict[str, dict[str, Callable]]:
             with torch.inference_mode():
                 return model(*example)
 
-        runs["train"][who], runs["inference"][who] = train, infer
-        trained[who] = infer().float(), train().detach(), *(p.grad for p in model.parameters())
+        runs["train"][contender], runs["inference"][contender] = train, infer
+        gradients = infer().float(), train().detach(), *(p.grad for p in model.parameters())
+        trained[contender] = gradients
     for got, want in zip(trained["fastrnn"], trained["torch"], strict=True):
         error = float((got - want).abs().max() / max(1.0, float(want.abs().max())))
         if not error < 1e-3:
@@ -222,5 +223,5 @@ def measure(names, rounds: int = 7, seconds: float = 0.15):
     for name in names:
         for mode, runs in ready(CASES[name]).items():
             times = interleaved(runs, rounds, seconds)
-            torchs, ours = (sorted(times[who])[rounds // 2] for who in ("torch", "fastrnn"))
+            torchs, ours = (sorted(times[name])[rounds // 2] for name in ("torch", "fastrnn"))
             yield name, CASES[name].bar, mode, torchs, ours

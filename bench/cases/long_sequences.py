@@ -1,11 +1,11 @@
 """Time and memory of a gradient as sequences grow to a million steps: an LSTM, B = 1, I = H = 64.
 
-Each measurement is a process of its own, so that its peak of memory is its own; contenders take
-turns. What is measured is the gradient of all parameters, given x and the gradient at the output,
-both in memory before; memory is what is used above that.
+Each measurement runs in a process of its own, so that its peak memory is its own; contenders
+alternate. The gradient of all parameters is computed from x and the gradient at the output, which
+are in memory before; the memory reported is what is used above these.
 
-    python -m bench long                 # the table and the plot
-    python -m bench.long WHO T           # one measurement
+    python -m bench long                               # the table and the plot
+    python -m bench.cases.long_sequences CONTENDER T   # one measurement
 """
 
 import json
@@ -23,7 +23,7 @@ import fastrnn
 SIZE = 64
 WINDOW = 1000  # steps of truncated BPTT
 TIMES = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000]
-LONGEST = 90.0  # seconds for a process
+TIMEOUT = 90.0  # seconds for a process
 Run = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 
@@ -83,7 +83,7 @@ def _torch(accelerated: bool = False, checkpoint: bool = False) -> Run:
     return run
 
 
-WHO: dict[str, Callable[[], Run]] = {
+CONTENDERS: dict[str, Callable[[], Run]] = {
     "fastrnn": _fastrnn,
     "fastrnn, checkpoints": lambda: _fastrnn(checkpoint="auto"),
     "fastrnn, truncated": _truncated,
@@ -101,18 +101,18 @@ def arrays(steps: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def ready(who: str) -> Run:
-    """Return a contender that has computed the right gradient of WINDOW steps.
+def ready(contender: str) -> Run:
+    """Return a contender, after it has computed a right gradient of WINDOW steps.
 
     Raises:
-        ArithmeticError: it has not.
+        ArithmeticError: the gradient is wrong.
     """
-    run, given = WHO[who](), arrays(WINDOW)
+    run, given = CONTENDERS[contender](), arrays(WINDOW)
     got, expected = run(*given), _fastrnn()(*given)
     for name, d in expected.items():
         error = np.abs(got[name] - d).max() / np.abs(d).max()
         if not error < 1e-4:
-            raise ArithmeticError(f"{who}: {name} is off by {error:.1e}")
+            raise ArithmeticError(f"{contender}: {name} is off by {error:.1e}")
     return run
 
 
@@ -124,11 +124,11 @@ def _status(name: str) -> int:
     raise OSError(f"/proc/self/status has no {name}")
 
 
-def one(who: str, steps: int) -> dict:
+def one(contender: str, steps: int) -> dict:
     """Measure in this process: seconds, and bytes above those of the arrays passed in."""
-    run, (x, d_output) = ready(who), arrays(steps)
+    run, (x, d_output) = ready(contender), arrays(steps)
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     times = []
     while not times or (sum(times) < 0.5 and len(times) < 30):
         start = time.perf_counter()
@@ -138,35 +138,36 @@ def one(who: str, steps: int) -> dict:
 
 
 def measure(rounds: int = 3, say: Callable[[str], None] = print) -> list[dict]:
-    """Return who, steps, seconds (the median) and bytes (the least) of all who could."""
+    """Return a row for each contender and length: seconds (the median) and bytes (the minimum)."""
     rows, slow = [], set()
     for steps in TIMES:
         found: dict[str, list[dict]] = {}
         for _ in range(rounds):
-            for who in WHO:
-                if who in slow:
+            for contender in CONTENDERS:
+                if contender in slow:
                     continue
-                command = [sys.executable, "-m", "bench.long", who, str(steps)]
+                module = "bench.cases.long_sequences"
+                command = [sys.executable, "-m", module, contender, str(steps)]
                 try:
                     done = subprocess.run(
-                        command, check=True, text=True, capture_output=True, timeout=LONGEST
+                        command, check=True, text=True, capture_output=True, timeout=TIMEOUT
                     )
                 except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
-                    say(f"{who}, T = {steps:,}: {type(error).__name__}; left out from here on")
-                    slow.add(who)
+                    say(f"{contender}, T = {steps:,}: {type(error).__name__}; left out from here")
+                    slow.add(contender)
                     continue
-                found.setdefault(who, []).append(json.loads(done.stdout))
-        for who, results in found.items():
+                found.setdefault(contender, []).append(json.loads(done.stdout))
+        for contender, results in found.items():
             seconds = statistics.median(r["seconds"] for r in results)
             row = {
-                "who": who,
+                "contender": contender,
                 "steps": steps,
                 "seconds": seconds,
                 "bytes": min(r["bytes"] for r in results),
             }
             rows.append(row)
             say(
-                f"{who}, T = {steps:,}: {seconds / steps * 1e6:.2f} us a step, "
+                f"{contender}, T = {steps:,}: {seconds / steps * 1e6:.2f} us a step, "
                 f"{row['bytes'] / 1e6:.0f} MB"
             )
     return rows
@@ -174,7 +175,7 @@ def measure(rounds: int = 3, say: Callable[[str], None] = print) -> list[dict]:
 
 def markdown(rows: list[dict]) -> str:
     """Return the table: microseconds a step and megabytes, for each length."""
-    found = {(row["who"], row["steps"]): row for row in rows}
+    found = {(row["contender"], row["steps"]): row for row in rows}
     lines = [
         "# Long sequences",
         "",
@@ -182,16 +183,16 @@ def markdown(rows: list[dict]) -> str:
         "",
         "Microseconds a step, and megabytes (256 MB of a million steps are the output):",
         "",
-        "| who | " + " | ".join(f"T = {steps:,}" for steps in TIMES) + " |",
+        "| contender | " + " | ".join(f"T = {steps:,}" for steps in TIMES) + " |",
         "|---|" + "---|" * len(TIMES),
     ]
-    for who in WHO:
+    for contender in CONTENDERS:
         cells = [
             f"{row['seconds'] / steps * 1e6:.2f} us, {row['bytes'] / 1e6:,.0f} MB" if row else "-"
             for steps in TIMES
-            for row in [found.get((who, steps))]
+            for row in [found.get((contender, steps))]
         ]
-        lines.append(f"| {who} | " + " | ".join(cells) + " |")
+        lines.append(f"| {contender} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG. What they show is report.py's business."""
+"""The plots of a report, as SVG. Their data come from report.py and cases/long_sequences.py."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
 
-from bench.measure import Result
-from bench.shapes import GROWTH
+from bench.cases.shapes import GROWTH
+from bench.tools.measure import Result
 
 _COLOURS = {"rnn_tanh": "#1b9e77", "rnn_relu": "#66a61e", "gru": "#7570b3", "lstm": "#d95f02"}
-_WHO = {
+_CONTENDERS = {
     "fastrnn": "#d95f02",
     "torch": "#444444",
     "onnxruntime": "#1b9e77",
@@ -137,11 +137,15 @@ def _growth(rows):
     )
     lengths = [shape.time for shape in GROWTH]
     for axis, panel in zip(axes[0], panels, strict=True):
-        for mode, cell, who, seconds in rows:
+        for mode, cell, name, seconds in rows:
             if (mode, cell) == panel:
                 points = [(t, s) for t, s in zip(lengths, seconds, strict=True) if s is not None]
                 axis.plot(
-                    *zip(*points, strict=True), "o-", color=_WHO[who], markersize=3, label=who
+                    *zip(*points, strict=True),
+                    "o-",
+                    color=_CONTENDERS[name],
+                    markersize=3,
+                    label=name,
                 )
         axis.set(xscale="log", yscale="log", title=f"{panel[1]}, {panel[0]}", xlabel="T")
         axis.grid(alpha=0.3)
@@ -157,7 +161,7 @@ def _memory(rows):
         "output": "the output itself",
         "inference": "inference, beyond its output",
         "kept": "training: kept for the gradient",
-        "training": "training: most at any time",
+        "training": "training: peak",
     }
     for name, label in names.items():
         axis.plot(rows["T"], np.array(rows[name]) / 1e6, "o-", markersize=3, label=label)
@@ -180,17 +184,19 @@ _LONG = {
 
 
 def draw_long(path: Path, rows: list[dict]) -> None:
-    """Draw time a step and memory against the length of the sequence (long.py)."""
+    """Draw time per step and memory against the length of the sequence."""
     with mpl.rc_context(_STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharex=True)
-        for who, (colour, line) in _LONG.items():
-            points = [row for row in rows if row["who"] == who]
+        for name, (colour, line) in _LONG.items():
+            points = [row for row in rows if row["contender"] == name]
             steps = np.array([row["steps"] for row in points])
             seconds = np.array([row["seconds"] for row in points])
-            # Less than a megabyte is what an allocator had left over: not measured.
+            # Less than a megabyte comes from the allocator's free memory and means nothing.
             megabytes = np.maximum(1e6, [row["bytes"] for row in points]) / 1e6
             for axis, values in zip(axes, (seconds / steps * 1e6, megabytes), strict=True):
-                axis.plot(steps, values, "o", linestyle=line, color=colour, markersize=3, label=who)
+                axis.plot(
+                    steps, values, "o", linestyle=line, color=colour, markersize=3, label=name
+                )
         axes[0].set(xscale="log", yscale="log", ylabel="microseconds a step")
         axes[1].set(yscale="log", ylabel="megabytes above the input (1: or less)")
         axes[1].legend(fontsize=7, loc="upper left")

@@ -1,8 +1,8 @@
 """Gradient checkers side by side on the same planted errors: fastrnn's, torch's, JAX's, SciPy's.
 
-Each gets the very function and the very pullback, wrapped as its users would wrap them, and its
-own defaults; SciPy, which returns a number and leaves the judgement to its caller, is given a
-threshold. How fast kernels are is the business of the other files.
+Each gets the same function and the same pullback, wrapped as its users would wrap them, and its
+own defaults. SciPy returns a number and leaves the verdict to its caller, so it is given a
+threshold. The speed of kernels is measured elsewhere.
 """
 
 import importlib.util
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastrnn.checking import gradcheck
-from fastrnn.checking.check import problem_of
 from fastrnn.checking.mutants import MUTANTS, right
 from fastrnn.checking.problem import Problem, flat
+from fastrnn.checking.targets.dispatch import problem_of
 
 SCIPY_THRESHOLD = 1e-5  # of the gradient's norm; forward differences are good to about 1e-7
 
@@ -82,7 +82,7 @@ def _with_jax(target, inputs) -> Verdict:
     def gradients(arrays, cotangents):
         _, pullback = problem.vjp([np.array(a) for a in arrays])
         given = pullback([np.array(c) for c in cotangents])
-        # A callback has to return what it declared; another shape or None could not be wrapped.
+        # A callback has to return the declared shapes: another shape, or None, cannot be wrapped.
         return tuple(np.asarray(g, v.dtype) for g, v in zip(given, values, strict=True))
 
     @jax.custom_vjp
@@ -128,7 +128,7 @@ def _with_scipy(target, inputs) -> Verdict:
 
 
 def checkers() -> dict[str, Callable[..., Verdict]]:
-    """Return what is installed: name -> check(target, inputs) -> verdict."""
+    """Return the installed checkers: name -> check(target, inputs) -> verdict."""
     found = {
         f"fastrnn.gradcheck, {mode}": _with_fastrnn(mode) for mode in ("full", "sample", "project")
     }
@@ -144,7 +144,7 @@ def checkers() -> dict[str, Callable[..., Verdict]]:
 
 @dataclass
 class Row:
-    """What one checker did."""
+    """The results of one checker."""
 
     name: str
     found: int = 0
@@ -156,7 +156,7 @@ class Row:
     example: str = ""
 
     def timed(self, check, kind: str, problem) -> Verdict:
-        """Return the verdict, and keep the time it took."""
+        """Return the verdict, and record the time it took."""
         start = time.perf_counter()
         verdict = check(*problem)
         self.seconds[kind].append(time.perf_counter() - start)
@@ -181,15 +181,15 @@ TELLS = {
     "scipy check_grad": "one number, without a verdict",
 }
 COLUMNS = ("checker", "errors found", "false alarms", "what it tells", "ms, wrong", "ms, right")
-EXAMPLE = "gates i and f exchanged"  # whose verdicts are shown
+EXAMPLE = "gates i and f exchanged"  # the error whose verdicts are shown
 
 
 def measure(seeds: int = 2, say: Callable[[str], None] = print) -> list[Row]:
-    """Run every checker on every planted error, and on the same targets without."""
+    """Run every checker on every planted error, and on the same targets without an error."""
     rows = [Row(name) for name in checkers()]
     kinds = dict.fromkeys((m.where, m.how) for m in MUTANTS)
     for row, check in zip(rows, checkers().values(), strict=True):
-        check(*right("rnn", 0))  # whatever is made or compiled at the first use
+        check(*right("rnn", 0))  # not timed: the first use may compile
         check(*right("stack", 0))
         for seed in range(seeds):
             for mutant in MUTANTS:
@@ -209,13 +209,13 @@ def measure(seeds: int = 2, say: Callable[[str], None] = print) -> list[Row]:
 
 
 def picture(path) -> None:
-    """Draw what fastrnn says of an error that is carried from step to step."""
+    """Draw fastrnn's report of an error that is carried from step to step."""
     [mutant] = [m for m in MUTANTS if m.words == "no gradient carried by c"]
     gradcheck(*mutant.problem(0), raise_exception=False).plot(path)
 
 
 def markdown(rows: list[Row]) -> str:
-    """Return the report: the table, what was missed, and what each says of one error."""
+    """Return the report: the table, what was missed, and each checker's verdict on one error."""
     lines = [
         "# Gradient checkers on the same planted errors",
         "",

@@ -1,10 +1,10 @@
-"""Has anything become slower? Against another revision, or against the machine's limit.
+"""Has anything become slower? Compared with another revision, or with the machine's limit.
 
-Against a revision: it is checked out beside the working tree, and both run in processes of their
-own, in turns, on the same machine; a second process of the base measures the noise, A against A,
-and only what is slower than that is called slower. Against the limit (`efficiency`): a kernel's
-share of the multiply-adds measured in the same run, so that a slow machine does not fail it and a
-slow kernel does.
+With a revision: it is checked out beside the working tree, and both run in processes of their own,
+alternating, on the same machine. A second process of the base measures the noise, A against A, and
+only what exceeds the noise counts as slower. With the limit (`efficiency`): a kernel's share of the
+multiply-adds per second measured in the same run, so that a slow kernel fails and a slow machine
+does not.
 """
 
 import json
@@ -19,14 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 import fastrnn
-from bench import peak
-from bench.problems import Problem
-from bench.shapes import SHAPES, Shape
-from bench.timing import block
-from bench.worker import runner, slowed
+from bench.cases.problems import Problem
+from bench.cases.shapes import SHAPES, Shape
+from bench.tools import peak
+from bench.tools.timing import block
+from bench.tools.worker import runner, slowed
 
-ROOT = Path(__file__).parent.parent
-LEAST = 0.05  # nobody minds less
+ROOT = Path(__file__).parents[2]
+TOLERATED = 0.05  # slowdown that does not matter
 CASES = [
     (cell, name, mode)
     for cell in ("lstm", "gru", "rnn_tanh")
@@ -39,10 +39,10 @@ CASES = [
     for name in names
 ]
 
-# One thread's least share of the measured peak, on CPUs that start one and two multiply-adds of
-# their widest registers a cycle: two are harder to feed. Typical shares are beside them (Zen 4,
-# Sapphire Rapids); a kernel 1.5 times slower is below its floor with room to spare, a noisy
-# neighbour, for whom the best of several rounds is taken, is not.
+# One thread's minimal share of the measured peak, on CPUs that start one and two multiply-adds of
+# their widest registers per cycle: two are harder to feed. Comments give typical shares (Zen 4,
+# Sapphire Rapids). A kernel 1.5 times slower is clearly below its floor; a noisy neighbour does not
+# push it there, as the best of several rounds counts.
 FLOORS = {
     ("lstm", Shape(60, 32, 256, 256), "forward"): {1: 0.66, 2: 0.49},  # 0.87, 0.62
     ("gru", Shape(60, 32, 256, 256), "forward"): {1: 0.66, 2: 0.52},  # 0.87, 0.66
@@ -54,19 +54,19 @@ FLOORS = {
 
 
 class Verdict(NamedTuple):
-    """What was found out about one case."""
+    """The result for one case."""
 
     case: str
     before: float  # milliseconds, or the floor
     after: float  # milliseconds, or the share
     ratio: float  # after / before
-    noise: float  # what a ratio may differ from 1 by chance
+    noise: float  # by how much a ratio may differ from 1 by chance
     slower: bool
     error: str = ""
 
 
 class _Worker:
-    """A process that has one version of the package."""
+    """A process that times one version of the package."""
 
     def __init__(self, tree: Path, cache: Path):
         environment = {
@@ -76,7 +76,7 @@ class _Worker:
             "FASTRNN_NUM_THREADS": str(fastrnn.get_num_threads()),
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "bench" / "worker.py")],
+            [sys.executable, str(ROOT / "bench" / "tools" / "worker.py")],
             env=environment,
             text=True,
             stdin=subprocess.PIPE,
@@ -103,7 +103,7 @@ class _Worker:
 
 @contextmanager
 def _checked_out(revision: str):
-    """Give a folder with the package of a revision."""
+    """Yield a temporary folder with the package of a revision."""
     with tempfile.TemporaryDirectory(prefix="fastrnn-gate-") as folder:
         archive = subprocess.run(
             ["git", "archive", revision, "fastrnn"], cwd=ROOT, check=True, capture_output=True
@@ -129,13 +129,13 @@ def compare(
             stack.callback(worker.close)
         for cell, name, mode in cases:
             case, shape = f"{mode} {cell} {name}", SHAPES[name]
-            found: dict[str, list[float]] = {who: [] for who in workers}
+            found: dict[str, list[float]] = {version: [] for version in workers}
             try:
                 for _ in range(rounds):
-                    for who, worker in workers.items():
-                        factor = slower if who == "here" else 1.0
+                    for version, worker in workers.items():
+                        factor = slower if version == "here" else 1.0
                         times = worker.times(cell, shape, mode, seconds, factor)
-                        found[who].append(float(np.median(times)))
+                        found[version].append(float(np.median(times)))
             except RuntimeError as error:
                 verdicts.append(Verdict(case, 0, 0, 1, 0, False, str(error)))
                 continue
@@ -145,8 +145,8 @@ def compare(
 
 
 def _verdict(case: str, found: dict[str, list[float]]) -> Verdict:
-    """Judge a case: neighbouring rounds are compared, so that slow changes cancel."""
-    base, again, here = (np.log(found[who]) for who in ("base", "again", "here"))
+    """Judge a case by comparing neighbouring rounds, so that slow drifts cancel."""
+    base, again, here = (np.log(found[version]) for version in ("base", "again", "here"))
     alike, differs = again - base, here - (base + again) / 2
     spread = 1.4826 * np.median(np.abs(alike - np.median(alike)))
     noise = abs(float(np.median(alike))) + 3 * float(spread) / np.sqrt(len(alike))
@@ -157,12 +157,12 @@ def _verdict(case: str, found: dict[str, list[float]]) -> Verdict:
         float(np.exp(np.median(here))) * 1e3,
         float(np.exp(change)),
         float(np.exp(noise)) - 1,
-        change > max(noise, np.log(1 + LEAST)),
+        change > max(noise, np.log(1 + TOLERATED)),
     )
 
 
 def efficiency(rounds: int = 7, slower: float = 1.0, say=print) -> list[Verdict]:
-    """Return a verdict for each floor: one thread's share of the peak, both in turns."""
+    """Return a verdict for each floor: one thread's share of the peak, both measured in turns."""
     before = fastrnn.get_num_threads()
     fastrnn.set_num_threads(1)
     verdicts = []

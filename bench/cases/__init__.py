@@ -1,0 +1,1 @@
+"""What is measured: shapes, problems, contenders, whole models, long sequences, checkers."""

@@ -1,0 +1,88 @@
+"""Which numeric derivative a check uses: complex step, Richardson's extrapolation, or central.
+
+The complex step is the best where it is possible, and whether it is, is found out by trying. How
+each derivative is computed is in derivatives.py.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrnn.checking import derivatives
+from fastrnn.checking.derivatives import Line
+from fastrnn.checking.options import CheckOptions
+from fastrnn.checking.problem import Problem
+from fastrnn.checking.tolerance import NUMERIC_SAFETY
+
+_STEPS = {
+    "complex": derivatives.COMPLEX_STEP,
+    "richardson": derivatives.RICHARDSON_STEP,
+    "central": derivatives.CENTRAL_STEP,
+}
+
+
+class Method(NamedTuple):
+    """How derivatives are taken, and why that way."""
+
+    name: str  # "complex", "richardson", "central"
+    step: float
+    why: str
+
+
+def choose(
+    problem: Problem, options: CheckOptions, line: Line, length: float, noise: float
+) -> Method:
+    """Return the method that the options ask for, or for "auto" the best that the target allows.
+
+    Args:
+        problem: the target.
+        options: of the check.
+        line: along a random direction, short enough to stay near the point.
+        length: 2-norm that the direction had before it was made that short.
+        noise: of the outputs; see derivatives.noise.
+
+    Raises:
+        ValueError: the complex step is asked for, and the target does not allow it.
+    """
+    asked = options.method
+
+    def method(name, why):
+        return Method(name, options.eps or _STEPS[name], why)
+
+    if asked in ("richardson", "central"):
+        return method(asked, "asked for")
+    if asked == "auto" and problem.kind == "layer":
+        return method("richardson", "compiled kernels take no complex numbers")
+    refused = _why_not_complex(line, options.eps or _STEPS["complex"], length, noise)
+    if problem.kind == "layer" and not refused.startswith("raises"):
+        return method("complex", "of the cell's equations, which the kernels have to equal")
+    if not refused:
+        return method("complex", "it takes complex numbers")
+    if asked == "complex":
+        raise ValueError(
+            f"gradcheck: method='complex', but {problem.name} {refused}; use method='richardson', "
+            "or 'auto'."
+        )
+    return method("richardson", f"in complex numbers it {refused}")
+
+
+def _why_not_complex(line: Line, step: float, length: float, noise: float) -> str:
+    """Return what keeps a function from having a complex step, or ""."""
+    here = line(0.0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            there = line(1j * step)
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+    if there.dtype.kind != "c" or there.shape != here.shape:
+        return "returns real numbers"
+    if not np.allclose(np.real(there), here, rtol=1e-12, atol=1e-13 * np.abs(here).max(initial=0)):
+        return "has other values"
+    exact = derivatives.complex_step(line, step)
+    other = derivatives.richardson(line, derivatives.RICHARDSON_STEP / length, noise)
+    away = np.abs(exact.value - other.value).max(initial=0)
+    if not away <= 1e-6 * np.abs(other.value).max(initial=0) + NUMERIC_SAFETY * other.error:
+        return "is not analytic (abs, conj, or a comparison of complex numbers?)"
+    return ""
