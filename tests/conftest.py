@@ -44,6 +44,15 @@ def pytest_xdist_auto_num_workers(config):
     return min(os.cpu_count() or 1, 4)
 
 
+# Tests of a minute, most of it spent compiling: if they came last, one process would wait for them.
+_LONG = ("test_bounds.py", "test_instruction_sets.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that take longest."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
+
+
 def _poisoned(shape, dtype=float):
     """An array as np.empty's, all bytes ones: NaN, and for integers -1."""
     array = np.empty(shape, dtype)

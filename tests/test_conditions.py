@@ -85,7 +85,7 @@ def test_memory_is_flat_over_many_shapes():
 
     def use(shapes):
         for _ in range(shapes):
-            T, B = rng.integers(1, 200), rng.integers(1, 40)
+            T, B = rng.integers(1, 80), rng.integers(1, 16)
             lengths = rng.integers(0, T + 1, B)
             x = np.zeros((T, B, 6), np.float32)
             for layer in layers:
