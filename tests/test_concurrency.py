@@ -98,7 +98,7 @@ def test_a_fork_while_other_threads_compute_does_not_hang(threads):
             future.result()
 
 
-# A layer that marches, its results by one thread, and a way to see that they are still the same.
+# A layer whose threads run in lockstep, its results by one thread, and a way to see that they are still the same.
 LAYER = """
 import os, signal, sys, threading, time
 import numpy as np
@@ -141,7 +141,7 @@ for caller in two:
 
 
 def test_where_no_thread_can_be_made():
-    """Nobody comes: the caller marches alone."""
+    """Nobody comes: the caller computes alone."""
     code = (
         LAYER
         + """

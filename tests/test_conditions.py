@@ -79,7 +79,7 @@ def test_denormal_numbers_give_what_they_give_in_the_reference(cell, T):
 
 
 def test_memory_is_flat_over_many_shapes():
-    """Plans and shortcuts are remembered, but only so many."""
+    """Programs are remembered, but only so many."""
     rng = np.random.default_rng(0)
     layers = [kind(6, 20, num_layers=2, seed=0) for kind in (fastrnn.LSTM, fastrnn.GRU)]
 
@@ -89,7 +89,7 @@ def test_memory_is_flat_over_many_shapes():
             lengths = rng.integers(0, T + 1, B)
             x = np.zeros((T, B, 6), np.float32)
             for layer in layers:
-                for _ in range(3):  # the last time by a shortcut
+                for _ in range(3):  # the last time by a program that is remembered
                     layer(x)
                 (output, _), pullback = layer.vjp(x, lengths=lengths)
                 pullback(output)

@@ -23,7 +23,7 @@ CPUS = {
     "x86-64": ("x86-64", "+sse2", "128-bit vectors", set()),
 }
 
-# Packed and unpacked weights, marching threads, ragged and one-hot rows, each against the
+# Packed and unpacked weights, threads in lockstep, ragged and one-hot rows, each against the
 # reference; one-hot rows whose classes are so few that a gradient is added up by class.
 CODE = """
 import sys

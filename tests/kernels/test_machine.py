@@ -1,6 +1,6 @@
 """Atomic words, calls by address and the floating-point mode, one function at a time.
 
-What threads make of them is test_team.py's; what a layer does to its caller's mode,
+What threads make of them is test_parallel.py's; what a layer does to its caller's mode,
 test_conditions.py's.
 """
 

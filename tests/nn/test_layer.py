@@ -96,7 +96,7 @@ def test_any_number_of_threads_gives_the_same_bits(cell, dtype, sizes, threads):
         threads(count)
         results.append(run(layer, values, lengths))
         if lengths is None and not configuration.one_hot:
-            for i in range(3):  # the general call, then its shortcut
+            for i in range(3):  # from the second on, the program is remembered
                 output, _ = layer(values["x"], values["state"])
                 results[-1][f"call {i}"] = output
             stream = layer.stream(configuration.B)

@@ -1,4 +1,4 @@
-"""Linear against torch, in every number of axes. Wrong arguments are in test_checks_parts.py."""
+"""Linear against torch, in every number of axes."""
 
 import numpy as np
 import pytest

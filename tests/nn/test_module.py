@@ -95,7 +95,7 @@ def test_a_parameter_of_the_wrong_kind_is_refused():
 @pytest.mark.parametrize("make", [fastrnn.LSTM, fastrnn.GRUCell], ids=["layer", "cell"])
 def test_a_copy_is_equal_and_has_parameters_of_its_own(make, copied):
     layer, x = make(4, 3, seed=0), np.ones((2, 4), np.float32)
-    expected = [layer(x) for _ in range(3)][-1]  # the shape recurs: there are shortcuts to copy
+    expected = [layer(x) for _ in range(3)][-1]  # the shape recurs: a program is remembered
     copy_ = copied(layer)
     for name in layer.params:
         layer.params[name][...] = 0
