@@ -98,7 +98,7 @@ def test_a_fork_while_other_threads_compute_does_not_hang(threads):
             future.result()
 
 
-# A layer whose threads run in lockstep, its results by one thread, and a way to see that they are still the same.
+# A layer whose threads run in lockstep, its results by one thread, and a way to compare them again.
 LAYER = """
 import os, signal, sys, threading, time
 import numpy as np

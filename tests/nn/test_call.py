@@ -6,6 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.cells import CELLS, gru, lstm
+from fastrnn.engine.batch import equal_batch, sort_by_length
+from fastrnn.engine.checkpoints import steps_between
 from fastrnn.nn.call import Call, Shapes
 from fastrnn.nn.spec import Spec
 from tests.support.compare import assert_bits
@@ -52,8 +54,8 @@ def test_shapes_are_torchs(shapes):
     assert shapes.output_shape == (*time, spec.directions * spec.emitted)
 
 
-@given(shapes(), st.data())
-def test_states_go_to_kernels_and_come_back(shapes, data):
+@given(shapes())
+def test_states_go_to_kernels_and_come_back(shapes):
     given_states = drawn(shapes)
     h, carried = shapes.states(given_states)
     slots, batch = shapes.spec.num_layers * shapes.spec.directions, shapes.call.batch
@@ -100,11 +102,19 @@ def test_a_reverse_call_turns_every_direction():
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "memory", "lengths", "steps"),
-    [(None, None, None, 0), (100, None, None, 100), (100, None, np.array([3, 1000]), 100)],
+    ("checkpoint", "memory"), [(None, None), (100, None), ("auto", None), ("auto", 1 << 19)]
 )
-def test_steps_between_checkpoints(checkpoint, memory, lengths, steps):
+@pytest.mark.parametrize("lengths", [None, np.array([3, 1000])], ids=["equal", "ragged"])
+def test_steps_between_checkpoints_count_all_layers(checkpoint, memory, lengths):
+    spec = Spec(gru.CELL, F64, 3, 4, num_layers=2, directions=2)
+    sizes = [one.sizes for one in spec.scans()]
+    batch = equal_batch(1000, 2) if lengths is None else sort_by_length(lengths)
+    every = Shapes(spec, Call(1000, 2, 1)).checkpoint_every("GRU", checkpoint, memory, lengths)
+    assert every == steps_between("GRU", checkpoint, memory, gru.CELL, sizes, batch)
+    assert (every > 0) is (checkpoint is not None)
+
+
+def test_a_wrong_checkpoint_is_refused_by_the_name_of_the_caller():
     shapes = Shapes(Spec(gru.CELL, F64, 3, 4), Call(1000, 2, 1))
-    every = shapes.checkpoint_every("GRU", checkpoint, memory, lengths)
-    assert every >= steps
-    assert (every > 0) is (steps > 0)
+    with pytest.raises(ValueError, match="mine: checkpoint must be at least 1, got 0"):
+        shapes.checkpoint_every("mine", 0, None)
