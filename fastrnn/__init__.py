@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastrnn._public import *  # noqa: F403
-else:  # type checkers would take a module with a `__getattr__` to have every name there is
+else:  # type checkers would take a module with a `__getattr__` to have every name
     # These need packages that may be missing; they are attributes only once imported by name.
     _APART = ("demos", "pytest_plugin", "torch")
 

@@ -110,7 +110,7 @@ def rnn(
         b_hh: (H,) or None.
         nonlinearity: "tanh" or "relu".
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
-            behind is 0, the final state that at its end.
+            past it is 0, the final state the one at its end.
         reverse: read every row from its own end.
 
     Returns:

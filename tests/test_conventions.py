@@ -123,7 +123,71 @@ def test_every_file_says_what_it_is(module):
     assert docstring
     assert docstring[0].isalpha() or docstring[0] == "`"
     lines = (PACKAGE / (module.replace(".", "/") + ".py")).read_text().count("\n")
-    assert lines <= 400, f"{lines} lines: split it"
+    assert lines <= 300, f"{lines} lines: split it"
+
+
+def private_names(owner):
+    """Return the attributes with an underscore that a class owns."""
+    names = set()
+    for node in ast.walk(owner):
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+            names.add(node.attr)
+        elif isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    names -= {"_replace", "_asdict", "_fields"}  # public, of every NamedTuple
+    return {name for name in names if name.startswith("_") and not name.startswith("__")}
+
+
+def classes(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+PRIVATE = {
+    name for tree in TREES.values() for owner in classes(tree) for name in private_names(owner)
+}
+# Those of others, that happen to have a name that is private here too.
+FOREIGN = {"torch.twin": {"module._parameters"}}
+
+
+@every_module
+def test_nobody_reads_what_is_private_to_another(module):
+    """`other._name`, outside the class that owns it."""
+
+    def reads(tree):
+        return {
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr in PRIVATE
+            if ast.unparse(node.value) not in ("self", "cls", "super()")
+        }
+
+    found = reads(TREES[module])
+    for owner in classes(TREES[module]):
+        found -= {read for read in reads(owner) if read.attr in private_names(owner)}
+    assert {ast.unparse(read) for read in found} <= FOREIGN.get(module, set())
+
+
+def test_no_two_classes_have_one_name():
+    """But for the layers, which have torch's names in fastrnn.torch too."""
+    where = {}
+    for module, tree in TREES.items():
+        if module == "torch.modules":
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                where.setdefault(node.name.lstrip("_"), []).append(module)
+    assert not {name: found for name, found in where.items() if len(found) > 1}
+
+
+@every_module
+def test_kernels_take_at_most_twelve_arguments(module):
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.FunctionDef):
+            if any(ast.unparse(d).partition("(")[0] == "kernel" for d in node.decorator_list):
+                assert len(node.args.args) <= 12, node.name
 
 
 @every_module

@@ -6,7 +6,9 @@ To add a cell, say `mgu`:
    `step_backward`, and CELL = bind("mgu", ...). lstm.py is the model.
 2. Here: `mgu.CELL` in CELLS. From then on the oracle comparison, the gradient check, the bench
    and the conventions cover it: they are parametrised over CELLS.
-3. fastrnn/layers.py: `class MGU(_Recurrent)`, three lines.
+3. fastrnn/nn/layers.py: `class MGU(RecurrentLayer)`: its `cell`, its arguments and their docstring.
+   From then on `RNNClassifier(cell="mgu")`, `fastrnn train --cell mgu` and `fastrnn gradcheck mgu`
+   know it too (nn/registry.py).
 4. fastrnn/_public.py: the name.
 """
 

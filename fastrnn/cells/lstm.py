@@ -5,7 +5,7 @@
     h' = o tanh(c')
 
 Gate order i, f, g, o and both biases are those of torch.nn.LSTM. A projection of h' (Sak et al.
-2014) is the engine's business, not the cell's.
+2014) is applied by the engine, not by the cell.
 """
 
 import numpy as np

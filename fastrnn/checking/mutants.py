@@ -2,8 +2,7 @@
 
 Each is an edit of this package's own source: a line of the backward pass as somebody might have
 got it wrong. `Mutant.problem` runs the edited text and returns a target for `gradcheck` and its
-inputs; `right` does the same with the text as it is. Edited are reference.py (the cells, and the
-mathematics of Linear), losses.py, and nn/program.py (a stack of layers on the compiled kernels).
+inputs; `right` leaves the text as it is. Edited are reference.py, losses.py and nn/program.py.
 """
 
 import inspect

@@ -6,17 +6,14 @@ status 130. A user's error is one line on stderr and status 2.
 
 import contextlib
 import io
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import fastrnn
+from fastrnn.cli.info import installation
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
-from fastrnn.kernels import jit, tile
 
 try:
     import typer
@@ -254,25 +251,7 @@ def demo(
 @app.command()
 def info() -> None:
     """Show what this installation computes with."""
-    versions = {}
-    for package in ("numba", "llvmlite", "numpy", "torch"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    rows = {
-        "fastrnn": fastrnn.__version__,
-        "python": platform.python_version(),
-        "torch": "not installed",
-        **versions,
-        "processor": _processor(),
-        **tile.describe(),
-        "threads": f"{fastrnn.get_num_threads()}, of {os.cpu_count()} processors",
-        "FASTRNN_NUM_THREADS": os.environ.get("FASTRNN_NUM_THREADS", "not set"),
-        "threading layer": "own pool, no Numba threading layer",
-        "cache folder": jit.cache_folder(),
-    }
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        print(f"{name:<{width}}  {value}")
+    print(installation())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -302,14 +281,6 @@ def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:
         result = interruptible(lambda: self_test(progressed))
     print(result.table())
     raise typer.Exit(not result.ok)
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

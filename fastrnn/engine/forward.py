@@ -115,7 +115,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
         panels = (blocks + units - 1) // units
         unit0, unit1 = 0, blocks
         running, first, a_x_row, waited = sequences.lengths.size, row0, 0, 0
-        s = block0 = s0  # block0: the first step of the block whose a_x is there
+        s = block0 = s0  # block0: the first step of the block whose a_x is made
         while s < s1:
             while running > 0 and sequences.lengths[running - 1] <= s:
                 running -= 1

@@ -85,7 +85,7 @@ def plan_forward(cell: Cell, sizes: Sizes, batch: Batch, one_hot: bool, threads:
         sizes: of the weights.
         batch: the sequences, at least one.
         one_hot: the input is integers.
-        threads: how many there are.
+        threads: how many may be used.
     """
     count, steps, rows = len(batch.lengths), batch.steps, batch.rows
     packed = not is_unpacked(sizes, steps, rows, one_hot)
@@ -246,7 +246,7 @@ def plan_recompute(
 
 
 def _stride(operations: float, rows: int) -> int:
-    """Return how many steps of so many operations and rows go between two looks at Ctrl-C."""
+    """Return how many steps of this many operations and rows go between two looks at Ctrl-C."""
     return max(1, int(_PIECE_OPERATIONS / max(1, operations, _ROW_OPERATIONS * rows)))
 
 
@@ -267,7 +267,7 @@ def _chunks(sizes: Sizes, operations, columns: int, panels: int, count: int, thr
 
 
 def _cuts(parts: int, count: int, batch: Batch | None) -> np.ndarray:
-    """Return where to cut the batch into at most so many slices of about the same work.
+    """Return where to cut the batch into at most `parts` slices of about the same work.
 
     batch: where lengths differ; None: slices of as many sequences each.
     """

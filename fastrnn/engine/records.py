@@ -74,7 +74,7 @@ class Residuals(NamedTuple):
     # (segments, states - 1, B, H), in the order of the batch: the states besides h at the start
     # of each segment, from which the rest is recomputed.
     checkpoints: np.ndarray
-    checkpoint_every: int  # steps between two; 0: there are none
+    checkpoint_every: int  # steps between two; 0: no checkpoints
 
     @property
     def nbytes(self) -> int:

@@ -1,8 +1,8 @@
-"""Products with a weight as it lies in memory: for the few rows for which packing would not pay.
+"""Products with unpacked weights (GEMV): for the few rows for which packing would not pay.
 
 `dots` makes one vector of results for each row; the rows and the weight are both read along k, a
-vector at a time. Over a packed weight the tile
-(tile.py) is faster: there no sum has to be added up across a register.
+vector at a time. Over a packed weight the tile (tile.py) is faster: no sum has to be added up
+across a register.
 """
 
 from llvmlite import ir

@@ -33,7 +33,7 @@ _providers: list[Callable] = []
 def before_kernels(provide: Callable) -> Callable:
     """Have `provide(dtype)` called before a kernel on arrays of that type is loaded or compiled.
 
-    For machine code that kernels call by name, which must be there when they are linked.
+    For machine code that kernels call by name, which must exist when they are linked.
     """
     _providers.append(provide)
     return provide

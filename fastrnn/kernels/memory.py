@@ -89,8 +89,8 @@ def memory_of(typingctx, where, size, like):
             struct = context.make_array(where)(context, builder, args[0])
             return _memory(context, builder, kind, struct.data, struct.nitems)
         pointer = context.get_value_type(types.CPointer(like.dtype))
-        there = builder.icmp_signed("!=", args[0], INT(0))
-        size = builder.select(there, args[1], INT(0))
+        exists = builder.icmp_signed("!=", args[0], INT(0))
+        size = builder.select(exists, args[1], INT(0))
         return _memory(context, builder, kind, builder.inttoptr(args[0], pointer), size)
 
     return kind(where, types.intp, like), codegen
@@ -169,7 +169,7 @@ def write_masked(builder, value, at, mask):
 
 
 def _span(builder, count, stride, lanes):
-    """Return how many elements `count` vectors reach over that begin `stride` apart."""
+    """Return how many elements `count` vectors reach over that start `stride` apart."""
     return builder.add(builder.mul(stride, INT(count - 1)), INT(lanes))
 
 
@@ -187,7 +187,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def load_part(typingctx, array, index, count):
-    """Return the vector whose first `count` lanes begin at `index`; the others are 0."""
+    """Return the vector whose first `count` lanes start at `index`; the others are 0."""
     vec = Vec(array.dtype)
 
     def codegen(context, builder, sig, args):

@@ -1,9 +1,10 @@
-"""How threads share a kernel: jobs of numbered parts, claimed by whoever comes first.
+"""How threads share a kernel: jobs of numbered parts, claimed by the first thread that is free.
 
 The words of a pool (below) are all that threads have in common. A kernel that owns the pool
 publishes a job; workers that are awake (threads.py) and the caller itself claim its parts, one by
 one. Nothing waits for a thread that has not begun: without workers the caller does all parts, so
-nothing can deadlock, whatever is scheduled when. Results must not depend on who runs a part.
+nothing can deadlock, whatever is scheduled when. Results must not depend on which thread
+runs a part.
 """
 
 from fastrnn.kernels.jit import jit, kernel
@@ -38,7 +39,7 @@ _PATIENCE = 2000  # pauses before a waiting thread lets others run: tens of micr
 
 @jit
 def acquire(pool):
-    """Return whether the pool is this caller's now; who cannot have it works alone."""
+    """Return whether the pool is this caller's now; a caller that cannot have it works alone."""
     return atomic_replace(pool, OWNED, 0, 1)
 
 
@@ -69,7 +70,7 @@ def wait_a_little(pool, waited):
 
 @jit
 def _help(pool):
-    """Claim and run parts until none is left; return whether there was any."""
+    """Claim and run parts until none is left; return whether any was."""
     any_part = False
     while True:
         word = atomic_read(pool, CLAIM)
@@ -116,7 +117,7 @@ def serve(pool, patience):
     """Help with jobs until no kernel had the pool and nobody called for `patience` pauses."""
     mode = flush_denormals()
     called = -1
-    # Who calls looks at SERVING: one that leaves and one that calls must not miss each other.
+    # A caller looks at SERVING: a worker that leaves and a caller must not miss each other.
     while called != atomic_read(pool, CALLED):
         atomic_add(pool, SERVING, 1)
         waited = 0

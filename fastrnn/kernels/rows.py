@@ -1,6 +1,6 @@
-"""Rows of floats: copied and added, a vector at a time. What a row means is the callers' business.
+"""Rows of floats: copied, padded and added, a vector at a time.
 
-Memory is named as in simd.py; nothing overlaps.
+Memory is named as in memory.py; nothing overlaps.
 """
 
 from fastrnn.kernels.jit import jit

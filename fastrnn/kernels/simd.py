@@ -18,7 +18,7 @@ from numba.extending import intrinsic, models, register_model
 INT = ir.IntType(64)
 LANE = ir.IntType(32)
 
-# Bytes of a vector register, by the first of these CPU features that is there.
+# Bytes of a vector register, by the first of these CPU features that the processor has.
 _REGISTER_BYTES = {"avx512f": 64, "avx2": 32, "": 16}
 
 

@@ -51,7 +51,7 @@ class _Pool:
         self.forget_workers()
 
     def forget_workers(self):
-        """Begin anew: a forked child has none of its parent's threads."""
+        """Start afresh: a forked child has none of its parent's threads."""
         self.words = np.zeros(parallel.WORDS + 8, np.int64)
         self.words = self.words[-self.words.ctypes.data // 8 % 8 :][: parallel.WORDS]  # on a line
         self.words[parallel.YIELD] = _yield_address()
@@ -79,8 +79,8 @@ class _Pool:
     def _keep_away(self):
         """Have workers wake on other CPUs than the caller's.
 
-        Where a thread is woken on the CPU of who wakes it, both share it for milliseconds, until
-        the system notices: longer than most calls take.
+        Where a thread is woken on the CPU of the thread that wakes it, both share it for
+        milliseconds, until the system notices: longer than most calls take.
         """
         cpu = _current_cpu()
         if cpu >= 0 and hasattr(os, "sched_setaffinity"):
@@ -92,8 +92,8 @@ class _Pool:
 
     def call(self, threads: int) -> np.ndarray:
         words = self.words
-        words[parallel.CALLED] += 1  # who serves does not leave now
-        # Who has been called but has not woken yet counts: else calls that nobody hears would
+        words[parallel.CALLED] += 1  # a serving worker does not leave now
+        # A worker that has been called but has not woken yet counts: else unheard calls would
         # pile up, and each would have a worker look for jobs that are long done.
         asleep = threads - 1 - words[parallel.SERVING] - self._calls.qsize()
         if asleep > 0:
@@ -106,13 +106,13 @@ class _Pool:
 
 
 def _pauses_in(seconds: float, words: np.ndarray) -> int:
-    """Return how many times a waiting worker looks for a job in so many seconds."""
+    """Return how many times a waiting worker looks for a job in this many seconds."""
     count, best = 1000, float("inf")
     parallel.serve(words, 1)
     for _ in range(10):
-        begin = time.perf_counter()
+        start = time.perf_counter()
         parallel.serve(words, count)
-        best = min(best, time.perf_counter() - begin)
+        best = min(best, time.perf_counter() - start)
     return max(1, int(count * seconds / best))
 
 

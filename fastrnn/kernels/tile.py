@@ -96,7 +96,7 @@ def _define(module, dtype, rows, vectors):
     starts = [element(a, a_row, r, 0) for r in range(0, rows, _PER_POINTER)]
     builder.branch(block)
 
-    # A block of terms: its sum begins at zero and is added to d, behind the first block to c.
+    # A block of terms: its sum starts at zero and is added to d, after the first block to c.
     builder.position_at_end(block)
     left, a_begin, b_begin = builder.phi(INT), builder.phi(INT), builder.phi(INT)
     sum_from, sum_row = builder.phi(d.type), builder.phi(INT)

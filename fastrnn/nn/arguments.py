@@ -110,8 +110,8 @@ def read_state(owner: str, name: str, pattern: str, value: Any, program: Any) ->
     )
 
 
-class Pullback:
-    """The gradient of one call, as a function; pure, and it owns its tape."""
+class _TapedGradient:
+    """The gradient of one call, as a function; pure, and it owns its tape. Abstract."""
 
     def __init__(self, owner: str, program: Any, tape: Any, names: Sequence[Sequence[str | None]]):
         self._owner, self._program, self._tape, self._names = owner, program, tape, names
@@ -120,6 +120,15 @@ class Pullback:
     def nbytes(self) -> int:
         """Bytes kept alive beyond the arrays the caller passed in and got back."""
         return self._tape.nbytes
+
+    def _pull(self, d_output, d_state, pattern: str, wrt_input: bool) -> Gradients:
+        d_final = read_state(self._owner, "d_state", pattern, d_state, self._program)
+        d_x, d_initial, d_weights = self._program.pull(self._tape, d_output, d_final, wrt_input)
+        return Gradients(d_x, bare(d_initial), named(self._names, d_weights))
+
+
+class Pullback(_TapedGradient):
+    """The gradient of one call of a layer or a function."""
 
     def __call__(self, d_output, d_state=None, *, wrt_input: bool = True) -> Gradients:
         """Return the gradients of sum(output * d_output) + sum(state * d_state).
@@ -138,13 +147,8 @@ class Pullback:
         d_output = checks.cotangent(self._owner, d_output, shape, dtype)
         return self._pull(d_output, d_state, "d_{}_n", wrt_input)
 
-    def _pull(self, d_output, d_state, pattern: str, wrt_input: bool) -> Gradients:
-        d_final = read_state(self._owner, "d_state", pattern, d_state, self._program)
-        d_x, d_initial, d_weights = self._program.pull(self._tape, d_output, d_final, wrt_input)
-        return Gradients(d_x, bare(d_initial), named(self._names, d_weights))
 
-
-class StepPullback(Pullback):
+class StepPullback(_TapedGradient):
     """The gradient of one call of a cell, which has no output besides its state."""
 
     def __call__(self, d_state) -> Gradients:

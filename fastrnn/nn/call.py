@@ -19,17 +19,17 @@ class Call(NamedTuple):
 
     Attributes:
         time: T.
-        batch: B; 1 where there is no batch axis.
+        batch: B; 1 without a batch axis.
         threads: how many may be used.
         one_hot: x is integers, without its last axis.
-        batched: there is a batch axis.
+        batched: the input has a batch axis.
         batch_first: it comes before the time axis; states are not affected.
         reverse: of one direction: it reads every sequence from its own end.
         stacked: states have a leading axis of all directions of all layers.
-        emit: there is an output, and a time axis; False: a cell, which returns its state alone.
+        emit: return an output, and take a time axis; False: a cell, which returns its state alone.
         keep: a gradient will be wanted.
         wrt_input: of the input, too.
-        plain: x and a state are all there is: no lengths, no dropout, nobody watches.
+        plain: only x and a state: no lengths, no dropout, nobody watches.
     """
 
     time: int
@@ -73,7 +73,8 @@ class Shapes:
         self._carried_shape = (others, slots, call.batch, spec.hidden_size)
         self._carried_out = (others, *self.state_shapes[0][:-1], spec.hidden_size)
         self._same_shape = self.state_shapes[0] == self._h_shape
-        self._others, self._zeros = others, tuple(scan.ZERO_STATES[spec.dtype])
+        self._others, (h, carried) = others, scan.ZERO_STATES[spec.dtype]
+        self._zeros = h, carried
 
     def states(self, members: Sequence[np.ndarray | None] | None) -> tuple[np.ndarray, np.ndarray]:
         """Return states, or gradients at them, as records.States; None: zero."""

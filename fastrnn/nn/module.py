@@ -56,7 +56,7 @@ class Module:
         """Return a live parameter; checked, as the dict is the user's.
 
         Raises:
-            KeyError: it is not there any more.
+            KeyError: it was taken out of `params`.
             TypeError, ValueError: it is no array of its shape and dtype.
         """
         if name not in self.params:
@@ -133,7 +133,7 @@ class Recurrent(Module):
     Attributes:
         spec: what it is.
         names: for each direction of each layer the names of its parameters, in the order of
-            records.Weights; None: there is none.
+            records.Weights; None: it has none.
     """
 
     def __init__(self, spec: Spec, seed):

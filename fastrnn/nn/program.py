@@ -39,7 +39,7 @@ class Tape(NamedTuple):
         residuals: of each direction of each layer.
     """
 
-    weights: Sequence[tuple]
+    weights: list[tuple]
     x: np.ndarray
     initial: tuple[np.ndarray, np.ndarray]
     output: np.ndarray
@@ -93,7 +93,7 @@ class Program(Shapes):
 
     def run(
         self,
-        weights: Sequence[tuple],
+        weights: list[tuple],
         x: np.ndarray,
         initial: Sequence[np.ndarray | None] | None = None,
         lengths: np.ndarray | None = None,
@@ -183,8 +183,9 @@ class Program(Shapes):
         wrt_input = wrt_input and not self.call.one_hot
         if not self.call.batch:
             d_weights = [scan.new_gradients(own, 0) for own in tape.weights]
-            for one in self._scans if watch else ():
-                watch(one.slot, None, self.states(d_final))
+            if watch is not None:
+                for one in self._scans:
+                    watch(one.slot, None, self.states(d_final))
             d_x = buffers.zeros(tape.x.shape, dtype) if wrt_input else None
             return d_x, self.members(self.new_states()), d_weights
         backward = self._all_prepared(batch, "backward" if wrt_input else "parameters")

@@ -27,7 +27,7 @@ class Spec(NamedTuple):
         proj_size: P, or 0: no projection.
         num_layers: at least 1.
         directions: 1, or 2.
-        bias: there are biases.
+        bias: have b_ih and b_hh.
     """
 
     cell: Cell

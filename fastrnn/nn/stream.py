@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.engine import buffers, scan
+from fastrnn.engine import buffers, streaming
 from fastrnn.engine.plan import plan_stream
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.spec import Spec
@@ -31,7 +31,7 @@ class Stream:
         for one, own in zip(spec.scans(), weights, strict=True):
             plan = plan_stream(one.cell, one.sizes, batch_size, get_num_threads())
             output = buffers.zeros((batch_size, spec.emitted), spec.dtype)
-            work = scan.start_stream(one, plan, own, x, rows, output)
+            work = streaming.start_stream(one, plan, own, x, rows, output)
             self._scans.append((one, plan, rows, x, output, work))
             self._states += [plan.view(work, "states"), plan.view(work, "emitted")]
             x = output
@@ -69,7 +69,7 @@ class Stream:
         mine[...] = x_t
         self._turn ^= 1
         for one, plan, rows, x, output, work in self._scans:
-            scan.step_stream(one, plan, 3 - self._turn, one_hot, rows, x, output, work)
+            streaming.step_stream(one, plan, 3 - self._turn, one_hot, rows, x, output, work)
             one_hot = False
         return self._output[0] if single else self._output
 

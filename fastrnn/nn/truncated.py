@@ -1,22 +1,21 @@
 """Truncated backpropagation through time: gradients that go back a bounded number of steps.
 
-For sequences of any length, also such that are never in memory at once: x may be a memory-mapped
-array, or an iterator of chunks. What is bounded is how far an error is carried back; for the exact
-gradient of a long sequence use `vjp` with checkpoints (checkpoints.py).
+For sequences of any length, in memory or not (chunks.py). What is bounded is how far an error is
+carried back; for the exact gradient of a long sequence use `vjp` with checkpoints
+(engine/checkpoints.py).
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.nn.arguments import members, read_sequence
+from fastrnn.nn.arguments import members
+from fastrnn.nn.chunks import NAME, Source, cut
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.layer import RecurrentLayer
-
-_NAME = "truncated_bptt"
 
 
 def truncated_bptt(
@@ -46,11 +45,11 @@ def truncated_bptt(
             are read one after the other in time, each of any number of steps.
         d_output: the gradient at the output: an array like the output; or a function
             `d_output(output, t)` that is given the output of steps t, t + 1, .. up to the next
-            such time, once and in order, and returns the gradient at it. The loss, and what else
-            is wanted of the output, is its business.
+            such time, once and in order, and returns the gradient at it. The loss, and whatever else
+            is wanted of the output, is up to it.
         k1: steps between two times, at least 1.
         k2: steps back, at least k1.
-        state: as in a call: at the begin.
+        state: as in a call: initially.
         lengths: (B,) integers, as in a call: of whole sequences.
         update: a function that is given the Gradients of each time, and may change the parameters:
             what is computed later, the k2 - k1 earlier steps included, is computed with them.
@@ -77,29 +76,29 @@ def truncated_bptt(
     """
     if not isinstance(layer, RecurrentLayer):
         raise TypeError(
-            f"{_NAME}: layer is a {type(layer).__name__}; expected a fastrnn.RNN, LSTM or GRU."
+            f"{NAME}: layer is a {type(layer).__name__}; expected a fastrnn.RNN, LSTM or GRU."
         )
     if layer.bidirectional:
         raise ValueError(
-            f"{_NAME}: the {type(layer).__name__} is bidirectional, and its reverse direction "
+            f"{NAME}: the {type(layer).__name__} is bidirectional, and its reverse direction "
             "begins at the end; use bidirectional=False, or vjp with checkpoint='auto'."
         )
-    k1, k2 = checks.integer(_NAME, "k1", k1), checks.integer(_NAME, "k2", k2)
+    k1, k2 = checks.integer(NAME, "k1", k1), checks.integer(NAME, "k2", k2)
     if k2 < k1:
         raise ValueError(
-            f"{_NAME}: k2 is {k2}; expected at least k1 = {k1}, or the errors of some steps would "
+            f"{NAME}: k2 is {k2}; expected at least k1 = {k1}, or the errors of some steps would "
             "not be sent back at all."
         )
     if update is not None and not callable(update):
-        raise TypeError(f"{_NAME}: update is a {type(update).__name__}; expected a function.")
-    source = _Source(layer, x)
+        raise TypeError(f"{NAME}: update is a {type(update).__name__}; expected a function.")
+    source = Source(layer, x)
     if not callable(d_output):
         d_output = _slices(d_output, source)
-    if checks.boolean(_NAME, "wrt_input", wrt_input) and not source.has_gradient():
-        raise ValueError(f"{_NAME}: wrt_input=True; expected x to be one array of floats.")
+    if checks.boolean(NAME, "wrt_input", wrt_input) and not source.has_gradient():
+        raise ValueError(f"{NAME}: wrt_input=True; expected x to be one array of floats.")
     d_x = np.zeros(x.shape, layer.dtype) if wrt_input else None
     window = _Window(layer, k2, state, source.lengths(lengths), training)
-    # Where windows begin: k2 % k1 steps before a time.
+    # Where windows start: k2 % k1 steps before a time.
     parts = [k1 - k2 % k1, k2 % k1]
     if source.is_at_end():
         (_, after), pullback = layer.vjp(source.take(0), state)
@@ -107,7 +106,7 @@ def truncated_bptt(
     total = None
     while not source.is_at_end():
         output = window.read(source, parts)
-        d_new = checks.cotangent(_NAME, d_output(output, window.begin), output.shape, layer.dtype)
+        d_new = checks.cotangent(NAME, d_output(output, window.start), output.shape, layer.dtype)
         grads = window.gradients(d_new, d_x)
         if update is not None:
             update(grads)
@@ -115,70 +114,6 @@ def truncated_bptt(
         else:
             total = grads if total is None else _added(total, grads)
     return window.state, None if total is None else total._replace(input=d_x)
-
-
-class _Source:
-    """The input, read some steps at a time."""
-
-    def __init__(self, layer: RecurrentLayer, x):
-        self._layer = layer
-        whole = isinstance(x, np.ndarray) or hasattr(x, "__array__")
-        if not whole and not isinstance(x, Iterable):
-            raise TypeError(
-                f"{_NAME}: x is a {type(x).__name__}; expected an array, or an iterable of chunks."
-            )
-        self._chunks: Iterator = iter([x] if whole else x)
-        self._at = 0  # in the chunk
-        self._batch: Any = None
-        self._chunk: Any = next(self._chunks, None)
-        if self._chunk is None:
-            raise ValueError(f"{_NAME}: x has no chunks; expected at least one.")
-        self._check()
-        # The whole sequence is as long as this, if that is known.
-        self.steps = self._chunk.shape[self.axis] if whole else None
-
-    def _check(self) -> None:
-        """Check a new chunk."""
-        layer = self._layer
-        self._chunk, call = read_sequence(
-            _NAME, layer.spec, self._chunk, batch_first=layer.batch_first
-        )
-        self._batched = call.batched
-        if self._batch not in (None, call.batch):
-            raise ValueError(
-                f"{_NAME}: a chunk of x has {call.batch} sequences, the one before "
-                f"{self._batch}; expected chunks that differ in time only."
-            )
-        self._batch, self.axis = call.batch, int(call.batch_first)
-
-    def has_gradient(self) -> bool:
-        """Return whether there is one gradient at the input."""
-        return self.steps is not None and self._chunk.dtype.kind == "f"
-
-    def lengths(self, value):
-        """Check lengths, as far as the length of the whole is known."""
-        time = 1 << 62 if self.steps is None else self.steps
-        return checks.lengths(_NAME, value, time, self._batch, self._batched)
-
-    def is_at_end(self) -> bool:
-        """Return whether nothing is left; loads the next chunk if need be."""
-        while self._at == self._chunk.shape[self.axis]:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                return True
-            self._chunk, self._at = chunk, 0
-            self._check()
-        return False
-
-    def take(self, steps: int) -> np.ndarray:
-        """Return the next steps, or all there are."""
-        found = [_cut(self._chunk, self.axis, self._at, self._at + steps)]
-        self._at += found[0].shape[self.axis]
-        while sum(part.shape[self.axis] for part in found) < steps and not self.is_at_end():
-            rest = steps - sum(part.shape[self.axis] for part in found)
-            found.append(_cut(self._chunk, self.axis, 0, rest))
-            self._at += found[-1].shape[self.axis]
-        return found[0] if len(found) == 1 else np.concatenate(found, self.axis)
 
 
 class _Piece(NamedTuple):
@@ -192,17 +127,17 @@ class _Piece(NamedTuple):
 
 
 class _Window:
-    """The last k2 steps, as pieces that end where a later window may begin.
+    """The last k2 steps, as pieces that end where a later window may start.
 
     Attributes:
-        begin: the first step whose errors have not been sent back.
-        state: behind the last step.
+        start: the first step whose errors have not been sent back.
+        state: after the last step.
     """
 
     def __init__(self, layer: RecurrentLayer, k2: int, state, lengths, training: bool):
         self._layer, self._k2, self._lengths, self._training = layer, k2, lengths, training
         self._pieces: deque[_Piece] = deque()
-        self.begin, self.state = 0, state
+        self.start, self.state = 0, state
         self._now, self._axis, self._stale = 0, 0, False
 
     def _lengths_from(self, t: int, steps: int):
@@ -217,16 +152,16 @@ class _Window:
         self._pieces.append(_Piece(t, t + steps, x, before, pullback))
         return output
 
-    def read(self, source: _Source, parts) -> np.ndarray:
+    def read(self, source: Source, parts) -> np.ndarray:
         """Compute the steps up to the next time, as pieces of these sizes; return the output."""
         self._axis, inputs, outputs = source.axis, [], []
         for steps in parts:
             if steps and not source.is_at_end():
                 inputs += [source.take(steps)]
-        self.begin = self._now
+        self.start = self._now
         self._now += sum(x.shape[self._axis] for x in inputs)
         self._drop(max(0, self._now - self._k2))
-        t = self.begin
+        t = self.start
         for x in inputs:
             outputs.append(self._append(t, x))
             t += x.shape[self._axis]
@@ -247,9 +182,9 @@ class _Window:
         self._pieces.clear()
         self.state = oldest.state
         if cut:
-            before = _cut(oldest.x, self._axis, 0, cut)
+            before = cut(oldest.x, self._axis, 0, cut)
             _, self.state = self._layer(before, self.state, self._lengths_from(oldest.t, cut))
-        self._append(oldest.t + cut, _cut(oldest.x, self._axis, cut, oldest.end - oldest.t))
+        self._append(oldest.t + cut, cut(oldest.x, self._axis, cut, oldest.end - oldest.t))
         if self._stale:
             for piece in later:
                 self._append(piece.t, piece.x)
@@ -263,29 +198,24 @@ class _Window:
         self._stale = True
 
     def gradients(self, d_new: np.ndarray | None, d_x: np.ndarray | None) -> Gradients:
-        """Send the errors since `begin` back; what they are at x is added to d_x."""
+        """Send the errors since `start` back; what they are at x is added to d_x."""
         d_state: Any = None
         params: dict[str, np.ndarray] = {}
         for piece in reversed(self._pieces):
             d_output = None
-            if d_new is not None and piece.t >= self.begin:
-                d_output = _cut(d_new, self._axis, piece.t - self.begin, piece.end - self.begin)
+            if d_new is not None and piece.t >= self.start:
+                d_output = cut(d_new, self._axis, piece.t - self.start, piece.end - self.start)
             grads = piece.pullback(d_output, d_state, wrt_input=d_x is not None)
             d_state = grads.state
             for name, d in grads.params.items():
                 params[name] = params[name] + d if name in params else d
             if d_x is not None:
-                part = _cut(d_x, self._axis, piece.t, piece.end)
+                part = cut(d_x, self._axis, piece.t, piece.end)
                 np.add(part, grads.input, out=part)
         if self._pieces[0].t > 0:  # else the first state is a constant
             for d in members(d_state):
                 d.fill(0)
         return Gradients(None, d_state, params)
-
-
-def _cut(array: np.ndarray, axis: int, begin: int, end: int) -> np.ndarray:
-    """Return some steps of an array, as a view."""
-    return array[:, begin:end] if axis else array[begin:end]
 
 
 def _added(total: Gradients, grads: Gradients) -> Gradients:
@@ -297,17 +227,17 @@ def _added(total: Gradients, grads: Gradients) -> Gradients:
     return total
 
 
-def _slices(d_output, source: _Source) -> Callable:
+def _slices(d_output, source: Source) -> Callable:
     """Return a gradient that is given as an array as a function."""
     if source.steps is None:
         raise TypeError(
-            f"{_NAME}: d_output is a {type(d_output).__name__} and x comes in chunks; expected a "
+            f"{NAME}: d_output is a {type(d_output).__name__} and x comes in chunks; expected a "
             "function d_output(output, t), which is given the output as it comes."
         )
-    array = checks.array(_NAME, "d_output", d_output)
+    array = checks.array(NAME, "d_output", d_output)
     if array.ndim <= source.axis or array.shape[source.axis] != source.steps:
         raise ValueError(
-            f"{_NAME}: d_output has shape {array.shape}; expected that of the output, with "
+            f"{NAME}: d_output has shape {array.shape}; expected that of the output, with "
             f"{source.steps} steps on axis {source.axis}."
         )
-    return lambda output, t: _cut(array, source.axis, t, t + output.shape[source.axis])
+    return lambda output, t: cut(array, source.axis, t, t + output.shape[source.axis])

@@ -24,7 +24,7 @@ class Operation(NamedTuple):
             the input (or None), the given states and the weights.
         native: the same of tensors, by torch's operations: (x, states, weights) -> tensors; None
             where they cannot repeat it (dropout).
-        states: how many tensors of state there are, 0 if none were given.
+        states: how many tensors of state were given, or 0.
     """
 
     forward: Callable

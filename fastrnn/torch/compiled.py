@@ -146,7 +146,8 @@ def _backward(d_results, output, kept, x, states, weights, masks, lengths, *opti
         _, _, tape = program.run(*arguments)
     d_output, *d_states = [None if d is None else _arrays([d])[0] for d in d_results]
     d_final = None if all(d is None for d in d_states) else d_states
-    return _tensors(in_order(*program.pull(tape, d_output, d_final), len(states)))
+    d_x, d_initial, d_weights = program.pull(tape, d_output, d_final)
+    return _tensors(in_order(d_x, d_initial, d_weights, len(states)))
 
 
 @torch.library.register_fake(_BACK)

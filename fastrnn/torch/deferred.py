@@ -75,8 +75,7 @@ class Deferred:
 
     Attributes:
         weights: the tensors themselves.
-        token: what steps depend on in place of the weights; the node behind it adds up what they
-            leave.
+        token: what steps depend on in place of the weights; its node adds up what they leave.
     """
 
     def __init__(self, weights: list[Tensor], layers: int, hidden: int):

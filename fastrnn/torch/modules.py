@@ -66,7 +66,7 @@ class AcceleratedLayer(nn.RNNBase):
             input: as for torch: (T, B, I), (B, T, I) with batch_first, (T, I), or packed.
             hx: as for torch.
             lengths: (B,) integers in [0, T], any order, in place of packing: row b ends after
-                lengths[b] steps; the output behind is 0, the state that at its end.
+                lengths[b] steps; the output past its end is 0, the state the one at its end.
 
         Returns:
             As for torch.

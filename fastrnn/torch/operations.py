@@ -75,7 +75,8 @@ def _pullback(program: Any, tape: Any, given: int):
 
     def pullback(d, wanted):
         d_final = None if all(one is None for one in d[1:]) else d[1:]
-        return in_order(*program.pull(tape, d[0], d_final, wanted), given)
+        d_x, d_initial, d_weights = program.pull(tape, d[0], d_final, wanted)
+        return in_order(d_x, d_initial, d_weights, given)
 
     return pullback
 
@@ -90,11 +91,11 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
     """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
     sizes = batch_sizes.numpy()
     steps, rows = len(sizes), int(sizes[0])
-    there = sizes[:, None] > np.arange(rows)
-    t, b = np.nonzero(there)
+    real = sizes[:, None] > np.arange(rows)
+    t, b = np.nonzero(real)
     places = b * steps + t if module.batch_first else t * rows + b
     shape = (rows, steps, -1) if module.batch_first else (steps, rows, -1)
-    call = of_layer(module, twin, given, there.sum(axis=0))
+    call = of_layer(module, twin, given, real.sum(axis=0))
 
     def pad(data):
         padded = np.zeros((steps * rows, data.shape[1]), data.dtype)
@@ -123,7 +124,7 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
 
 
 def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
-    """Return the size of the batch of an input as a tuple, which is empty if there is none."""
+    """Return the size of the batch of an input as a tuple, which is empty if it has none."""
     return () if x.dim() == 2 else (x.shape[0 if module.batch_first else 1],)
 
 
@@ -187,7 +188,7 @@ def _native_packed(module, x, states, weights, lengths):
     packed = _VF._pack_padded_sequence(x.index_select(batch, index), ends, first)
     output, *after = _native(module, packed, [s.index_select(1, index) for s in states], weights)
     padded, _ = _VF._pad_packed_sequence(output, packed[1], first, 0.0, x.shape[1 - batch])
-    # Rows of length 0 are not in there: their output is 0, their state the one given.
+    # Rows of length 0 are left out: their output is 0, their state the one given.
     output = x.new_zeros((*x.shape[:2], padded.shape[2])).index_copy(batch, index, padded)
     pairs = zip(states, after, strict=True)
     return [output, *(given.index_copy(1, index, new) for given, new in pairs)]

@@ -1,4 +1,4 @@
-"""A single step of a module, the plainest call there is: what a policy or a decoder does all day.
+"""A single step of a module, the plainest call: what a policy or a decoder does all day.
 
 The general way through modules.py takes longer than the step of a small layer. What follows from
 the shape of the input is kept here, in the module's twin, once a call went the general way; what
@@ -89,10 +89,10 @@ class _Single:
         differentiable: and its gradient, without the input's and with it.
         threads: for how many it is.
         states: how many the cell has.
-        weights: how many there are.
-        layers: how many there are.
+        weights: how many the module has.
+        layers: how many it has.
         shapes: of the states.
-        output: shape of the output; None: there is none.
+        output: shape of the output; None: a cell, which has none.
         drops: the module has dropout, in training.
         native: the same by torch's operations.
     """
@@ -137,7 +137,7 @@ class _Single:
         return torch.empty_like(self._like_saved)
 
     def run(self, x: Tensor, states, saved: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the output, if there is one, and the states; `saved` is filled."""
+        """Return the output, if it has one, and the states; `saved` is filled."""
         x, *states = _contiguous((x, *states))  # copies live as long as the names
         results = [torch.empty_like(self._like_state) for _ in range(self.states)]
         final, output = _pair(results), 0

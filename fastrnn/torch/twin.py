@@ -33,7 +33,7 @@ OPTIONS = (
 
 
 def spec_of(dtype: torch.dtype, *options) -> Spec | None:
-    """Return what OPTIONS of torch's describe; None: torch has such a layer, the package has not.
+    """Return what OPTIONS of torch's describe; None: only torch has that layer.
 
     Args:
         dtype: of the parameters.
@@ -145,7 +145,7 @@ _twins: dict[int, Twin] = {}  # by the id of a module: quicker than a WeakKeyDic
 
 
 def known_twin(module: RecurrentModule) -> Twin | None:
-    """Return the module's twin if there is one and the module has not changed."""
+    """Return the module's twin if it has one and has not changed."""
     twin = _twins.get(id(module))
     if twin is not None and twin.owner() is module and twin.is_like(module) and twin.reads(module):
         return twin
@@ -204,7 +204,7 @@ def is_ordinary(tensor) -> bool:
 
 
 def states_of(hx, dtype, shapes) -> tuple[Tensor, ...] | None:
-    """Return the given states as a tuple, empty if there are none; None if torch should look."""
+    """Return the given states as a tuple, empty for None; None if torch should look."""
     if hx is None:
         return ()
     states = (hx,) if len(shapes) == 1 else hx

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fastrnn.cells import lstm
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Rows, equal_batch, rows_of, sort_by_length
-from fastrnn.engine.plan import plan_backward, plan_forward, plan_stream
+from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.engine.records import Residuals, States
 from fastrnn.nn.spec import Spec
 from tests.support.compare import assert_bits, assert_close
@@ -141,21 +141,6 @@ def test_the_gradient_is_that_of_the_loop(cell, reverse):
     assert_bits(watched[1], (d_h, d_carried))
     for got, want in zip(watched[2], d_weights, strict=True):  # sums over time are cut elsewhere
         assert_close(got, want, atol=1e-12)
-
-
-@every_cell
-def test_a_stream_goes_on_where_a_pass_would(cell):
-    case = Case(cell, 12, 2, 3, 5)
-    case.initial = tuple(np.zeros_like(a) for a in case.initial)
-    case.forward()
-    one = case.scan._replace(slot=0)
-    plan = plan_stream(cell, one.sizes, 2, 1)
-    x, rows, output = np.zeros((2, 3)), np.zeros((3, 2), np.int64), np.zeros((2, 5))
-    work = scan.start_stream(one, plan, case.weights, x, rows, output)
-    for t in range(12):
-        x[:] = case.x[t]
-        scan.step_stream(one, plan, 2 + t % 2, False, rows, x, output, work)
-        assert_bits(output, case.wide[t, :, 2:-3].copy(), f"step {t}")
 
 
 @given(st.integers(0, 40), st.integers(1, 5), st.integers(1, 50))

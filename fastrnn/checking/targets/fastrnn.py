@@ -153,16 +153,13 @@ class OwnLinear(Own):
     takes = ("x",)
 
     def run(self, layer, x, state):
-        """See Own."""
         y, pullback = layer.vjp(x)
         return [y], lambda cotangents: pullback(cotangents[0])
 
     def call(self, layer, x, state):
-        """See Own."""
         return [layer(x)]
 
     def axes(self):
-        """See Own."""
         return (*[""] * (self.x.ndim - 1), "feature")
 
 
@@ -172,17 +169,14 @@ class OwnCell(Own):
     takes = ("x", "state")
 
     def run(self, layer, x, state):
-        """See Own."""
         new, pullback = layer.vjp(x, state)
         count = len(layer.cell.states)
         return list(members_of(new)), lambda cotangents: pullback(bare(tuple(cotangents[:count])))
 
     def call(self, layer, x, state):
-        """See Own."""
         return list(members_of(layer(x, state)))
 
     def axes(self):
-        """See Own."""
         return (*["row"] * (self.x.ndim - 1), "feature")
 
 
@@ -192,7 +186,6 @@ class OwnLayer(Own):
     takes = ("x", "state", "lengths")
 
     def run(self, layer, x, state):
-        """See Own."""
         layer.seed_dropout(self.seed)  # the same masks every time
         (output, final), pullback = layer.vjp(x, state, self.lengths)
         return [output, *members_of(final)], lambda cotangents: pullback(
@@ -200,7 +193,6 @@ class OwnLayer(Own):
         )
 
     def call(self, layer, x, state):
-        """See Own."""
         if layer.dropout and layer.num_layers > 1:  # which only vjp applies
             return self.run(layer, x, state)[0]
         output, final = layer(x, state, self.lengths)
@@ -212,17 +204,14 @@ class OwnLayer(Own):
         return self.x.ndim + self.one_hot == 3
 
     def axes(self):
-        """See Own."""
         if not self.batched:
             return ("t", "feature")
         return ("row", "t", "feature") if self.time() else ("t", "row", "feature")
 
     def time(self):
-        """See Own."""
         return int(self.batched and self.target.batch_first)
 
     def steps(self):
-        """See Own."""
         time = self.time()
         return SequenceInfo(
             self,
@@ -233,7 +222,6 @@ class OwnLayer(Own):
         )
 
     def state_variable(self, name, value):
-        """See Own."""
         return Variable(f"{name}_0", value, ("layer", *["row"] * (value.ndim - 2), "unit"))
 
     @contextlib.contextmanager
