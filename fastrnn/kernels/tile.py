@@ -65,9 +65,9 @@ def _not_unrolled(module):
 
 
 def _hidden(builder, pointer):
-    """Return a pointer of which LLVM does not know how it came about; this costs no instruction.
+    """Return the pointer through an opaque asm, so that LLVM cannot strength-reduce it; free.
 
-    Else it would walk from row to row by additions, which take the ports that multiply-adds want.
+    Else LLVM would walk from row to row by additions, which take the ports that multiply-adds want.
     """
     kind = ir.FunctionType(pointer.type, [pointer.type])
     return builder.asm(kind, "", "=r,0", [pointer], side_effect=False)

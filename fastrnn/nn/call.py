@@ -1,10 +1,10 @@
-"""The shape of a call: what a program is prepared for, and how its caller's arrays look.
+"""The shape of a call, and what every program of one is: `run`, `pull`, and the caller's shapes.
 
-Shapes alone: no plan, no parameter, no check.
+Shapes alone: no plan, no parameter, no check. The programs are in program.py and single_step.py.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +46,8 @@ class Call(NamedTuple):
     plain: bool = True
 
 
-class Shapes:
-    """The shapes of a call as its caller sees them, and as kernels do.
+class BaseProgram:
+    """What is prepared for a call, and shared by all that make it; abstract.
 
     Attributes:
         spec: what is called.
@@ -75,6 +75,55 @@ class Shapes:
         self._same_shape = self.state_shapes[0] == self._h_shape
         self._others, (h, carried) = others, scan.ZERO_STATES[spec.dtype]
         self._zeros = h, carried
+
+    def run(
+        self,
+        weights: list[tuple],
+        x: np.ndarray,
+        initial: Sequence[np.ndarray | None] | None = None,
+        lengths: np.ndarray | None = None,
+        masks: tuple[np.ndarray, ...] = (),
+        checkpoint_every: int = 0,
+    ) -> tuple[Any, tuple[np.ndarray, ...], Any]:
+        """Compute the output and the final states.
+
+        Args:
+            weights: for each direction of each layer a tuple in the order of records.Weights.
+            x: the input, in the caller's axes.
+            initial: an array of state_shapes, or None, for each state; None: all zero.
+            lengths: (B,) int64 in [0, T], or None.
+            masks: for each layer but the first, what dropout multiplies its input by,
+                (T, B, directions * E); empty: no dropout.
+            checkpoint_every: of `checkpoint_every()`.
+
+        Returns:
+            `output, states, tape`: the output, None of a cell; an array for each state; and,
+            if call.keep, what `pull` takes.
+        """
+        raise NotImplementedError
+
+    def pull(
+        self,
+        tape: Any,
+        d_output: np.ndarray | None = None,
+        d_final: Sequence[np.ndarray | None] | None = None,
+        wrt_input: bool = True,
+        watch: Callable[[int, np.ndarray | None, tuple], Any] | None = None,
+    ) -> tuple[Any, tuple[np.ndarray, ...], list[tuple]]:
+        """Return gradients by backpropagation through time; the tape is not changed.
+
+        Args:
+            tape: of `run`.
+            d_output: the gradient at the output; None: zero.
+            d_final: the gradients at the final states, as `initial` of `run`.
+            wrt_input: return the gradient at x; one-hot x has none.
+            watch: takes a slot and the gradients at its layer's output, time first, and at the
+                final states, and returns what scan.backward calls at each step.
+
+        Returns:
+            `d_x, d_initial, d_weights`, like `run`'s arguments.
+        """
+        raise NotImplementedError
 
     def states(self, members: Sequence[np.ndarray | None] | None) -> tuple[np.ndarray, np.ndarray]:
         """Return states, or gradients at them, as records.States; None: zero."""

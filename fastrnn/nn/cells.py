@@ -53,7 +53,7 @@ class RecurrentCell(Recurrent):
         x, program = self._prepared(x, False)
         state = read_state(self._owner, "state", "{}", state, program)
         _, final, _ = program.run(self.weights(), x, state)
-        return final if len(final) > 1 else final[0]
+        return bare(final)
 
     def vjp(self, x, state=None):
         """Compute one step and return its gradient as a function.

@@ -126,7 +126,7 @@ class RecurrentLayer(Recurrent):
         x, lengths, program = self._prepared(x, lengths, "call")
         initial = None if state is None else self._read_state(state, program)
         output, final, _ = program.run(self.weights(), x, initial, lengths)
-        return output, final if len(final) > 1 else final[0]
+        return output, bare(final)
 
     def vjp(
         self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None, memory=None

@@ -19,7 +19,7 @@ from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Batch, equal_batch, rows_of, sort_by_length
 from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.engine.records import Residuals
-from fastrnn.nn.call import Call, Shapes
+from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.single_step import SingleStep, is_single
 from fastrnn.nn.spec import Spec
 
@@ -66,7 +66,7 @@ class _Layer(NamedTuple):
     row: int
 
 
-class Program(Shapes):
+class Program(BaseProgram):
     """A call of any length of a stack of layers."""
 
     def __init__(self, spec: Spec, call: Call):
@@ -100,21 +100,6 @@ class Program(Shapes):
         masks: tuple[np.ndarray, ...] = (),
         checkpoint_every: int = 0,
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], Tape | None]:
-        """Compute the output and the final states.
-
-        Args:
-            weights: for each direction of each layer a tuple in the order of records.Weights.
-            x: the input, in the caller's axes.
-            initial: an array of state_shapes, or None, for each state; None: all zero.
-            lengths: (B,) int64 in [0, T], or None.
-            masks: for each layer but the first, what dropout multiplies its input by,
-                (T, B, directions * E); empty: no dropout.
-            checkpoint_every: of `checkpoint_every()`.
-
-        Returns:
-            `output, states, tape`: the output, None of a cell; an array for each state; and,
-            if call.keep, what `pull` takes.
-        """
         call, dtype = self.call, self._dtype
         if not call.batch:
             return self._run_nothing(weights, x)
@@ -166,19 +151,6 @@ class Program(Shapes):
         wrt_input: bool = True,
         watch: Callable[[int, np.ndarray | None, tuple], Any] | None = None,
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], list[tuple]]:
-        """Return gradients by backpropagation through time; the tape is not changed.
-
-        Args:
-            tape: of `run`.
-            d_output: the gradient at the output; None: zero.
-            d_final: the gradients at the final states, as `initial` of `run`.
-            wrt_input: return the gradient at x; one-hot x has none.
-            watch: takes a slot and the gradients at its layer's output, time first, and at the
-                final states, and returns what scan.backward calls at each step.
-
-        Returns:
-            `d_x, d_initial, d_weights`, like `run`'s arguments.
-        """
         spec, dtype, batch = self.spec, self._dtype, tape.batch
         wrt_input = wrt_input and not self.call.one_hot
         if not self.call.batch:
@@ -233,24 +205,24 @@ class Program(Shapes):
         final = self.members(self.new_states())
         return output if self.call.emit else None, final, tape if self.call.keep else None
 
-    def _all_prepared(self, batch: Batch, pass_: str) -> list:
+    def _all_prepared(self, batch: Batch, which: str) -> list:
         """Return how each direction of each layer runs over a batch.
 
-        pass_: "forward", "backward", or "parameters": backward without the input's gradient.
+        which: "forward", "backward", or "parameters": backward without the input's gradient.
         """
-        if batch is self._equal and pass_ in self._prepared:
-            return self._prepared[pass_]
+        if batch is self._equal and which in self._prepared:
+            return self._prepared[which]
         call, result = self.call, []
         for one in self._scans:
             lowest = one.slot < self.spec.directions
             given = one.cell, one.sizes, batch, call.one_hot and lowest
-            if pass_ == "forward":
+            if which == "forward":
                 plan = plan_forward(*given, call.threads)
             else:
-                plan = plan_backward(*given, pass_ == "backward" or not lowest, call.threads)
+                plan = plan_backward(*given, which == "backward" or not lowest, call.threads)
             result.append(scan.prepared(one, batch, plan))
         if batch is self._equal:
-            self._prepared[pass_] = result
+            self._prepared[which] = result
         return result
 
     def time_major(self, array: np.ndarray) -> np.ndarray:
@@ -295,6 +267,6 @@ def _strides(shape: tuple, batch_first: bool) -> tuple[int, int]:
 
 
 @functools.lru_cache(maxsize=512)
-def prepare(spec: Spec, call: Call) -> Any:
+def prepare(spec: Spec, call: Call) -> BaseProgram:
     """Return the Program of a call, or one for a single step with the same interface."""
     return SingleStep(spec, call) if is_single(spec, call) else Program(spec, call)

@@ -14,7 +14,7 @@ from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import equal_batch
 from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.engine.single_step import backward_work, forward_work
-from fastrnn.nn.call import Call, Shapes
+from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.spec import Spec
 
 
@@ -52,7 +52,7 @@ class StepTape(NamedTuple):
         return self.saved.nbytes
 
 
-class SingleStep(Shapes):
+class SingleStep(BaseProgram):
     """A call of one step of a stack of layers in one direction, for a few rows.
 
     Attributes:
@@ -83,7 +83,6 @@ class SingleStep(Shapes):
     def run(
         self, weights, x, initial=None, lengths=None, masks=(), checkpoint_every=0
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], StepTape | None]:
-        """Compute a step; see Program.run, whose last three arguments have to be their defaults."""
         dtype, call = self._dtype, self.call
         start, final = self.states(initial), self.new_states()
         x = x if x.flags.carray else buffers.plain(x)
@@ -122,7 +121,6 @@ class SingleStep(Shapes):
     def pull(
         self, tape: StepTape, d_output=None, d_final=None, wrt_input: bool = True, watch=None
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], list[tuple]]:
-        """Return the gradients; see Program.pull. A single step is not watched."""
         dtype, nothing, layers = self._dtype, self._nothing, len(self._sizes)
         d_last, d_first = self.states(d_final), self.new_states()
         d_weights = [scan.new_gradients(own, 1) for own in tape.weights]

@@ -45,8 +45,8 @@ def truncated_bptt(
             are read one after the other in time, each of any number of steps.
         d_output: the gradient at the output: an array like the output; or a function
             `d_output(output, t)` that is given the output of steps t, t + 1, .. up to the next
-            such time, once and in order, and returns the gradient at it. The loss, and whatever else
-            is wanted of the output, is up to it.
+            such time, once and in order, and returns the gradient at it. The loss, and
+            whatever else is wanted of the output, is up to it.
         k1: steps between two times, at least 1.
         k2: steps back, at least k1.
         state: as in a call: initially.
@@ -178,13 +178,15 @@ class _Window:
         if not self._pieces or not (self._stale or self._pieces[0].t < first):
             return
         oldest, *later = self._pieces
-        after, cut = self.state, max(0, first - oldest.t)
+        after, skipped = self.state, max(0, first - oldest.t)
         self._pieces.clear()
         self.state = oldest.state
-        if cut:
-            before = cut(oldest.x, self._axis, 0, cut)
-            _, self.state = self._layer(before, self.state, self._lengths_from(oldest.t, cut))
-        self._append(oldest.t + cut, cut(oldest.x, self._axis, cut, oldest.end - oldest.t))
+        if skipped:
+            before = cut(oldest.x, self._axis, 0, skipped)
+            lengths = self._lengths_from(oldest.t, skipped)
+            _, self.state = self._layer(before, self.state, lengths)
+        rest = cut(oldest.x, self._axis, skipped, oldest.end - oldest.t)
+        self._append(oldest.t + skipped, rest)
         if self._stale:
             for piece in later:
                 self._append(piece.t, piece.x)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fastrnn import checks
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
+from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
 from fastrnn.torch.autograd import Operation
 from fastrnn.torch.twin import Twin
@@ -36,31 +37,18 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
     Raises:
         TypeError, ValueError: lengths are not what they have to be.
     """
-    spec, owner = twin.spec, type(module).__name__
+    owner = type(module).__name__
     dropout = module.dropout if module.training and module.num_layers > 1 else 0
 
     def forward(x, states, keep):
-        batched = x.ndim == 3
-        time, batch = x.shape[:2] if batched else (len(x), 1)
-        if batched and module.batch_first:
-            time, batch = batch, time
-        ends = checks.lengths(owner, lengths, time, batch, batched)
-        shape = time, batch, spec.directions * spec.emitted
-        masks = tuple(
-            _dropout_mask(shape, dropout, twin.dtype, ends)
-            for _ in range(1, spec.num_layers if dropout else 1)
-        )
-        call = Call(
-            time,
-            batch,
-            get_num_threads(),
-            batched=batched,
-            batch_first=batched and module.batch_first,
-            keep=keep,
-            plain=ends is None and not masks,
-        )
-        program = prepare(spec, call)
-        every = 0
+        program = _program(twin, x.shape, module.batch_first, keep, lengths is None and not dropout)
+        call, ends, masks, every = program.call, None, (), 0
+        if lengths is not None:
+            ends = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+        if dropout:
+            shape = call.time, call.batch, program.output_shape[-1]
+            layers = range(1, module.num_layers)
+            masks = tuple(_dropout_mask(shape, dropout, twin.dtype, ends) for _ in layers)
         if keep:
             every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
         output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
@@ -68,6 +56,30 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
 
     native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
     return Operation(forward, native, given)
+
+
+def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, keep: bool, plain: bool) -> Any:
+    """Return the program of a layer's call with input of this shape."""
+    key = x, batch_first, keep, plain, get_num_threads()
+    program = twin.programs.get(key)
+    if program is None:
+        batched = len(x) == 3
+        time, batch = x[:2] if batched else (x[0], 1)
+        if batched and batch_first:
+            time, batch = batch, time
+        call = Call(
+            time,
+            batch,
+            get_num_threads(),
+            batched=batched,
+            batch_first=batched and batch_first,
+            keep=keep,
+            plain=plain,
+        )
+        if len(twin.programs) >= MAX_PROGRAMS:
+            twin.programs.clear()
+        program = twin.programs[key] = prepare(twin.spec, call)
+    return program
 
 
 def _pullback(program: Any, tape: Any, given: int):

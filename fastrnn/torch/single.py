@@ -112,7 +112,8 @@ class _Single:
         self.native = operations.native_cell if output is None else operations.native_layer
         self.weights = len(twin.weights)
         self._each = self.weights // self.layers
-        self._shared = spec.cell.shared
+        self._firsts = range(0, self.weights, self._each)  # of each layer
+        self._shared, self._missing = spec.cell.shared, (0,) * (5 - self._each)
         if not self.possible:
             return
         self._program = program = SingleStep(spec, call)
@@ -129,8 +130,7 @@ class _Single:
 
     def _grouped(self, places: list[int]) -> list[tuple]:
         """Return addresses, one for each weight, as SingleStep takes them."""
-        each, missing = self._each, (0,) * (5 - self._each)
-        return [(*places[i : i + each], *missing) for i in range(0, len(places), each)]
+        return [(*places[i : i + self._each], *self._missing) for i in self._firsts]
 
     def room(self) -> Tensor:
         """Return room for what the gradient reads besides."""
@@ -184,7 +184,7 @@ class _Single:
                 for layer in range(layers)
             ]
         self._program.backward(
-            self._grouped([weight.data_ptr() for weight in weights]),
+            [(weights[i].data_ptr(), weights[i + 1].data_ptr()) for i in self._firsts],
             (x.data_ptr(), h_n.data_ptr() if layers > 1 else 0),
             (tensors[0].data_ptr() if given else 0, saved.data_ptr()),
             _pair(tensors[len(tensors) - self.states :]),

@@ -86,6 +86,7 @@ class Twin:
         spec: what the module is.
         weights: its tensors, in torch's order.
         dtype: theirs.
+        programs: what operations.py has prepared, by the shape of a call.
         singles: what single.py has prepared, by the shape of the input.
         generation: of the weights (deferred.py), or None.
         owner: a weak reference to the module.
@@ -97,6 +98,7 @@ class Twin:
         self.spec = spec
         self._batch_first = getattr(module, "batch_first", False)
         self._nonlinearity = getattr(module, "nonlinearity", "")
+        self.programs: dict[tuple, Any] = {}
         self.singles: dict[tuple, Any] = {}
         self.generation: Any = None
         self.read(module, weights)

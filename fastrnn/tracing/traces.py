@@ -143,8 +143,11 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
     x, call = read_sequence(owner, layer.spec, x, batch_first=layer.batch_first)
     lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
     program = prepare(layer.spec, call._replace(keep=True, plain=False))
+    assert isinstance(program, Program)  # what is not plain is no single step
     initial = read_state(owner, "state", "{}_0", state, program)
     output, final, tape = program.run(layer.weights(), x, initial, lengths)
+    assert output is not None
+    assert tape is not None
     names = [suffix.removeprefix("_") for suffix in layer.spec.suffixes()]
     recorders = [Recorder(program, tape, final, slot) for slot in range(len(names))]
     gradients = None
