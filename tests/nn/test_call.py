@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastrnn.cells import CELLS, gru, lstm
 from fastrnn.engine.batch import equal_batch, sort_by_length
 from fastrnn.engine.checkpoints import steps_between
-from fastrnn.nn.call import Call, Shapes
+from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.spec import Spec
 from tests.support.compare import assert_bits
 
@@ -27,7 +27,7 @@ def shapes(draw):
         draw(st.integers(1, 2)),
     )
     batched = draw(st.booleans())
-    return Shapes(
+    return BaseProgram(
         spec,
         Call(
             draw(st.integers(1, 4)),
@@ -71,7 +71,7 @@ def test_states_go_to_kernels_and_come_back(shapes):
 
 
 def test_what_is_missing_of_a_state_is_zero():
-    shapes = Shapes(Spec(lstm.CELL, F64, 3, 4), Call(2, 5, 1))
+    shapes = BaseProgram(Spec(lstm.CELL, F64, 3, 4), Call(2, 5, 1))
     h, c = drawn(shapes)
     for given_states in ((h, None), (None, c), (None, None)):
         first, carried = shapes.states(given_states)
@@ -86,7 +86,7 @@ def test_a_state_of_three_members_is_one_array_for_kernels():
     """No cell of today has so many; the engine counts them."""
     cell = lstm.CELL
     three = type(cell)(**{**vars(cell), "name": "three", "states": ("h", "c", "n")})
-    shapes = Shapes(Spec(three, F64, 3, 4), Call(2, 5, 1))
+    shapes = BaseProgram(Spec(three, F64, 3, 4), Call(2, 5, 1))
     h, c, n = drawn(shapes)
     first, carried = shapes.states((h, None, n))
     assert_bits(carried, np.stack([np.zeros_like(c), n]).reshape(2, 1, 5, 4))
@@ -96,7 +96,7 @@ def test_a_state_of_three_members_is_one_array_for_kernels():
 def test_a_reverse_call_turns_every_direction():
     spec = Spec(gru.CELL, F64, 3, 4)
     for reverse in (False, True):
-        shapes = Shapes(spec, Call(2, 5, 1, reverse=reverse))
+        shapes = BaseProgram(spec, Call(2, 5, 1, reverse=reverse))
         assert [one.reverse for one in vars(shapes)["_scans"]] == [reverse]
     assert not spec.scans()[0].reverse
 
@@ -109,12 +109,12 @@ def test_steps_between_checkpoints_count_all_layers(checkpoint, memory, lengths)
     spec = Spec(gru.CELL, F64, 3, 4, num_layers=2, directions=2)
     sizes = [one.sizes for one in spec.scans()]
     batch = equal_batch(1000, 2) if lengths is None else sort_by_length(lengths)
-    every = Shapes(spec, Call(1000, 2, 1)).checkpoint_every("GRU", checkpoint, memory, lengths)
+    every = BaseProgram(spec, Call(1000, 2, 1)).checkpoint_every("GRU", checkpoint, memory, lengths)
     assert every == steps_between("GRU", checkpoint, memory, gru.CELL, sizes, batch)
     assert (every > 0) is (checkpoint is not None)
 
 
 def test_a_wrong_checkpoint_is_refused_by_the_name_of_the_caller():
-    shapes = Shapes(Spec(gru.CELL, F64, 3, 4), Call(1000, 2, 1))
+    shapes = BaseProgram(Spec(gru.CELL, F64, 3, 4), Call(1000, 2, 1))
     with pytest.raises(ValueError, match="mine: checkpoint must be at least 1, got 0"):
         shapes.checkpoint_every("mine", 0, None)
