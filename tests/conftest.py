@@ -21,8 +21,10 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 import fastrnn  # noqa: E402
-from fastrnn.engine import buffers, plan  # noqa: E402
+from fastrnn.engine import buffers, plan, scan, streaming  # noqa: E402
+from fastrnn.nn import linear  # noqa: E402
 from fastrnn.nn.program import prepare  # noqa: E402
+from fastrnn.nn.single_step import SingleStep  # noqa: E402
 
 # deadline=None: the first example of a shape may compile. "ci" draws other sizes at every run.
 settings.register_profile("default", deadline=None, derandomize=True, print_blob=True)
@@ -40,6 +42,15 @@ def pytest_xdist_auto_num_workers(config):
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
     return min(os.cpu_count() or 1, 4)
+
+
+# Tests of a minute, most of it spent compiling: if they came last, one process would wait for them.
+_LONG = ("test_bounds.py", "test_instruction_sets.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that take longest."""
+    items.sort(key=lambda item: item.path.name not in _LONG)
 
 
 def _poisoned(shape, dtype=float):
@@ -99,3 +110,20 @@ def runs(monkeypatch):
     monkeypatch.setattr(torch.autograd, "run", counted)
     monkeypatch.setattr(torch.single, "attempt", attempted)
     return lambda: next(copy.copy(count))
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """Make every call that would run a kernel fail the test."""
+
+    def ran(*args, **kwargs):
+        raise AssertionError("a kernel would have run")
+
+    for owner, names in (
+        (scan, ("forward", "backward")),
+        (streaming, ("start_stream", "step_stream")),
+        (SingleStep, ("forward", "backward")),
+        (linear, ("_forward", "_backward")),
+    ):
+        for name in names:
+            monkeypatch.setattr(owner, name, ran)

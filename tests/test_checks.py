@@ -1,46 +1,20 @@
 """The table of bad input: what is wrong, which error it is, and what its message says.
 
-No kernel may run for any of it. Functions, cells, streams and Linear have their tables in
-test_checks_parts.py; what is accepted is test_layers_contract.py's.
+No kernel may run for any of it. Layers are called here; functions, cells, streams and Linear have
+their own tables (test_functional.py, tests/nn). What is accepted is tests/nn/test_arguments.py's.
 """
 
 import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.engine import scan
-from fastrnn.kernels import gemm
+from fastrnn import checks
+from tests.support.bad_input import INDEX, LSTM, B, H, I, T, X, floats, index_with
 
-T, B, I, H = 4, 3, 5, 6  # noqa: E741
-
-
-@pytest.fixture
-def no_kernel(monkeypatch):
-    """Make every pass fail the test."""
-
-    def run(*args, **kwargs):
-        raise AssertionError("a kernel would have run")
-
-    for module, names in ((scan, ("forward", "backward")), (gemm, ("pack_gates",))):
-        for name in names:
-            monkeypatch.setattr(module, name, run)
-
-
-def floats(*shape, dtype=np.float32):
-    return np.zeros(shape, dtype)
-
-
-X, INDEX = floats(T, B, I), np.zeros((T, B), int)
-LSTM, GRU = fastrnn.LSTM(I, H, seed=0), fastrnn.GRU(I, H, num_layers=2, bidirectional=True, seed=0)
+GRU = fastrnn.GRU(I, H, num_layers=2, bidirectional=True, seed=0)
 RNN = fastrnn.RNN(I, H, batch_first=True, seed=0)
 PROJECTED = fastrnn.LSTM(I, H, proj_size=2, seed=0)
 PAIR = (floats(1, B, H), floats(1, B, H))
-
-
-def index_with(value, dtype=int):
-    index = INDEX.astype(dtype)
-    index[2, 1] = value
-    return index
 
 
 NO_ARRAY = "expected a NumPy array"
@@ -233,69 +207,6 @@ def test_cotangents(request, cotangents, error, message):
         pullback(*cotangents)
 
 
-CONSTRUCTOR = {
-    "input 0": ((0, H), {}, ValueError, "input_size must be at least 1, got 0"),
-    "hidden -1": ((I, -1), {}, ValueError, "hidden_size must be at least 1, got -1"),
-    "float size": (
-        (I, 6.0),
-        {},
-        TypeError,
-        r"hidden_size should be of type int, got 6.0 \(float\)",
-    ),
-    "bool size": ((True, H), {}, TypeError, "input_size should be of type int, got True"),
-    "string size": (("5", H), {}, TypeError, "input_size should be of type int"),
-    "no layers": ((I, H), {"num_layers": 0}, ValueError, "num_layers must be at least 1"),
-    "bias": ((I, H), {"bias": 1}, TypeError, "bias should be of type bool"),
-    "batch_first": (
-        (I, H),
-        {"batch_first": "yes"},
-        TypeError,
-        "batch_first should be of type bool",
-    ),
-    "order": (
-        (I, H, 1, True, 0.5),
-        {},
-        TypeError,
-        "batch_first .* order of the arguments is that of torch.nn",
-    ),
-    "bidirectional": (
-        (I, H),
-        {"bidirectional": None},
-        TypeError,
-        "bidirectional should be of type bool",
-    ),
-    "dropout 2": ((I, H, 2), {"dropout": 2}, ValueError, r"dropout should be a number in \[0, 1\]"),
-    "dropout NaN": ((I, H, 2), {"dropout": np.nan}, ValueError, "dropout should be"),
-    "dropout True": ((I, H, 2), {"dropout": True}, ValueError, "dropout should be"),
-    "dropout text": ((I, H, 2), {"dropout": "0.5"}, ValueError, "dropout should be"),
-    "proj H": (
-        (I, H),
-        {"proj_size": H},
-        ValueError,
-        "proj_size has to be smaller than hidden_size = 6, got 6",
-    ),
-    "proj -1": ((I, H), {"proj_size": -1}, ValueError, "proj_size must be at least 0"),
-    "float16": (
-        (I, H),
-        {"dtype": np.float16},
-        ValueError,
-        "dtype must be np.float32 or np.float64",
-    ),
-    "int dtype": ((I, H), {"dtype": int}, ValueError, "dtype must be np.float32 or np.float64"),
-    "no dtype": ((I, H), {"dtype": "floaty"}, ValueError, "dtype must be .* got 'floaty'"),
-    "dtype None": ((I, H), {"dtype": None}, ValueError, "dtype must be"),
-    "dtype int": ((I, H), {"dtype": 3}, ValueError, "dtype must be"),
-}
-
-
-@pytest.mark.parametrize(
-    ("args", "options", "error", "message"), CONSTRUCTOR.values(), ids=CONSTRUCTOR
-)
-def test_constructor(args, options, error, message):
-    with pytest.raises(error, match="LSTM: " + message):
-        fastrnn.LSTM(*args, **options)
-
-
 def test_constructors_of_the_others():
     for make, error, message in [
         (
@@ -327,3 +238,23 @@ def test_constructors_of_the_others():
     ]:
         with pytest.raises(error, match=message):
             make()
+
+
+def test_torch_tensors_that_cannot_be_read():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"input cannot be read as a NumPy array: .*requires grad"):
+        LSTM(torch.zeros(T, B, I, requires_grad=True))
+    with pytest.raises(TypeError, match="input cannot be read as a NumPy array"):
+        LSTM(torch.zeros(T, B, I, device="meta"))
+    with pytest.raises(TypeError, match="input cannot be read as a NumPy array"):
+        LSTM(torch.zeros(T, B, I, dtype=torch.bfloat16))
+
+
+def test_writable_changes_nothing(tmp_path):
+    (tmp_path / "old").write_text("old")
+    for name in ("old", "new"):
+        checks.writable(tmp_path / name)
+    for path in (tmp_path, tmp_path / "none" / "new"):
+        with pytest.raises(OSError, match=path.name):
+            checks.writable(path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

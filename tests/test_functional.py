@@ -1,6 +1,6 @@
 """rnn, lstm and gru on plain arrays: equal to the oracle, to the layers, and to themselves.
 
-That the oracle equals torch is test_reference.py's; wrong arguments are test_checks_parts.py's.
+That the oracle equals torch is test_reference.py's.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ import fastrnn
 from fastrnn import functional as F
 from fastrnn import reference
 from fastrnn.engine import buffers
+from tests.support.bad_input import B, H, I, X, floats, index_with
 from tests.support.compare import assert_close
 from tests.support.configurations import around, bare, members, named
 
@@ -155,3 +156,54 @@ def test_a_pullback_is_pure_and_counts_its_bytes(kind):
     for name, d in first.params.items():
         assert_close(d, again.params[name], atol=0, name=name)
     assert 4 * 2 * 5 * 8 <= pullback.nbytes < 4 * 2 * LANES * 8 * 6 + 1000
+
+
+W = {"w_ih": floats(4 * H, I), "w_hh": floats(4 * H, H)} | dict.fromkeys(
+    ("b_ih", "b_hh"), floats(4 * H)
+)
+
+
+FUNCTIONAL = {
+    "w_ih list": ({"w_ih": W["w_ih"].tolist()}, TypeError, "lstm: w_ih is a list"),
+    "w_ih half": ({"w_ih": W["w_ih"].astype(np.float16)}, ValueError, "w_ih: dtype must be"),
+    "w_ih 1-d": (
+        {"w_ih": floats(4 * H)},
+        ValueError,
+        r"w_ih has shape \(24,\); expected \(4 \* hidden_size",
+    ),
+    "w_ih rows": ({"w_ih": floats(4 * H + 1, I)}, ValueError, r"w_ih has shape \(25, 5\)"),
+    "w_ih empty": ({"w_ih": floats(4 * H, 0)}, ValueError, "sizes of at least 1"),
+    "w_hh": ({"w_hh": floats(4 * H, I)}, ValueError, r"w_hh has shape \(24, 5\); .* = \(24, 6\)"),
+    "w_hh dtype": ({"w_hh": floats(4 * H, H, dtype=float)}, ValueError, "w_hh is float64"),
+    "w_hh None": ({"w_hh": None}, TypeError, "w_hh is a NoneType"),
+    "b_ih": ({"b_ih": floats(H)}, ValueError, r"b_ih has shape \(6,\)"),
+    "b_hh": ({"b_hh": floats(4 * H, dtype=float)}, ValueError, "b_hh is float64"),
+    "w_hr": ({"w_hr": floats(2, H + 1)}, ValueError, r"w_hr has shape \(2, 7\)"),
+    "w_hr wide": ({"w_hr": floats(H + 1, H)}, ValueError, r"w_hr has shape \(7, 6\)"),
+    "w_hr and w_hh": ({"w_hr": floats(2, H)}, ValueError, r"w_hh .*proj_size\) = \(24, 2\)"),
+    "state": (
+        {"state": (floats(1, B, H), None)},
+        ValueError,
+        r"h_0 has shape \(1, 3, 6\); .* = \(3, 6\)",
+    ),
+    "x": ({"x": X[0]}, ValueError, "input is 2-D"),
+    "x dtype": ({"x": X.astype(float)}, ValueError, "input is float64"),
+    "index": ({"x": index_with(I)}, IndexError, r"input\[2, 1\] is 5"),
+    "lengths": ({"lengths": np.array([5, 4, 4])}, ValueError, r"lengths\[0\] is 5"),
+    "reverse": ({"reverse": 1}, TypeError, "reverse should be of type bool"),
+}
+
+
+@pytest.mark.usefixtures("no_kernel")
+@pytest.mark.parametrize(("wrong", "error", "message"), FUNCTIONAL.values(), ids=FUNCTIONAL)
+def test_bad_arguments(wrong, error, message):
+    for function in (F.lstm, F.lstm_vjp):
+        with pytest.raises(error, match=message):
+            function(**({"x": X, "state": None} | W | wrong))
+
+
+@pytest.mark.usefixtures("no_kernel")
+@pytest.mark.parametrize("nonlinearity", ["gelu", None, 1])
+def test_bad_nonlinearities(nonlinearity):
+    with pytest.raises(ValueError, match="rnn: nonlinearity must be 'tanh' or 'relu'"):
+        F.rnn(X, None, floats(H, I), floats(H, H), nonlinearity=nonlinearity)

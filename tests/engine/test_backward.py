@@ -1,7 +1,7 @@
 """Time cut into pieces: products over a few steps each, and calls that stop to look at Ctrl-C.
 
 Sizes of pieces are made tiny here, so that a short sequence has many of them, with ends of rows
-within and at their edges. That whole sequences are right is test_layers.py's.
+within and at their edges. That whole sequences are right is tests/nn/test_layers.py's.
 """
 
 import numpy as np
@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.compare import assert_close
 from tests.support.configurations import Configuration, configurations, every_cell, run
-
-# Enough for threads to share and to march, if the limits are these.
-ALWAYS = {"_SHARED_OPERATIONS": 0, "_LOCKSTEP_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
-
-
-def pieces(rows, operations=4e9):
-    return {"_BLOCK_ROWS": (rows, rows), "_PIECE_OPERATIONS": operations}
+from tests.support.plans import SHARED, pieces
 
 
 def compare(got, expected, exact):
@@ -80,29 +74,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_pieces(
     limits(**pieces(7, operations))
     threads(1)
     expected = run(layer, values, lengths)
-    limits(**ALWAYS)
+    limits(**SHARED)
     for count in (2, 3, 5):
         threads(count)
         compare(run(layer, values, lengths), expected, exact=True)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-def test_a_table_of_classes_gives_the_sums_of_the_weight_itself(dtype):
-    """A one-hot input has its gradient added up by class if there are few: not another number."""
-    from fastrnn.cells import CELLS
-
-    for cell in CELLS:
-        for H in (1, 8, 16, 33):
-            for T, B in ((1, 1), (3, 1), (2, 3)):
-                few = Configuration(cell, T=T, B=B, I=8, H=H, one_hot=True)
-                many = Configuration(cell, T=T, B=B, I=8 * T * B + 1, H=H, one_hot=True)
-                layer, other = few.layer(dtype), many.layer(dtype)
-                state = {n: p for n, p in layer.params.items() if n != "weight_ih_l0"}
-                other.load_state_dict(state, strict=False)
-                other.params["weight_ih_l0"][:, :8] = layer.params["weight_ih_l0"]
-                values = few.values(dtype)
-                one, two = run(layer, values), run(other, values)
-                two["d_weight_ih_l0"] = two["d_weight_ih_l0"][:, :8].copy()
-                for name, array in one.items():
-                    if array is not None:
-                        assert_close(two[name], array, atol=0, name=name)

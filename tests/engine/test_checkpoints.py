@@ -1,16 +1,12 @@
-"""Checkpoints change what is kept, and no bit of what comes out.
+"""Checkpoints: where they lie, what memory they save, which arguments ask for them.
 
-That the gradient without checkpoints is right is test_gradients.py's. Sizes of pieces are made
-tiny here, so that a short sequence has many stretches.
+That they change no bit is test_recompute.py's.
 """
 
 import tracemalloc
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import functional
@@ -18,77 +14,9 @@ from fastrnn.engine.batch import equal_batch, rows_of
 from fastrnn.engine.plan import block_of_backward
 from fastrnn.nn.call import Call
 from fastrnn.nn.program import prepare
-from tests.support.compare import assert_close
-from tests.support.configurations import Configuration, configurations, every_cell, members, run
-
-SHARED = {"_SHARED_OPERATIONS": 0, "_LOCKSTEP_OPERATIONS": 0, "_CHUNK_OPERATIONS": 1}
-
-
-def tiny(rows, operations=4e9):
-    """Return limits under which a piece has so many rows, and even the shortest is kept apart."""
-    return {
-        "_BLOCK_ROWS": (rows, rows),
-        "_PIECE_OPERATIONS": operations,
-        "UNPACKED_STEPS": 0,
-        "UNPACKED_ROWS": 0,
-    }
-
-
-def assert_same(got, expected):
-    for name, array in expected.items():
-        if array is None:
-            assert got[name] is None
-        else:
-            assert_close(got[name], array, atol=0, name=name)
-
-
-@every_cell
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_checkpoints_change_no_bit(cell, dtype, data, limits, threads):
-    drawn = data.draw(configurations(cell, dtype))
-    layer, values, lengths = drawn.layer(dtype), drawn.values(dtype), drawn.array_lengths()
-    rows = data.draw(st.sampled_from([1, 2, 3, 10, 17]), "rows of a piece")
-    limits(
-        **tiny(rows, data.draw(st.sampled_from([1, 4e9]), "operations between two stops")),
-        **data.draw(st.sampled_from([{}, SHARED]), "limits"),
-    )
-    threads(data.draw(st.sampled_from([1, 2, 3]), "threads"))
-    checkpoint = data.draw(st.one_of(st.integers(1, 13), st.just("auto")), "checkpoint")
-    assert_same(run(layer, values, lengths, checkpoint=checkpoint), run(layer, values, lengths))
-
-
-@every_cell
-@pytest.mark.parametrize(
-    "sizes",
-    [
-        {"T": 1500, "B": 1, "H": 40},
-        {"T": 700, "B": 3, "H": 70, "lengths": (700, 3, 411)},
-        {"T": 90, "B": 40, "H": 64, "num_layers": 2, "bidirectional": True},
-        {"T": 3000, "B": 2, "H": 17, "one_hot": True, "I": 9},
-    ],
-    ids=["single", "ragged", "stack", "one-hot"],
-)
-def test_long_sequences_without_any_limit_changed(cell, sizes):
-    drawn = Configuration(cell, **sizes)
-    layer, values, lengths = (
-        drawn.layer(np.float32),
-        drawn.values(np.float32),
-        drawn.array_lengths(),
-    )
-    assert_same(run(layer, values, lengths, checkpoint=1), run(layer, values, lengths))
-
-
-def test_dropout_is_the_same_mask(limits):
-    limits(**tiny(5))
-    x = np.random.default_rng(0).normal(size=(23, 4, 3)).astype(np.float32)
-    results = []
-    for checkpoint in (None, 7):
-        layer = fastrnn.LSTM(3, 6, 2, dropout=0.5, seed=0)
-        (output, _), pullback = layer.vjp(x, checkpoint=checkpoint)
-        results.append({"output": output, **pullback(np.ones_like(output)).params})
-    assert_same(*results)
+from tests.support.compare import assert_bits, assert_close
+from tests.support.configurations import Configuration, every_cell, members
+from tests.support.plans import tiny
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
@@ -99,8 +27,8 @@ def test_functions_take_checkpoints(name, limits):
     vjp, weights = getattr(functional, f"{name}_vjp"), tuple(layer.params.values())
     (output, _), pullback = vjp(x, None, *weights, reverse=True)
     _, kept = vjp(x, None, *weights, reverse=True, checkpoint="auto")
-    assert_same(kept(output).params, pullback(output).params)
-    assert_same({"input": kept(output).input}, {"input": pullback(output).input})
+    assert_bits(kept(output).params, pullback(output).params)
+    assert_bits({"input": kept(output).input}, {"input": pullback(output).input})
     assert kept.nbytes < pullback.nbytes
     assert kept(output, wrt_input=False).input is None
 
@@ -113,26 +41,9 @@ def test_without_the_input_s_gradient_the_others_are_the_same(cell):
     whole = pullback(values["d_output"], values["d_state"])
     part = pullback(values["d_output"], values["d_state"], wrt_input=False)
     assert part.input is None
-    assert_same(part.params, whole.params)
+    assert_bits(part.params, whole.params)
     for got, expected in zip(members(part.state), members(whole.state), strict=True):
         assert_close(got, expected, atol=0)
-
-
-def test_the_pullback_is_pure(limits):
-    """Again, from several threads at once, with other cotangents between."""
-    limits(**tiny(4))
-    layer = fastrnn.LSTM(3, 20, seed=0)
-    x = np.random.default_rng(0).normal(size=(50, 2, 3)).astype(np.float32)
-    (output, _), pullback = layer.vjp(x, checkpoint=8)
-    kept = output.copy()
-    expected = {scale: pullback(output * np.float32(scale)).params for scale in (1, -2)}
-    with ThreadPoolExecutor(4) as pool:
-        scales = [1, -2] * 20
-        for scale, grads in zip(
-            scales, pool.map(lambda s: pullback(kept * np.float32(s)), scales), strict=True
-        ):
-            assert_same(grads.params, expected[scale])
-    np.testing.assert_array_equal(output, kept)
 
 
 @pytest.mark.parametrize("kind", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
@@ -218,7 +129,7 @@ def test_a_file_mapped_for_reading_is_not_copied(tmp_path):
     expected = pullback(output, wrt_input=False).params
     tracemalloc.start()
     (output, _), pullback = layer.vjp(mapped, checkpoint="auto")
-    assert_same(pullback(output, wrt_input=False).params, expected)
+    assert_bits(pullback(output, wrt_input=False).params, expected)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < x.nbytes // 3

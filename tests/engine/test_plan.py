@@ -10,75 +10,16 @@ from hypothesis import strategies as st
 
 from fastrnn.cells import CELLS
 from fastrnn.engine import plan as plans
-from fastrnn.engine.batch import equal_batch, sort_by_length
-from fastrnn.engine.buffers import LINE
-from fastrnn.engine.plan import plan_backward, plan_forward, plan_recompute, plan_stream
-from fastrnn.engine.work import BACKWARD, FORWARD, read_plan, region
-from fastrnn.kernels.memory import flat
+from fastrnn.engine.batch import equal_batch
+from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.nn.spec import Spec
-from tests.support.compiled import compiled
-
-
-@compiled
-def look(words, work, number, part, parts, found):
-    plan = read_plan(words)
-    share = region(flat(work), plan.offsets, number, part, parts)
-    found[0], found[1], found[2] = plan.threads, plan.packed, plan.gather
-    found[3], found[4], found[5] = plan.chunks, plan.block, plan.block_rows
-    found[6], found[7] = plan.cuts.size, plan.cuts[plan.cuts.size - 1]
-    found[8] = share.size
-    for i in range(share.size):
-        share[i] = number + 1.0
-
-
-def drawn(data):
-    spec = Spec(
-        data.draw(st.sampled_from(CELLS)),
-        np.dtype(np.float64),
-        data.draw(st.integers(1, 40)),
-        data.draw(st.sampled_from([2, 5, 16, 150])),
-    )
-    T, B = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
-    batch = equal_batch(T, B)
-    if data.draw(st.booleans()):
-        lengths = data.draw(st.lists(st.integers(0, T), min_size=B, max_size=B))
-        batch = sort_by_length(np.array([T, *lengths[1:]]))
-    one_hot, threads = data.draw(st.booleans()), data.draw(st.integers(1, 4))
-    [one] = spec.scans()
-    return one.cell, one.sizes, batch, one_hot, threads
-
-
-@given(st.data())
-def test_regions_lie_one_after_the_other_and_kernels_find_them(data):
-    cell, sizes, batch, one_hot, threads = drawn(data)
-    for plan, numbers in (
-        (plan_forward(cell, sizes, batch, one_hot, threads), FORWARD),
-        (plan_backward(cell, sizes, batch, one_hot, not one_hot, threads), BACKWARD),
-        (plan_recompute(cell, sizes, len(batch.lengths), batch.rows, one_hot, threads), FORWARD),
-        (plan_stream(cell, sizes, len(batch.lengths), threads), FORWARD),
-    ):
-        assert plan.regions._fields == numbers._fields
-        work, found = np.zeros(plan.size), np.zeros(9, np.int64)
-        for name, number in numbers._asdict().items():
-            view = plan.view(work, name)
-            assert not view.any()
-            assert plan.regions[number] * work.itemsize % LINE == 0
-            look(plan.words, work, number, 0, 1, found)
-            assert (view == number + 1).all()
-            assert found[8] == len(view)
-        assert (work > 0).all()  # no gap between regions
-        assert found[:6].tolist() == [
-            plan.threads, plan.packed, plan.gather, plan.chunks, plan.block, plan.block_rows,
-        ]  # fmt: skip
-        assert found[6:8].tolist() == [len(plan.cuts), len(batch.lengths)]
-        assert plan.cuts[0] == 0
-        assert (np.diff(plan.cuts) > 0).all()
-        assert plan.block >= 1 <= plan.stride
+from tests.support.configurations import every_cell
+from tests.support.plans import drawn_pass
 
 
 @given(st.data())
 def test_what_decides_sums_does_not_depend_on_threads(data):
-    cell, sizes, batch, one_hot, threads = drawn(data)
+    cell, sizes, batch, one_hot, threads = drawn_pass(data)
     one, many = (plan_forward(cell, sizes, batch, one_hot, n) for n in (1, threads))
     assert (one.packed, one.gather) == (many.packed, many.gather)
     one, many = (plan_backward(cell, sizes, batch, one_hot, True, n) for n in (1, threads))
@@ -105,3 +46,24 @@ def test_much_work_is_shared_and_stops_for_ctrl_c():
     assert len(wide.cuts) - 1 == 2 or wide.chunks > 1
     assert not plans.is_shared(1e4)
     assert plans.is_shared(1e9)
+
+
+@every_cell
+@pytest.mark.parametrize("one_hot", [False, True], ids=["floats", "indices"])
+def test_the_work_space_does_not_grow_with_time(cell, one_hot):
+    """Beyond the weights and a few steps for each row: O(B H)."""
+    dtype = np.dtype(np.float32)
+    for H, I in ((8, 4), (100, 30), (512, 512)):  # noqa: E741
+        sizes = Spec(cell, dtype, I, H).scans()[0].sizes
+        weights = 4 * (I + H + 2) * sizes.columns
+        for B in (1, 7, 300):
+            for threads in (1, 4):
+                bytes_of = [
+                    4 * plan_forward(cell, sizes, equal_batch(T, B), one_hot, threads).size
+                    for T in (5000, 20_000, 1_000_000)
+                ]
+                assert bytes_of[0] == bytes_of[1] == bytes_of[2]
+                # States, and what is made ahead: some hundred KiB for each slice of the batch.
+                rows = B * 4 * (2 * len(cell.states) + 2) * (H + 32)
+                ahead = max(1 << 18, B * 4 * sizes.columns) * (1 + I / sizes.columns)
+                assert bytes_of[0] <= weights + rows + 2 * threads * (ahead + (1 << 18))

@@ -50,12 +50,8 @@ class Step:
 
     def backward(self, h_n, saved, d_x=True, weights=True):
         nothing, own = scan.NOTHING[np.dtype(np.float64)], self.layer.weights()
-        d_weights = [
-            tuple(self.new(*w.shape) for w in one) if weights else scan.new_gradients(missing, 1)
-            for one, missing in zip(
-                own, [scan.NO_WEIGHTS[np.dtype(np.float64)]] * LAYERS, strict=True
-            )
-        ]
+        missing = scan.new_gradients(scan.NO_WEIGHTS[np.dtype(np.float64)], 1)
+        d_weights = [tuple(self.new(*w.shape) for w in one) if weights else missing for one in own]
         d_inputs = [self.new(1, ROWS, 8) if d_x else nothing, self.new(1, ROWS, 8)]
         d_initial = self.new(*self.h_0.shape), self.new(*self.carried.shape)
         self.program.backward(

@@ -8,8 +8,8 @@ from fastrnn.kernels.memory import load, store
 from fastrnn.kernels.simd import lanes
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
+from tests.support.configurations import both_dtypes
 
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 MOST = {np.float32: 87.0, np.float64: 708.0}  # beyond, e**-x is no normal number
 
 
@@ -62,7 +62,7 @@ def ulps(got, exact):
     return np.abs(got - exact) / np.spacing(np.abs(exact).astype(got.dtype)).astype(np.longdouble)
 
 
-@both
+@both_dtypes
 @pytest.mark.parametrize(
     ("function", "exact", "most"),
     [(apply_tanh, exact_tanh, 1.0), (apply_sigmoid, exact_sigmoid, 2.5)],
@@ -79,7 +79,7 @@ def test_is_right_to_the_last_places(dtype, function, exact, most):
     assert error[worst] <= most, f"{float(error[worst]):.2f} ulp at {x[worst]!r}"
 
 
-@both
+@both_dtypes
 def test_at_the_ends(dtype):
     big = np.array([100, 800, 1e30, np.finfo(dtype).max, np.inf], dtype)
     assert_close(evaluate(apply_tanh, big), np.ones(5, dtype), atol=0)
@@ -93,7 +93,7 @@ def test_at_the_ends(dtype):
     assert np.isnan(evaluate(apply_sigmoid, np.array([np.nan, -np.nan], dtype))).all()
 
 
-@both
+@both_dtypes
 def test_zeros_and_denormals(dtype):
     least = np.finfo(dtype).smallest_subnormal
     x = np.array([0.0, -0.0, least, -least, 100 * least, -np.finfo(dtype).tiny / 2], dtype)
@@ -103,7 +103,7 @@ def test_zeros_and_denormals(dtype):
     assert_close(evaluate(apply_sigmoid, x), np.full(6, 0.5, dtype), atol=0)
 
 
-@both
+@both_dtypes
 def test_tanh_is_odd_and_both_rise_but_for_rounding(dtype):
     x = np.sort(np.abs(arguments(dtype)))
     assert_close(evaluate(apply_tanh, -x), -evaluate(apply_tanh, x), atol=0)

@@ -15,9 +15,7 @@ from fastrnn.kernels import threads as pool
 from fastrnn.kernels.affine import PIECE
 from fastrnn.nn import linear
 from tests.support.compare import assert_close
-from tests.support.configurations import around
-
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+from tests.support.configurations import around, both_dtypes
 
 
 def draw(rows, k, columns, bias, dtype, seed=0):
@@ -52,7 +50,7 @@ def check(x, weight, bias, d_y):
         assert_close(got[name], array.astype(x.dtype), atol=tolerance, rtol=tolerance, name=name)
 
 
-@both
+@both_dtypes
 @settings(max_examples=60)
 @given(data=st.data())
 def test_equals_numpy(dtype, data):
@@ -63,13 +61,13 @@ def test_equals_numpy(dtype, data):
     check(*draw(rows, k, columns, bias, dtype, data.draw(st.integers(0, 99), "seed")))
 
 
-@both
+@both_dtypes
 @pytest.mark.parametrize("rows", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5])
 def test_the_weights_gradient_is_a_sum_over_pieces(rows, dtype):
     check(*draw(rows, 3, 5, True, dtype))
 
 
-@both
+@both_dtypes
 @pytest.mark.parametrize(
     ("rows", "k", "columns"), [(2 * PIECE + 9, 33, 70), (5, 500, 900), (900, 300, 9)]
 )
@@ -89,7 +87,7 @@ def test_any_number_of_threads_gives_the_same_bits(rows, k, columns, dtype, thre
                 assert_close(got[name], array, atol=0, name=f"{name}, {count} threads")
 
 
-@both
+@both_dtypes
 def test_what_is_not_finite_stays_in_its_rows_and_columns(dtype):
     x, weight, bias, d_y = draw(9, 20, 7, True, dtype)
     clean = compute(x, weight, bias, d_y)

@@ -1,7 +1,6 @@
 """Products with a weight as it lies, against NumPy, with NaN all around what may be read."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,8 +9,7 @@ from fastrnn.kernels.dots import ROWS, dots
 from fastrnn.kernels.memory import flat
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
-
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+from tests.support.configurations import both_dtypes
 
 
 @compiled
@@ -64,7 +62,7 @@ def multiply(a, b, d, margin=3):
     return c[1 : rows + 1, 2 : n + 2]
 
 
-@both
+@both_dtypes
 @settings(max_examples=100)
 @given(data=st.data())
 def test_equals_numpy_and_touches_nothing_else(dtype, data):
@@ -80,7 +78,7 @@ def test_equals_numpy_and_touches_nothing_else(dtype, data):
     assert_close(got, exact.astype(dtype), atol=6 * (k + 2) * np.finfo(dtype).eps)
 
 
-@both
+@both_dtypes
 def test_a_row_comes_out_the_same_in_any_company(dtype):
     """Bit for bit, whatever the heights it is cut into: a batch of few rows rests on it."""
     n, rng = buffers.lanes(np.dtype(dtype)), np.random.default_rng(0)
@@ -93,7 +91,7 @@ def test_a_row_comes_out_the_same_in_any_company(dtype):
     assert max(ROWS) < 12
 
 
-@both
+@both_dtypes
 def test_what_is_not_finite_stays_in_its_sums(dtype):
     n = buffers.lanes(np.dtype(dtype))
     k = 2 * n + 1

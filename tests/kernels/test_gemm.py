@@ -12,9 +12,8 @@ from fastrnn.kernels.memory import flat
 from fastrnn.kernels.tile import MAX_VECTORS
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
-from tests.support.configurations import around
-
-both = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+from tests.support.configurations import around, both_dtypes
+from tests.support.layouts import blocked, in_panels
 
 
 @compiled
@@ -101,28 +100,11 @@ def terms_of(rows, out):
     out[0] = terms_over_time(rows)
 
 
-def blocked(weight, gates, n):
-    """The rows of a (gates * H, k) array in blocked order, zeros where padded, by definition."""
-    hidden = len(weight) // gates
-    units = -(-hidden // n)
-    rows = np.zeros((units * gates * n, *weight.shape[1:]), weight.dtype)
-    for unit in range(hidden):
-        for gate in range(gates):
-            rows[(unit // n * gates + gate) * n + unit % n] = weight[gate * hidden + unit]
-    return rows
-
-
-def in_panels(matrix, width):
-    """A (k, columns) matrix cut into panels of `width` columns, each stored row by row."""
-    cuts = range(0, matrix.shape[1], width)
-    return np.concatenate([matrix[:, c : c + width].ravel() for c in cuts])
-
-
 def poisoned(size, dtype):
     return np.full(size, np.nan, dtype)
 
 
-@both
+@both_dtypes
 @pytest.mark.parametrize("gates", [1, 3, 4])
 @pytest.mark.parametrize("k", [1, 5, 16, 33])
 def test_packing_is_its_definition(gates, k, dtype):
@@ -146,7 +128,7 @@ def test_packing_is_its_definition(gates, k, dtype):
         assert not bias.any()
 
 
-@both
+@both_dtypes
 @settings(max_examples=100)
 @given(data=st.data())
 def test_product_equals_numpy(dtype, data):
@@ -198,7 +180,7 @@ def test_product_equals_numpy(dtype, data):
     assert np.isnan(c[:, columns:]).all()
 
 
-@both
+@both_dtypes
 @settings(max_examples=30)
 @given(data=st.data())
 def test_a_weight_as_it_lies_gives_what_the_packed_one_does(dtype, data):

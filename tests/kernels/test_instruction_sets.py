@@ -23,7 +23,7 @@ CPUS = {
     "x86-64": ("x86-64", "+sse2", "128-bit vectors", set()),
 }
 
-# Packed and unpacked weights, marching threads, ragged and one-hot rows, each against the
+# Packed and unpacked weights, threads in lockstep, ragged and one-hot rows, each against the
 # reference; one-hot rows whose classes are so few that a gradient is added up by class.
 CODE = """
 import sys
@@ -62,20 +62,20 @@ def compare(layer, x, lengths, threads):
         assert error <= allowed, f"{layer}, x {x.shape}, array {i}: {error} > {allowed}"
 
 
-for dtype in (np.float32, np.float64):
-    for kind in (fastrnn.LSTM, fastrnn.GRU):
-        rng = np.random.default_rng(0)
-        for T, B, I, H, lengths, threads in (
-            (20, 5, 17, 33, None, 1), (9, 7, 3, 16, [9, 0, 1, 4, 9, 2, 8], 1),
-            (3, 2, 40, 9, None, 1),
-            (1, 1, 1, 1, None, 1), (2, 3, 64, 64, None, 1), (15, 3, 70, 256, [15, 3, 9], 3),
-            (1, 4, 300, 300, None, 2),
-        ):
-            x = rng.normal(size=(T, B, I)).astype(dtype)
-            lengths = None if lengths is None else np.array(lengths)
-            compare(kind(I, H, dtype=dtype, seed=0), x, lengths, threads)
-        for T, B, I, H in ((1, 1, 8, 8), (1, 1, 3, 5), (6, 3, 10, 24), (2, 1, 500, 9)):
-            compare(kind(I, H, dtype=dtype, seed=0), rng.integers(0, I, (T, B)), None, 1)
+# A kernel's vectors are those of its type, whatever the cell: each cell in one of the types.
+for dtype, kind in ((np.float32, fastrnn.LSTM), (np.float64, fastrnn.GRU)):
+    rng = np.random.default_rng(0)
+    for T, B, I, H, lengths, threads in (
+        (20, 5, 17, 33, None, 1), (9, 7, 3, 16, [9, 0, 1, 4, 9, 2, 8], 1),
+        (3, 2, 40, 9, None, 1),
+        (1, 1, 1, 1, None, 1), (2, 3, 64, 64, None, 1), (15, 3, 70, 256, [15, 3, 9], 3),
+        (1, 4, 300, 300, None, 2),
+    ):
+        x = rng.normal(size=(T, B, I)).astype(dtype)
+        lengths = None if lengths is None else np.array(lengths)
+        compare(kind(I, H, dtype=dtype, seed=0), x, lengths, threads)
+    for T, B, I, H in ((1, 1, 8, 8), (1, 1, 3, 5), (6, 3, 10, 24), (2, 1, 500, 9)):
+        compare(kind(I, H, dtype=dtype, seed=0), rng.integers(0, I, (T, B)), None, 1)
     linear, x = fastrnn.Linear(19, 21, dtype=dtype, seed=0), rng.normal(size=(9, 19)).astype(dtype)
     y, pullback = linear.vjp(x)
     wanted = x.astype(float) @ linear.params["weight"].T.astype(float) + linear.params["bias"]

@@ -12,6 +12,7 @@ import pytest
 
 from fastrnn.kernels import linked, tile
 from fastrnn.kernels.dots import ROWS
+from tests.support.configurations import both_dtypes
 from tests.support.processes import python
 
 # Made without the cache on disk, which keeps no assembly.
@@ -96,7 +97,7 @@ def test_cells_call_the_tile_and_use_the_widest_registers(assembly, direction):
     assert not re.search(r"\btile_float32_\dx\d:", text)  # not once more in every kernel
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 def test_the_names_are_known_once_a_type_is_used(dtype):
     addresses = linked.compiled_addresses(np.empty(0, dtype))
     assert len(addresses) == len(linked._defined) == len(set(addresses))

@@ -1,6 +1,6 @@
 """Atomic words, calls by address and the floating-point mode, one function at a time.
 
-What threads make of them is test_team.py's; what a layer does to its caller's mode,
+What threads make of them is test_parallel.py's; what a layer does to its caller's mode,
 test_conditions.py's.
 """
 
@@ -27,6 +27,7 @@ from fastrnn.kernels.machine import (
 from fastrnn.kernels.memory import flat, load, store
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
+from tests.support.configurations import both_dtypes
 
 
 @compiled
@@ -133,7 +134,7 @@ def halve(x, out, flush):
     store(out, x.size, load(x, 0) * 0.5)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 def test_denormals_are_zero_until_the_mode_is_restored(dtype):
     n = 64 // np.dtype(dtype).itemsize
     for size in (np.finfo(dtype).tiny, np.finfo(dtype).tiny / 4, 1.0):  # result, operand, neither

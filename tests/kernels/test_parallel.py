@@ -1,4 +1,4 @@
-"""Jobs and marches on the bare words of a pool: each part once, and nothing waits for who is late.
+"""Jobs and lockstep on the bare words of a pool: each part once, and nothing waits for a late one.
 
 Threads here are made by the tests; when those of the package wake and sleep is test_threads.py's.
 """
@@ -64,12 +64,12 @@ def job(pool, parts, times, counts, work):
     counts[counts.size - 1] = owned
 
 
-@pytest.mark.parametrize("servants", [0, 1, 3])
+@pytest.mark.parametrize("helpers", [0, 1, 3])
 @pytest.mark.parametrize("owned", [True, False], ids=["owned", "alone"])
-def test_every_part_is_run_once(servants, owned):
+def test_every_part_is_run_once(helpers, owned):
     pool = new_pool()
     pool[parallel.OWNED] = not owned
-    with Serving(pool, servants):
+    with Serving(pool, helpers):
         for parts in (0, 1, 2, 7, 1000, 65535):
             counts = np.zeros(parts + 1, np.int64)
             job(pool, parts, 3, counts, 1)
@@ -152,11 +152,11 @@ def test_who_serves_stops_when_nobody_has_the_pool():
     assert not thread.is_alive()
 
 
-# A march: row s + 1 of a table is made of row s, a chunk by whoever claims it.
+# In lockstep: row s + 1 of a table is made of row s, a chunk by whoever claims it.
 
 
 @jit
-def _march(part, pool, first, chunks, table, done, late):
+def _lockstep(part, pool, first, chunks, table, done, late):
     steps, width = table.shape[0] - 1, table.shape[1]
     s, waited = first, 0
     if part == late:
@@ -181,17 +181,17 @@ def _march(part, pool, first, chunks, table, done, late):
 
 
 @compiled
-def march(pool, members, chunks, first, table, done, late):
+def lockstep(pool, members, chunks, first, table, done, late):
     owned = parallel.acquire(pool)
     if owned:
         parallel.start_lockstep(pool, first, chunks, members)
         parallel.share(
-            pool, owned, members, outlined(_march, (pool, first, chunks, table, done, late))
+            pool, owned, members, outlined(_lockstep, (pool, first, chunks, table, done, late))
         )
         parallel.release(pool)
 
 
-def check_march(pool, members, chunks, steps, first=0, late=-1):
+def check_lockstep(pool, members, chunks, steps, first=0, late=-1):
     table = np.full((steps + 1, 2 * chunks + 1), np.nan)
     table[0] = np.arange(2 * chunks + 1)
     expected = table.copy()
@@ -199,7 +199,7 @@ def check_march(pool, members, chunks, steps, first=0, late=-1):
         expected[row + 1] = np.cumsum(expected[row])[-1] / table.shape[1] + table[0]
     done = np.zeros(steps * chunks, np.int64)
     thread = threading.Thread(
-        target=march, args=(pool, members, chunks, first, table, done, late), daemon=True
+        target=lockstep, args=(pool, members, chunks, first, table, done, late), daemon=True
     )
     thread.start()
     thread.join(20)
@@ -211,21 +211,21 @@ def check_march(pool, members, chunks, steps, first=0, late=-1):
 # No shrinking: each example that hangs costs a core.
 @settings(max_examples=60, phases=[Phase.generate])
 @given(data=st.data())
-def test_a_march_ends_whoever_comes(data):
-    """No servant, or fewer than members, or more than there are cores; some member never comes."""
+def test_a_lockstep_ends_whoever_comes(data):
+    """No helper, or fewer than members, or more than there are cores; some member never comes."""
     members = data.draw(st.integers(2, 6), "members")
-    servants = data.draw(st.integers(0, 4), "servants")
+    helpers = data.draw(st.integers(0, 4), "helpers")
     chunks = data.draw(st.sampled_from([1, 2, 3, 5, 8, 64]), "chunks")
     steps = data.draw(st.sampled_from([0, 1, 2, 9, 40]), "steps")
     first = data.draw(st.sampled_from([0, 1, 1000]), "first")
     late = data.draw(st.integers(-1, members - 1), "late")
     pool = new_pool()
-    with Serving(pool, servants):
+    with Serving(pool, helpers):
         for _ in range(2):
-            check_march(pool, members, chunks, steps, first, late)
+            check_lockstep(pool, members, chunks, steps, first, late)
 
 
-def test_a_march_of_many_steps_with_more_threads_than_cores():
+def test_a_lockstep_of_many_steps_with_more_threads_than_cores():
     pool = new_pool()
     with Serving(pool, 5):
-        check_march(pool, 6, 12, 3000)
+        check_lockstep(pool, 6, 12, 3000)

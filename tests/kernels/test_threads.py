@@ -1,7 +1,7 @@
 """The pool of threads: when workers are made, when they wake and sleep, and what a fork leaves.
 
-How they share a job is test_team.py's; what users' threads and processes do to a layer,
-test_layers_shared.py's and test_conditions.py's.
+How they share a job is test_parallel.py's; what users' threads and processes do to a layer,
+test_concurrency.py's and test_conditions.py's.
 """
 
 import os
@@ -19,7 +19,7 @@ from fastrnn.kernels import parallel
 from fastrnn.kernels import threads as module
 from tests.support.processes import python
 
-# Where a call shares its work, and where it marches.
+# Where a call shares its work, and where its threads run in lockstep.
 LAYER = {"input_size": 128, "hidden_size": 256}
 X = np.ones((10, 4, 128), np.float32)
 

@@ -7,6 +7,7 @@ from fastrnn.kernels.simd import bytes_of_register
 from fastrnn.kernels.tile import MAX_VECTORS, describe, max_rows, tile
 from tests.support.compare import assert_close
 from tests.support.compiled import compiled
+from tests.support.configurations import both_dtypes
 
 SIZES = [(r, v) for v in range(1, MAX_VECTORS + 1) for r in range(1, max_rows(v) + 1)]
 
@@ -54,7 +55,7 @@ def call_tile(
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 @pytest.mark.parametrize(("rows", "vectors"), SIZES, ids=[f"{r}x{v}" for r, v in SIZES])
 def test_equals_numpy_and_touches_nothing_else(rows, vectors, dtype):
     n, rng = bytes_of_register() // np.dtype(dtype).itemsize, np.random.default_rng(0)
@@ -106,7 +107,7 @@ def test_equals_numpy_and_touches_nothing_else(rows, vectors, dtype):
             assert np.isnan(c_flat).sum() == c_flat.size - rows * columns
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 def test_a_row_does_not_depend_on_the_size_of_its_tile(dtype):
     """Bit for bit: that a row of a batch equals the row alone rests on it."""
     n, k, rng = bytes_of_register() // np.dtype(dtype).itemsize, 50, np.random.default_rng(0)

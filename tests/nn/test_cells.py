@@ -1,24 +1,19 @@
-"""One step at a time: RNNCell, LSTMCell and GRUCell against torch, streams against their layer.
-
-Wrong arguments are in test_checks_parts.py.
-"""
-
-import tracemalloc
-from dataclasses import replace
+"""One step at a time: RNNCell, LSTMCell and GRUCell against torch, and against a layer."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastrnn.cells import lstm
+import fastrnn
 from fastrnn.engine import buffers
-from tests.support.compare import assert_close, few_ulp
+from tests.support.bad_input import B, H, I, X, floats
+from tests.support.compare import assert_close
 from tests.support.configurations import (
     Configuration,
     around,
     bare,
-    configurations,
+    both_dtypes,
     every_cell,
     layer_class,
     members,
@@ -67,7 +62,7 @@ def test_a_cell_equals_torchs(cell, data):
 
 
 @every_cell
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 def test_a_cell_equals_a_layer_of_one_step_bit_for_bit(cell, dtype):
     configuration = Configuration(cell, T=1, B=5, I=6, H=2 * LANES + 1)
     layer, values = configuration.layer(dtype), configuration.values(dtype)
@@ -148,88 +143,32 @@ def test_nbytes_of_a_cell(cell, batch):
     assert pullback.nbytes == batch * (len(cell.saved) * LANES * 8 + 16)
 
 
-@every_cell
-@settings(max_examples=40)
-@given(data=st.data())
-def test_a_stream_is_its_layer(cell, data):
-    """Bit for bit; but where a layer has so few steps that it packs no weights, to a few ulp."""
-    drawn = data.draw(configurations(cell, np.float64))
-    drawn = replace(
-        drawn,
-        bidirectional=False,
-        lengths=None,
-        batched=True,
-        B=max(drawn.B, 1),
-        T=data.draw(st.sampled_from([9, 14, drawn.T]), "steps"),
-    )
-    layer, values = drawn.layer(np.float64), drawn.values(np.float64)
-    x = values["x"].swapaxes(0, 1) if drawn.batch_first else values["x"]
-    output, _ = layer(values["x"])
-    output = output.swapaxes(0, 1) if drawn.batch_first else output
-    stream = layer.stream(batch_size=drawn.B)
-    for _ in range(2):
-        for t in range(drawn.T):
-            tolerance = 0 if drawn.T > 8 else few_ulp(output)
-            assert_close(stream(x[t]), output[t], atol=tolerance, name=f"step {t}")
-        stream.reset()
+SMALL = {
+    "lstm": fastrnn.LSTMCell(I, H, seed=0),
+    "gru": fastrnn.GRUCell(I, H, seed=0),
+    "rnn": fastrnn.RNNCell(I, H, seed=0),
+}
 
 
-@every_cell
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-def test_a_stream_of_one_takes_rows_without_a_batch(cell, dtype):
-    layer = Configuration(cell, num_layers=2, H=9).layer(dtype)
-    indices = np.array([3, 0, 1] * 3)
-    expected = layer(indices)[0]
-    assert expected.dtype == dtype
-    forms = {
-        "(I,)": np.eye(4, dtype=dtype)[indices],
-        "(1, I)": np.eye(4, dtype=dtype)[indices][:, None],
-        "()": indices,
-        "(1,)": indices[:, None],
-        "int8": indices.astype(np.int8),
-        "big-endian": np.eye(4)[indices].astype(np.dtype(dtype).newbyteorder(">")),
-    }
-    for name, x in forms.items():
-        stream = layer.stream()
-        for t in range(9):
-            y = stream(x[t])
-            assert y.shape == ((1, 9) if name in ("(1, I)", "(1,)") else (9,))
-            assert_close(y.reshape(9), expected[t], atol=0, name=name)
+BAD = {
+    "list": ("lstm", [1.0] * I, None, TypeError, "LSTMCell: input is a list"),
+    "3-d": ("lstm", X, None, ValueError, r"LSTMCell: input has shape \(4, 3, 5\)"),
+    "0-d": ("gru", np.float32(1), None, ValueError, r"GRUCell: input has shape \(\)"),
+    "size": ("gru", floats(B, I + 1), None, ValueError, "last axis must be input_size = 5"),
+    "float64": ("rnn", floats(B, I, dtype=float), None, ValueError, "RNNCell: input is float64"),
+    "index": ("rnn", np.array([0, I]), None, IndexError, r"RNNCell: input\[0, 1\] is 5"),
+    "h": ("gru", X[0], floats(B, H + 1), ValueError, r"h has shape \(3, 7\); .* = \(3, 6\)"),
+    "h unbatched": ("gru", X[0], floats(H), ValueError, r"h has shape \(6,\)"),
+    "h batched": ("gru", X[0, 0], floats(1, H), ValueError, r"h has shape \(1, 6\); .* = \(6,\)"),
+    "bare": ("lstm", X[0], floats(B, H), TypeError, r"state is a ndarray; .*\(h, c\)"),
+    "tuple": ("gru", X[0], (floats(B, H),), TypeError, "state is a tuple; expected one array"),
+    "c dtype": ("lstm", X[0], (None, floats(B, H, dtype=float)), ValueError, "c is float64"),
+}
 
 
-def test_a_stream_has_its_own_buffer_weights_and_state():
-    layer = Configuration(lstm.CELL, H=5).layer(np.float64)
-    stream, other = layer.stream(batch_size=2), layer.stream(batch_size=2)
-    x = np.ones((2, 4))
-    first = stream(x)
-    kept = first.copy()
-    assert np.shares_memory(stream(x), first)
-    assert (first != kept).any()
-    assert_close(other(x), kept, atol=0)  # the two share no state
-    layer.params["weight_hh_l0"] *= 3
-    layer.params["bias_ih_l0"] += 1
-    stream.reset()
-    assert_close(stream(x), kept, atol=0)  # the weights of the moment it was made
-    assert (layer.stream(batch_size=2)(x) != kept).any()
-    x[...] = -1  # what was read is no longer needed
-    stream.reset()
-    assert (stream(x) != kept).any()
-
-
-@every_cell
-def test_a_stream_allocates_nothing_that_stays(cell):
-    layer = Configuration(cell, I=20, H=50, num_layers=2).layer(np.float32)
-    stream, x = layer.stream(), np.ones(20, np.float32)
-    for _ in range(3):
-        stream(x)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        for _ in range(100):
-            stream(x)
-        now, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert now - before < 1000
-    assert peak - before < 8000  # less than one step's pre-activations of anything
+@pytest.mark.usefixtures("no_kernel")
+@pytest.mark.parametrize(("cell", "x", "state", "error", "message"), BAD.values(), ids=BAD)
+def test_bad_arguments(cell, x, state, error, message):
+    for call in (SMALL[cell], SMALL[cell].vjp):
+        with pytest.raises(error, match=message):
+            call(x, state)

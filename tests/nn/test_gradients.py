@@ -1,7 +1,7 @@
 """Gradients judged by the function itself, for every cell: central differences, Taylor's remainder.
 
 No oracle is asked, only the forward pass. That the check would notice is shown by errors planted
-on purpose, in compiled cells and in pullbacks. The user's checker is fastrnn.gradcheck's business.
+on purpose, in compiled cells and in pullbacks. fastrnn.gradcheck, for users, is in tests/checking.
 """
 
 import hashlib

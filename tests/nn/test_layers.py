@@ -1,6 +1,6 @@
 """The numbers of RNN, LSTM and GRU: against torch, in float64 to rounding, in float32 by the rule.
 
-How a layer treats its arguments, its memory and its callers is test_layers_contract.py's.
+How a layer treats its arguments is test_arguments.py's, which bits come out test_layer.py's.
 """
 
 import warnings

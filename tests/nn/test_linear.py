@@ -1,14 +1,16 @@
-"""Linear against torch, in every number of axes. Wrong arguments are in test_checks_parts.py."""
+"""Linear against torch, in every number of axes."""
 
 import numpy as np
 import pytest
 
 import fastrnn
+from tests.support.bad_input import INDEX, B, H, I, X, floats
 from tests.support.compare import assert_close
+from tests.support.configurations import both_dtypes
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@both_dtypes
 @pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 5, 3), (0, 3), (4, 0, 3)], ids=str)
 def test_equals_torch(shape, dtype, bias):
     torch = pytest.importorskip("torch")
@@ -59,3 +61,26 @@ def test_params_are_live_and_seeded():
         with pytest.raises(ValueError, match=f"Linear: {name} is float64"):
             linear(x)
         linear.params[name] = linear.params[name].astype(np.float32)
+
+
+LINEAR = fastrnn.Linear(I, H, seed=0)
+
+
+BAD = {
+    "list": ([1.0] * I, TypeError, "Linear: input is a list"),
+    "float64": (X.astype(float), ValueError, "Linear: input is float64"),
+    "size": (floats(B, I + 1), ValueError, "last axis must be in_features = 5"),
+    "0-d": (np.float32(1), ValueError, r"input has shape \(\)"),
+    "integers": (INDEX, TypeError, "Linear: input is int64"),
+}
+
+
+@pytest.mark.parametrize(("x", "error", "message"), BAD.values(), ids=BAD)
+def test_bad_input(request, x, error, message):
+    _, pullback = LINEAR.vjp(X)
+    request.getfixturevalue("no_kernel")
+    for call in (LINEAR, LINEAR.vjp):
+        with pytest.raises(error, match=message):
+            call(x)
+    with pytest.raises(ValueError, match=r"Linear: d_output has shape \(4,\)"):
+        pullback(floats(4))

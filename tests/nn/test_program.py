@@ -1,6 +1,7 @@
 """Programs: the same bits however a call comes to one, and that remembered ones stay true.
 
-That the numbers are right is test_layers.py's; of single steps, test_single_step.py.
+That the numbers are right is test_layers.py's; of single steps, test_single_step.py; that
+parameters stay live under a remembered program, test_module.py.
 """
 
 from dataclasses import replace
@@ -14,21 +15,16 @@ import fastrnn
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
-from tests.support.compare import assert_close
-from tests.support.configurations import Configuration, bare, configurations, every_cell, members
+from tests.support.compare import assert_bits, assert_close
+from tests.support.configurations import (
+    Configuration,
+    bare,
+    both_dtypes,
+    configurations,
+    every_cell,
+    members,
+)
 from tests.support.programs import general
-
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
-KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
-
-
-def assert_same(got, expected):
-    assert type(got[1]) is type(expected[1])
-    for one, other in zip(
-        (got[0], *members(got[1])), (expected[0], *members(expected[1])), strict=True
-    ):
-        assert one.dtype == other.dtype
-        assert_close(one, other, atol=0)
 
 
 @every_cell
@@ -41,8 +37,8 @@ def test_a_remembered_call_equals_the_first_bit_for_bit(cell, dtype, data):
     layer, values = drawn.layer(dtype), drawn.values(dtype)
     expected, _ = general(layer, values["x"], values["state"])
     first, second = (layer(values["x"], values["state"]) for _ in range(2))
-    assert_same(first, expected)
-    assert_same(second, expected)
+    assert_bits(first, expected)
+    assert_bits(second, expected)
     assert not np.shares_memory(first[0], second[0])  # each call has its own arrays
     assert not np.shares_memory(members(first[1])[0], members(second[1])[0])
 
@@ -82,7 +78,7 @@ def test_whatever_comes_after_a_remembered_call(layer):
         (X, None, np.array([4, 0, 2])),
     ]:
         for _ in range(2):
-            assert_same(layer(*arguments), general(layer, *arguments)[0])
+            assert_bits(layer(*arguments), general(layer, *arguments)[0])
 
 
 def test_batch_first_may_be_changed_after_a_call():
@@ -109,74 +105,6 @@ def test_wrong_arguments_are_refused_as_ever(layer):
         layer(X.astype(np.float64))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_parameters_are_live(kind):
-    layer = getattr(fastrnn, kind)(16, 32, seed=0)
-    cell = "Cell" in kind
-    x = np.full((2, 16) if cell else (1, 2, 16), 0.5, np.float32)
-    h = np.full((2, 32) if cell else (1, 2, 32), 0.25, np.float32)
-    state = (h, -h) if "LSTM" in kind else h
-
-    def flat(result):
-        return [a for part in members(result) for a in members(part)]
-
-    def afresh():
-        other = getattr(fastrnn, kind)(16, 32, seed=1)
-        other.load_state_dict(layer.params)
-        return other(x, state)
-
-    for _ in range(3):
-        layer(x, state)
-    name = next(n for n in layer.params if "weight_hh" in n)
-
-    def in_place():
-        layer.params[name] *= 2
-
-    def replaced():
-        layer.params[name] = np.ones_like(layer.params[name])
-
-    def transposed():  # in memory, and live all the same
-        layer.params[name] = np.asfortranarray(layer.params[name])
-
-    def frozen():
-        layer.params[name] = layer.params[name].copy()
-        layer.params[name].flags.writeable = False
-
-    for change in (in_place, replaced, transposed, in_place, frozen):
-        change()
-        for _ in range(2):
-            for got, want in zip(flat(layer(x, state)), flat(afresh()), strict=True):
-                assert_close(got, want, atol=0)
-    for wrong, message in (
-        (layer.params[name][:-1], "shape"),
-        (layer.params[name].astype(np.float64), "float64"),
-    ):
-        layer.params[name] = wrong
-        with pytest.raises(ValueError, match=message):
-            layer(x, state)
-    del layer.params[name]
-    with pytest.raises(KeyError, match="put it back"):
-        layer(x, state)
-
-
-def test_another_shape_of_a_parameter_in_place_is_noticed():
-    layer = fastrnn.RNNCell(16, 32, seed=0)
-    x = np.full((2, 16), 0.5, np.float32)
-    for _ in range(3):
-        layer(x)
-    layer.params["weight_hh"].shape = (16, 64)
-    with pytest.raises(ValueError, match="shape"):
-        layer(x)
-
-
-def test_flags_of_a_parameter_changed_in_place_change_nothing():
-    layer = fastrnn.RNNCell(16, 32, seed=0)
-    x = np.full((2, 16), 0.5, np.float32)
-    expected = layer(x)
-    layer.params["weight_hh"].flags.writeable = False
-    assert_close(layer(x), expected, atol=0)
-
-
 def test_it_follows_the_number_of_threads(threads):
     layer = fastrnn.GRU(128, 256, seed=0)
     x = np.random.default_rng(0).normal(size=(12, 4, 128)).astype(np.float32)
@@ -184,7 +112,7 @@ def test_it_follows_the_number_of_threads(threads):
     for count in (1, 2, 4, 1):
         threads(count)
         for _ in range(3):
-            assert_same(layer(x), expected)
+            assert_bits(layer(x), expected)
 
 
 def test_only_so_many_are_remembered(layer):
@@ -201,4 +129,4 @@ def test_a_state_may_be_fed_back(cell):
         output, state = layer(X, state)
         (expected, again), _ = general(layer, X, again)
         assert_close(output, expected, atol=0)
-    assert_same((output, bare(members(state))), (expected, again))
+    assert_bits((output, bare(members(state))), (expected, again))

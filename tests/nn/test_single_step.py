@@ -18,14 +18,13 @@ from tests.support.compare import assert_close
 from tests.support.configurations import (
     Configuration,
     bare,
+    both_dtypes,
     every_cell,
     layer_class,
     members,
     torch_class,
 )
 from tests.support.programs import general
-
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 
 
 def program_of(layer, rows, **options):

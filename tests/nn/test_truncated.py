@@ -152,7 +152,7 @@ def test_going_back_to_the_begin_is_all_of_bptt(cell, k1):
 
 
 def test_the_checker_finds_it_right():
-    """Of the function whose states at the begins of windows are constants, it is the gradient."""
+    """Of the function whose states where windows start are constants, it is the gradient."""
     layer = fastrnn.GRU(2, 3, dtype=np.float64, seed=0)
     x, k1, k2 = np.random.default_rng(0).normal(size=(11, 2, 2)), 3, 5
     times = [0, *range(k1, len(x), k1), len(x)]

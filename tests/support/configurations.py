@@ -237,3 +237,12 @@ def run_torch(configuration, params, values, dtype, dropout=0.0) -> dict:
     d_params = {name: weight.grad.numpy() for name, weight in layer.named_parameters()}
     d_input = None if self.one_hot else d_x
     return named(output, bare(last), fastrnn.Gradients(d_input, bare(d_first), d_params))
+
+
+_STACK = {"T": 6, "B": 5, "I": 7, "H": 9, "num_layers": 2, "bidirectional": True}
+
+
+def case(cell, dtype=np.float64, **sizes):
+    """Return a configuration of two layers in both directions, its layer, and drawn values."""
+    configuration = Configuration(cell, **(_STACK | sizes))
+    return configuration, configuration.layer(dtype), configuration.values(dtype)

@@ -1,4 +1,4 @@
-"""What test_torch_processes.py has other processes do, and the model that all of them train.
+"""What torch/test_processes.py has other processes do, and the model that all of them train.
 
 Programs, not tests: each is `begin()`, then asserts of what only its own processes can see. One
 that hangs ends itself, for whoever started it may be gone.

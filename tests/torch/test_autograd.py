@@ -9,17 +9,11 @@ torch = pytest.importorskip("torch")
 
 from torch.autograd import forward_ad  # noqa: E402
 
+import fastrnn  # noqa: E402
 import fastrnn.torch  # noqa: E402
+from tests.support.torch_modules import KINDS, flat, module_and_input  # noqa: E402
 
-KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
 every_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-def module_and_input(kind, **options):
-    torch.manual_seed(0)
-    module = getattr(fastrnn.torch, kind)(3, 2, dtype=torch.float64, **options)
-    shape = (3,) if "Cell" in kind else (4, 2, 3)
-    return module, torch.randn(*shape, dtype=torch.float64, requires_grad=True)
 
 
 @every_kind
@@ -38,41 +32,13 @@ def test_gradients_and_their_gradients(kind):
             delattr(module, names[0])
             module.register_parameter(names[0], old)
 
-    inputs = (x, weight.detach().clone().requires_grad_())
+    leaves = (x, weight.detach().clone().requires_grad_())
 
-    def flat(*leaves):
-        return _flat(call(*leaves))
+    def results(*leaves):
+        return flat(call(*leaves))
 
-    assert torch.autograd.gradcheck(flat, inputs)
-    assert torch.autograd.gradgradcheck(flat, inputs)
-
-
-def test_gradients_of_gradients_without_a_batch_axis():
-    for batch_first in (False, True):
-        module, x = module_and_input("LSTM", batch_first=batch_first)
-        x = x[:, 0].detach().requires_grad_()
-        assert torch.autograd.gradgradcheck(lambda x, module=module: module(x)[0], (x,))
-
-
-@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-def test_gradients_of_gradients_with_lengths(kind):
-    options = {"num_layers": 2, "bidirectional": True, "batch_first": kind == "LSTM"}
-    module, _ = module_and_input(kind, **options)
-    x = torch.randn(3, 3, 3, dtype=torch.float64, requires_grad=True)
-    h = torch.randn(4, 3, 2, dtype=torch.float64, requires_grad=True)
-    weight = module.weight_hh_l1_reverse
-
-    def by_lengths(x, h, _):
-        return _flat(module(x, (h, 2 * h) if kind == "LSTM" else h, lengths=[1, 3, 0]))
-
-    def packed(x, *_):
-        lengths, first = torch.tensor([1, 3, 2]), module.batch_first
-        rows = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, first, enforce_sorted=False)
-        output, state = module(rows)
-        return _flat((output.data, state))
-
-    for call in (by_lengths, packed):
-        assert torch.autograd.gradgradcheck(call, (x, h, weight), check_batched_grad=True)
+    assert torch.autograd.gradcheck(results, leaves)
+    assert torch.autograd.gradgradcheck(results, leaves)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own use of it
@@ -83,12 +49,12 @@ def test_gradients_that_are_no_plain_tensors(kind):
 
     def jacobian(vectorize):
         return torch.autograd.functional.jacobian(
-            lambda x: _flat(module(x))[0], x, vectorize=vectorize
+            lambda x: flat(module(x))[0], x, vectorize=vectorize
         )
 
     expected = jacobian(vectorize=False)
     torch.testing.assert_close(jacobian(vectorize=True), expected)
-    output = _flat(module(x))[0]
+    output = flat(module(x))[0]
 
     def pullback(d):
         return torch.autograd.grad(output, x, d, retain_graph=True)[0]
@@ -101,12 +67,6 @@ def test_gradients_that_are_no_plain_tensors(kind):
     torch.testing.assert_close(tangent, pullback(d[1]))
 
 
-def _flat(result):
-    if isinstance(result, torch.Tensor):
-        return (result,)
-    return tuple(t for r in result for t in _flat(r))
-
-
 @every_kind
 def test_any_subset_may_want_gradients(kind):
     module, x = module_and_input(kind)
@@ -114,9 +74,9 @@ def test_any_subset_may_want_gradients(kind):
         reference = copy.deepcopy(module)
         reference.requires_grad_(False)
         getattr(reference, name).requires_grad_()
-        output = _flat(reference(x.detach()))[0]
+        output = flat(reference(x.detach()))[0]
         output.sum().backward()
-        _flat(module(x.detach()))[0].sum().backward()
+        flat(module(x.detach()))[0].sum().backward()
         torch.testing.assert_close(getattr(reference, name).grad, parameter.grad)
         assert all(p.grad is None for n, p in reference.named_parameters() if n != name)
         module.zero_grad()
@@ -125,21 +85,21 @@ def test_any_subset_may_want_gradients(kind):
 @every_kind
 def test_what_autograd_promises(kind):
     module, x = module_and_input(kind)
-    output = _flat(module(x))[0]
+    output = flat(module(x))[0]
     once = torch.autograd.grad(output.sum(), x, retain_graph=True)[0]
     torch.testing.assert_close(torch.autograd.grad(output.sum(), x)[0], once)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(output.sum(), x)
     seen = []
-    output = _flat(module(x))[0]
+    output = flat(module(x))[0]
     output.register_hook(lambda d: seen.append(d) or 2 * d)
     output.sum().backward()
     torch.testing.assert_close(x.grad, 2 * once)
     assert len(seen) == 1
-    output = _flat(module(x))[0]
+    output = flat(module(x))[0]
     (output * 1).sum().backward()
     torch.testing.assert_close(x.grad, 3 * once)  # added up
-    output = _flat(module(x))[0]
+    output = flat(module(x))[0]
     with torch.no_grad():
         output.add_(1)
     with pytest.raises(RuntimeError, match="inplace"):

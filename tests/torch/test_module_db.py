@@ -3,11 +3,11 @@
 The cases (options, inputs, errors) come from `module_db`, torch's list of its modules for its own
 tests; what is checked of each is what PyTorch's test/test_modules.py checks, mostly tighter: the
 numbers are compared with torch.nn's module too, and who computed them is counted. So the cases are
-PyTorch's choice: few sizes, no batch axis, no packed input: test_torch_modules.py has those.
+PyTorch's choice: few sizes, no batch axis, no packed input: test_modules.py has those.
 
 Of PyTorch's checks these are left out: transfer to other devices and parity with them, which need
 one; channels-last formats, which need an input of four axes; modules that work in place, for none
-of these can; and whether `module_db` is right that a mode matters, which is torch's business.
+of these can; and whether `module_db` is right that a mode matters, which is for torch to test.
 To save minutes, numerical gradients are of training mode only (without dropout they are eval's),
 and gradients of gradients by one parameter alone instead of by each.
 """

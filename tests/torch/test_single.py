@@ -1,10 +1,11 @@
-"""Single steps of fastrnn.torch, and their deferred gradients, against torch's own modules.
+"""Single steps of fastrnn.torch against torch's own modules.
 
-What torch promises of autograd in general is in test_torch_autograd.py, here what could go wrong
-with a way of their own: other shapes, changed weights, gradients in several goes.
+What torch promises of autograd in general is in test_autograd.py, deferred gradients of weights in
+test_deferred.py; here what could go wrong with a way of their own: other shapes, changed weights.
 """
 
-import copy
+import gc
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -14,21 +15,13 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
+import fastrnn  # noqa: E402
 import fastrnn.torch  # noqa: E402
 from fastrnn.torch import single, twin  # noqa: E402
+from tests.support.torch_modules import F64, KINDS, assert_same_gradients, inputs, pair, steps  # noqa: E402
 
-KINDS = ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"]
+pytestmark = pytest.mark.usefixtures("nan_in_new_memory")
 every_kind = pytest.mark.parametrize("kind", KINDS)
-F64 = torch.float64
-
-
-@pytest.fixture(autouse=True)
-def nan_in_new_memory():
-    """Fill what torch.empty returns with NaN: whoever reads it before writing is seen."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(2).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture
@@ -42,40 +35,6 @@ def attempts(monkeypatch):
 
     monkeypatch.setattr(single, "attempt", spy)
     return results
-
-
-def pair(kind, width=16, hidden=32, **options):
-    torch.manual_seed(0)
-    reference = getattr(torch.nn, kind)(width, hidden, dtype=F64, **options)
-    return reference, fastrnn.torch.accelerate(copy.deepcopy(reference))
-
-
-def members(state):
-    return state if isinstance(state, tuple) else (state,)
-
-
-def steps(module, xs, hx):
-    """Run a module step by step; return the emitted h of each step, and the last state."""
-    outputs = []
-    for x in xs:
-        if isinstance(module, torch.nn.RNNBase):
-            output, hx = module(x, hx)
-        else:
-            hx = module(x, hx)
-            output = members(hx)[0]
-        outputs.append(output)
-    return outputs, members(hx)
-
-
-def inputs(kind, number, width=16, batch=(1,)):
-    torch.manual_seed(1)
-    time = () if "Cell" in kind else (1,)
-    return [torch.randn(*time, *batch, width, dtype=F64) for _ in range(number)]
-
-
-def assert_same_gradients(module, reference):
-    for (name, got), want in zip(module.named_parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(got.grad, want.grad, rtol=1e-12, atol=1e-12, msg=name)
 
 
 @every_kind
@@ -157,58 +116,6 @@ def test_it_is_tried_and_what_changed_is_seen(kind, attempts):
 
 
 @every_kind
-def test_a_gradient_in_several_goes(kind):
-    """The weights' node is passed again and again: each time with what is new."""
-    reference, module = pair(kind)
-    xs = inputs(kind, 5)
-    for _ in range(2):  # no change of the weights in between: the same node
-        for one in (reference, module):
-            outputs, _ = steps(one, xs, None)
-            outputs[1].sum().backward(retain_graph=True)
-            outputs[4].square().sum().backward(retain_graph=True)
-            (outputs[2].sum() + outputs[4].sum()).backward()
-        assert_same_gradients(module, reference)
-
-
-@every_kind
-def test_gradients_that_do_not_want_the_weights_leave_nothing(kind):
-    reference, module = pair(kind)
-    xs = [x.requires_grad_() for x in inputs(kind, 4)]
-    outputs, _ = steps(module, xs, None)
-    for _ in range(3):
-        torch.autograd.grad(outputs[3].sum(), xs, retain_graph=True)
-    assert not module_left(module)
-    weight = next(module.parameters())
-    (got,) = torch.autograd.grad(outputs[3].sum(), weight)
-    outputs, _ = steps(reference, xs, None)
-    (want,) = torch.autograd.grad(outputs[3].sum(), next(reference.parameters()))
-    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
-    assert not module_left(module)
-
-
-def module_left(module):
-    """Return what steps have left and nobody took."""
-    deferred = single.known_twin(module).generation._deferred
-    return deferred._left._factors
-
-
-@every_kind
-def test_only_some_weights_want_gradients(kind):
-    reference, module = pair(kind)
-    for one in (reference, module):
-        for name, parameter in one.named_parameters():
-            parameter.requires_grad_("weight_hh" in name)
-        outputs, _ = steps(one, inputs(kind, 3), None)
-        sum(o.square().sum() for o in outputs).backward()
-    assert_same_gradients(
-        *(
-            torch.nn.ParameterList([p for p in one.parameters() if p.requires_grad])
-            for one in (module, reference)
-        )
-    )
-
-
-@every_kind
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_checkpoints_recompute_steps_another_way(kind, layers, reentrant):
@@ -236,46 +143,7 @@ def test_a_changed_state_does_not_change_the_gradient_of_a_stack():
     assert_same_gradients(module, reference)
 
 
-@every_kind
-def test_hooks_of_weights_see_one_sum(kind):
-    reference, module = pair(kind)
-    seen = []
-    for one in (reference, module):
-        next(one.parameters()).register_hook(seen.append)
-        outputs, _ = steps(one, inputs(kind, 4), None)
-        sum(o.square().sum() for o in outputs).backward()
-    assert len(seen) == 2
-    torch.testing.assert_close(*seen, rtol=1e-12, atol=1e-12)
-
-
-@every_kind
-def test_double_backward_through_several_steps(kind):
-    reference, module = pair(kind)
-    results = []
-    for one in (reference, module):
-        xs = [x.requires_grad_() for x in inputs(kind, 3)]
-        outputs, _ = steps(one, xs, None)
-        loss = sum(o.square().sum() for o in outputs)
-        d_x = torch.autograd.grad(loss, [*xs, *one.parameters()], create_graph=True)
-        sum(d.square().sum() for d in d_x).backward()
-        results.append([x.grad for x in xs])
-    torch.testing.assert_close(*results, rtol=1e-11, atol=1e-11)
-    assert_same_gradients(module, reference)
-
-
-@every_kind
-def test_a_change_of_weights_before_the_gradient_is_noticed(kind):
-    _, module = pair(kind)
-    outputs, _ = steps(module, inputs(kind, 3), None)
-    with torch.no_grad():
-        next(module.parameters()).add_(1)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        outputs[-1].sum().backward()
-
-
 def test_a_module_does_not_live_longer_for_it():
-    import gc
-    import weakref
 
     module = fastrnn.torch.GRU(16, 32)
     outputs, last = steps(module, [torch.zeros(1, 1, 16)] * 4, None)
