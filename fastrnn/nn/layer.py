@@ -10,9 +10,7 @@ hidden_size. States (num_layers * D, B, E), and (num_layers * D, B, H) for c; ro
 layer * D + direction.
 """
 
-import threading
 import warnings
-from typing import Any
 
 import numpy as np
 

@@ -20,7 +20,7 @@ from fastrnn.nn.arguments import bare
 from fastrnn.torch import autograd, compiled, operations, single
 from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
 
-_C = torch._C
+_C: Any = torch._C
 
 
 def _is_plain_now() -> bool:

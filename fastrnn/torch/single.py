@@ -17,7 +17,7 @@ from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.single_step import SingleStep, is_single
 from fastrnn.torch import autograd, operations
 from fastrnn.torch.deferred import Factors, Generation
-from fastrnn.torch.twin import RecurrentModule, Twin, is_ordinary, known_twin, states_of
+from fastrnn.torch.twin import Twin, is_ordinary, known_twin, states_of
 
 
 def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None) -> None:
