@@ -47,7 +47,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
     tile_rows = max_rows(width)
     units = width // gates
 
-    @jit(name=f"{name}_step_forward")
+    @jit(name=f"{name}_step_forward", inline=True)  # else its sixty words go through memory
     def step_forward(s, rows, j0, unit0, unit1, first, this, a_x, a_x_row, a_h):
         """Compute step s of `rows` sequences from j0 on, for some blocks of hidden units."""
         n = lanes(a_h)

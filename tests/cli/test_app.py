@@ -71,16 +71,6 @@ class TestErrors:
         assert "Traceback" not in err
 
 
-def test_info(capsys):
-    assert run("info") == 0
-    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
-    rows = {name: value.strip() for name, value in rows.items()}
-    assert rows["fastrnn"] == fastrnn.__version__
-    assert rows["threads"].startswith(f"{fastrnn.get_num_threads()}, ")
-    assert rows.keys() >= {"python", "numba", "llvmlite", "numpy", "torch", "cache folder"}
-    assert all(rows.values())
-
-
 def test_version(capsys):
     """One version, in one place, and the changelog has it."""
     assert run("--version") == 0

@@ -173,3 +173,33 @@ def test_flags_of_a_parameter_changed_in_place_change_nothing():
     expected = layer(x)
     layer.params["weight_hh"].flags.writeable = False
     assert_close(layer(x), expected, atol=0)
+
+
+def test_loading_changes_all_or_nothing():
+    layer, other = fastrnn.GRU(3, 4, seed=0), fastrnn.GRU(3, 4, seed=1)
+    before = layer.state_dict()
+    layer.params["bias_hh_l0"].flags.writeable = False
+    with pytest.raises(ValueError, match=r"GRU: params\['bias_hh_l0'\] is read-only"):
+        layer.load_state_dict(other.state_dict())
+    del layer.params["bias_hh_l0"]
+    with pytest.raises(KeyError, match="put it back"):
+        layer.load_state_dict(other.state_dict())
+    for name, value in layer.params.items():
+        assert_close(value, before[name], atol=0, name=name)
+
+
+def test_with_parameters_of_another_dtype_and_depth():
+    layer = fastrnn.LSTM(3, 4, 2, seed=0)
+    twin = layer.with_parameters({n: p.astype(np.float64) for n, p in layer.params.items()})
+    assert (twin.dtype, twin.spec.dtype, layer.dtype) == (np.float64, np.float64, np.float32)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3))
+    assert_close(twin(x)[0], layer(x.astype(np.float32))[0], atol=1e-6)
+    below = {name: value for name, value in layer.params.items() if name.endswith("_l0")}
+    one = layer.with_parameters(below, layer.spec.layer(0))
+    assert (one.num_layers, list(one.shapes)) == (1, list(below))
+    assert_close(one(x.astype(np.float32))[1][0], layer(x.astype(np.float32))[1][0][:1], atol=0)
+
+
+def test_repr_says_what_is_not_the_default():
+    assert repr(fastrnn.Linear(3, 2)) == "Linear(3, 2)"
+    assert repr(fastrnn.Linear(3, 2, bias=False)) == "Linear(3, 2, bias=False)"

@@ -1,5 +1,6 @@
 """Streams: bit for bit their layer, step by step; a buffer, weights and a state of their own."""
 
+import copy
 import tracemalloc
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastrnn
 from fastrnn.cells import lstm
 from fastrnn.engine import buffers
 from tests.support.bad_input import INDEX, LSTM, B, I, X
@@ -132,3 +134,17 @@ def test_bad_input(request, x, error, message):
     request.getfixturevalue("no_kernel")
     with pytest.raises(error, match=message):
         stream(x)
+
+
+@pytest.mark.parametrize("one_hot", [False, True], ids=["floats", "indices"])
+def test_a_copy_of_a_stream_is_a_stream_of_its_own(one_hot):
+    layer = fastrnn.LSTM(3, 4, seed=0)
+    x = np.array([2]) if one_hot else np.array([[0, 0, 1]], np.float32)
+    stream = layer.stream()
+    stream(x)
+    twin = copy.deepcopy(stream)
+    second = stream(x).copy()
+    assert_close(twin(x), second, atol=0)
+    twin.reset()
+    assert_close(twin(x), layer.stream()(x), atol=0)
+    assert (stream(x) != second).any()

@@ -1,5 +1,6 @@
 """Deferred gradients of weights: torch's sums, in however many goes they are asked for."""
 
+import copy
 import types
 
 import pytest
@@ -157,3 +158,24 @@ def test_factors_become_the_products_of_each_layer(given, shared):
     Leave.apply(node.token).backward()
     for weight, total, more in zip(weights, expected, ready, strict=True):
         torch.testing.assert_close(weight.grad, total + more)
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_steps_of_different_batches_share_one_product(kind):
+    """Sequences that end one after the other: fewer rows at every step."""
+    module = fastrnn.torch.accelerate(getattr(torch.nn, kind)(16, 32, dtype=torch.float64))
+    reference = fastrnn.torch.restore(copy.deepcopy(module))
+    xs = [torch.randn(1, rows, 16, dtype=torch.float64) for rows in (4, 4, 2, 2, 1)]
+    for _ in range(2):  # the second time, single steps are prepared
+        for one in (reference, module):
+            one.zero_grad()
+            state, total = None, 0
+            for x in xs:
+                if state is not None:
+                    members = state if kind == "LSTM" else (state,)
+                    members = tuple(s[:, : x.shape[1]] for s in members)
+                    state = members if kind == "LSTM" else members[0]
+                output, state = one(x, state)
+                total = total + output.square().sum()
+            total.backward()
+        assert_same_gradients(module, reference)

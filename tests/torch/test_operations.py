@@ -1,5 +1,7 @@
 """What a node of autograd runs: cells, lengths, dropout, and the same by torch's operations."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,17 @@ def test_dropout_is_drawn_as_torch_draws_it(p, lengths):
     output, _ = module(x, lengths=lengths)
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
     assert (output != module.eval()(x, lengths=lengths)[0]).any()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_a_state_changed_in_place_does_not_change_the_gradient(kind):
+    """The first step of a shape comes the general way, and upper layers read h_n."""
+    module = fastrnn.torch.accelerate(getattr(torch.nn, kind)(16, 32, 2))
+    reference = fastrnn.torch.restore(copy.deepcopy(module))
+    for one in (reference, module):
+        output, state = one(torch.ones(1, 1, 16))
+        with torch.no_grad():
+            (state[0] if kind == "LSTM" else state).zero_()
+        output.sum().backward()
+    for got, want in zip(module.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(got.grad, want.grad)

@@ -193,3 +193,13 @@ def test_dropout_in_training_goes_the_general_way(attempts):
     assert attempts == [None] * 3
     module.eval()(x)
     assert attempts[-1] is not None
+
+
+def test_dropout_that_is_set_after_a_step_acts():
+    module, x = fastrnn.torch.LSTM(16, 32, 2), torch.ones(1, 1, 16)
+    for _ in range(3):
+        module(x)
+    module.dropout = 0.5
+    assert len({module(x)[0].sum().item() for _ in range(8)}) > 1
+    module.eval()
+    assert len({module(x)[0].sum().item() for _ in range(8)}) == 1

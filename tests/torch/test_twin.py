@@ -8,6 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
 
 import fastrnn  # noqa: E402
@@ -143,3 +144,13 @@ def test_states_that_torch_should_look_at():
     assert twin.states_of((h, h), torch.float32, shapes) == (h, h)
     for wrong in (h, (h,), (h, h[0]), (h, h.double()), (h, h.to_sparse()), "hc"):
         assert twin.states_of(wrong, torch.float32, shapes) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_of_another_shape_reach_no_kernel(kind):
+    """Kernels work on raw memory: a parameter that was replaced is looked at before they run."""
+    module = getattr(fastrnn.torch, kind)(4, 3)
+    assert twin.twin_of(module) is not None
+    name = next(name for name, _ in module.named_parameters() if "weight_hh" in name)
+    setattr(module, name, nn.Parameter(getattr(module, name).detach()[:, :2].clone()))
+    assert twin.twin_of(module) is None

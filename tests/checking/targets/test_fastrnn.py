@@ -5,28 +5,10 @@ import pytest
 
 import fastrnn
 from fastrnn.checking import gradcheck
-from fastrnn.checking.evaluation import Evaluation
-from fastrnn.checking.location import locate
-from fastrnn.checking.options import CheckOptions
-from fastrnn.checking.targets import equations
 from fastrnn.checking.targets.dispatch import problem_of
 from fastrnn.checking.targets.fastrnn import copied
-from fastrnn.checking.targets.preactivations import widened_layers
-from tests.support.configurations import every_cell, layer_class
-
-RNG = np.random.default_rng(0)
-T, B, I, H = 4, 3, 2, 3  # noqa: E741
-OPTIONS = [{}, {"num_layers": 2, "bidirectional": True}, {"batch_first": True}, {"bias": False}]
-
-
-def made(cell, dtype=np.float64, **options):
-    kind, own = layer_class(cell)
-    return kind(I, H, **own, **options, dtype=dtype, seed=1)
-
-
-def sequence(layer, dtype=np.float64):
-    shape = (B, T, I) if layer.batch_first else (T, B, I)
-    return RNG.standard_normal(shape).astype(dtype)
+from tests.support.configurations import every_cell
+from tests.support.layer_targets import OPTIONS, RNG, B, H, I, T, made, sequence
 
 
 @every_cell
@@ -87,49 +69,6 @@ def test_too_many_inputs_are_refused():
         gradcheck(fastrnn.GRU(1, 1), (1, 2, 3, 4))
     with pytest.raises(ValueError, match="its last axis must be input_size"):
         gradcheck(fastrnn.GRU(2, 1), (np.ones((2, 2, 3), np.float32),))
-
-
-@every_cell
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_the_equations_in_complex_numbers_are_the_kernels(cell, options):
-    layer = made(cell, **options)
-    x, lengths = sequence(layer), np.array([2, T, 0])
-    problem = problem_of(layer, (x, None, lengths))
-    real = problem.forward(problem.precise)
-    plain = problem.forward([v.astype(complex) for v in problem.precise])
-    for a, b in zip(real, plain, strict=True):
-        assert b.dtype == complex
-        np.testing.assert_allclose(b.real, a, rtol=1e-12, atol=1e-13)
-        assert not b.imag.any()
-    report = gradcheck(layer, (x, None, lengths), method="complex")
-    assert report.ok
-    assert "kernels compute the equations" in [p.name for p in report.properties]
-
-
-def test_equations_that_are_not_the_kernels_are_found(monkeypatch):
-    layer = fastrnn.GRU(I, H, dtype=np.float64, seed=0)
-    right = equations.run
-
-    def wrong(*args):
-        return [o + 1e-6 for o in right(*args)]
-
-    monkeypatch.setattr(equations, "run", wrong)
-    report = gradcheck(layer, (sequence(layer),), method="complex", raise_exception=False)
-    assert "kernels compute the equations" in [p.name for p in report.properties if not p.ok]
-
-
-@every_cell
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_widened_layer_computes_what_the_layer_does(cell, options):
-    layer = made(cell, **options)
-    inputs = (sequence(layer), None, np.array([2, T, 1]))
-    own = problem_of(layer, inputs).steps.function
-    output = layer(*inputs)[0]
-    probes = list(widened_layers(own))
-    assert len(probes) == len(layer.names)
-    top = probes[0][1]
-    np.testing.assert_allclose(top.forward(top.values)[0], output, atol=1e-14)
-    assert locate(Evaluation(problem_of(layer, inputs), CheckOptions())).first is None
 
 
 def test_a_copy_has_parameters_of_its_own():
