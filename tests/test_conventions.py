@@ -1,26 +1,17 @@
-"""What the sources promise of themselves, read from their syntax trees; only examples run.
+"""What the sources promise of themselves, read from their syntax trees; nothing is run.
 
-One decorator, imports one way, every cell listed and none named elsewhere, docstrings that are
-true of their signatures, nothing private read, a test file for each source file.
+One decorator, imports one way, every cell listed and none named elsewhere, nothing private
+read, a test file for each source file.
 """
 
 import ast
-import doctest
 import importlib
-import inspect
 import re
 from pathlib import Path
 
-import pytest
-
 import fastrnn
 from fastrnn.cells import CELLS
-
-PACKAGE = Path(fastrnn.__file__).parent
-FILES = sorted(PACKAGE.glob("**/*.py"))
-NAMES = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FILES}
-TREES = {NAMES[path]: ast.parse(path.read_text()) for path in FILES}
-every_module = pytest.mark.parametrize("module", TREES)
+from tests.support.sources import FILES, PACKAGE, TREES, every_module
 
 # Imports go from a line to lines above it, or stay within a line.
 LAYERS = [
@@ -239,61 +230,12 @@ def test_the_engine_names_no_cell(module):
     assert not words & found
 
 
-def public():
-    """Every public function, class and method of a public module."""
-    for module in TREES:
-        if module.startswith((*COMPILED, "_")):
-            continue
-        for node in ast.walk(TREES[module]):
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_"):
-                docstring = ast.get_docstring(node) or ""
-                if "Args:\n" in docstring:
-                    yield pytest.param(node, docstring, id=f"{module}.{node.name}")
-
-
-@pytest.mark.parametrize(("node", "docstring"), list(public()))
-def test_the_arguments_of_a_docstring_are_those_of_the_signature(node, docstring):
-    function = node
-    if isinstance(node, ast.ClassDef):
-        own = [f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"]
-        if not own:
-            return
-        function = own[0]
-    arguments = function.args
-    names = [
-        *arguments.posonlyargs,
-        *arguments.args,
-        arguments.vararg,
-        *arguments.kwonlyargs,
-        arguments.kwarg,
-    ]
-    names = [a.arg for a in names if a]
-    section = inspect.cleandoc(docstring).partition("Args:\n")[2]
-    section = re.split(r"\n\n|\n(?=\S)", section)[0]
-    told = re.findall(r"^    (\w[\w, ]*?):", section, re.MULTILINE)
-    told = [name for group in told for name in group.split(", ")]
-    assert told == [name for name in names if name not in ("self", "cls")]
-
-
-EXAMPLES = [m for m in TREES if ">>> " in (PACKAGE / (m.replace(".", "/") + ".py")).read_text()]
-
-
-@pytest.mark.parametrize("module", EXAMPLES)
-@pytest.mark.usefixtures("threads")
-def test_examples_in_docstrings_run(module, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    if module.startswith("torch"):
-        pytest.importorskip("torch")
-    result = doctest.testmod(importlib.import_module(f"fastrnn.{module}"), report=False)
-    assert result.attempted
-    assert not result.failed
-
-
 TESTS = Path(__file__).parent
 # What no source file by itself is: the whole package, or two of its parts together.
 WHOLE = {
     "test_package",
     "test_conventions",
+    "test_docstrings",
     "test_readmes",
     "test_concurrency",
     "test_conditions",
