@@ -59,15 +59,17 @@ class RecurrentCell(Recurrent):
         """Compute one step and return its gradient as a function.
 
         Args:
-            x: as in a call.
-            state: as in a call.
+            x: (B, I) or (I,), or integers (B,) that stand for one-hot rows.
+            state: (B, H) or (H,), for LSTMCell a tuple (h, c) of them; None, or None in the
+                tuple, is zero.
 
         Returns:
             `new_state, pullback`. `pullback(d_new_state)` returns the Gradients of
             sum(new_state * d_new_state), for LSTMCell of (d_h, d_c), in which None is zero.
 
         Raises:
-            TypeError, ValueError, IndexError: as in a call; the pullback too, for its argument.
+            TypeError, ValueError, IndexError: an argument of another type, dtype, shape, range; of
+                the pullback, too.
         """
         x, program = self._prepared(x, True)
         state = read_state(self._owner, "state", "{}", state, program)

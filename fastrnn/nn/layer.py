@@ -126,10 +126,12 @@ class RecurrentLayer(Recurrent):
         """Run the layer and return its gradient as a function.
 
         Args:
-            x: as in a call.
-            state: as in a call.
-            lengths: as in a call.
-            training: apply dropout between layers, with a new mask at every call.
+            x: the input, (T, B, I), with batch_first (B, T, I), or (T, I) unbatched; or integers in
+                [0, input_size) without the last axis, which stand for one-hot vectors.
+            state: the initial state, an array, for the LSTM a tuple (h_0, c_0); None, or None
+                in the tuple, is zero.
+            lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps.
+            training: apply dropout between layers, with a new mask at every call; default True.
             checkpoint: steps between two that are kept for the gradient; those in between are
                 recomputed (Chen et al. 2016), so that long sequences need little memory. The
                 gradient is the same, bit for bit. "auto": sqrt(T), or what `memory` allows. It is
@@ -147,7 +149,9 @@ class RecurrentLayer(Recurrent):
             are changed in place before it is called, its result is undefined.
 
         Raises:
-            TypeError, ValueError, IndexError: as in a call; the pullback too, for its arguments.
+            TypeError, ValueError: an argument of another type, dtype, shape or range; of the
+                pullback, too.
+            IndexError: an integer input outside [0, input_size).
         """
         drops = checks.boolean(self._owner, "training", training) and self._drops()
         x, lengths, program = self._prepared(x, lengths, "dropout" if drops else "vjp")

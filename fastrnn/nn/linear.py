@@ -58,7 +58,15 @@ class Linear(Module):
         return self.vjp(x)[0]
 
     def vjp(self, x):
-        """Return `y, pullback`; `pullback(d_y)` returns the Gradients of sum(y * d_y).
+        """Compute y and return its gradient as a function.
+
+        Args:
+            x: (..., in_features), of the dtype.
+
+        Returns:
+            `y, pullback`: y is (..., out_features); `pullback(d_y)` returns the Gradients of
+            sum(y * d_y); d_y may be None: zero. If x or the parameters are changed in place
+            before it is called, its result is undefined.
 
         Raises:
             TypeError, ValueError: x, or d_y, of another type, dtype or shape.

@@ -33,11 +33,11 @@ def truncated_bptt(
 ):
     """Return the truncated gradient of a layer: every k1 steps, k2 steps back.
 
-    At times k1, 2 k1, .. and T, the errors at the outputs since the last such time are sent back
-    through k2 steps; the state before these is taken as a constant. So every error goes back at
-    least k2 - k1 + 1 and at most k2 steps. With k2 >= T nothing is cut off: it is the gradient that
-    `vjp` gives. The cost is that of one forward pass and of k2 / k1 backward passes; memory is
-    kept for k2 steps.
+    At times k1, 2 k1, .. and T, the update points, the errors at the outputs since the last one
+    are sent back through k2 steps; the state before these is taken as a constant. So every error
+    goes back at least k2 - k1 + 1 and at most k2 steps. With k2 >= T nothing is cut off: it is the
+    gradient that `vjp` gives. The cost is that of one forward pass and of k2 / k1 backward passes;
+    memory is kept for k2 steps.
 
     Args:
         layer: RNN, LSTM or GRU of this package, in one direction.
@@ -45,16 +45,18 @@ def truncated_bptt(
             are read one after the other in time, each of any number of steps.
         d_output: the gradient at the output: an array like the output; or a function
             `d_output(output, t)` that is given the output of steps t, t + 1, .. up to the next
-            such time, once and in order, and returns the gradient at it. The loss, and
+            update point, once and in order, and returns the gradient at it. The loss, and
             whatever else is wanted of the output, is up to it.
-        k1: steps between two times, at least 1.
+        k1: steps between two update points, at least 1.
         k2: steps back, at least k1.
-        state: as in a call: initially.
-        lengths: (B,) integers, as in a call: of whole sequences.
-        update: a function that is given the Gradients of each time, and may change the parameters:
-            what is computed later, the k2 - k1 earlier steps included, is computed with them.
-        training: as in `vjp`.
-        wrt_input: also return the gradient at x, which has to be an array of floats.
+        state: the initial state, as a call of the layer takes it; None (default): zero.
+        lengths: (B,) integers, of whole sequences; None (default): all are as long as x.
+        update: a function that is given the Gradients of each update point, and may change the
+            parameters: what is computed later, the k2 - k1 earlier steps included, is computed
+            with them.
+        training: apply dropout between layers; default True.
+        wrt_input: also return the gradient at x, which has to be an array of floats; default
+            False.
 
     Returns:
         `state, grads`: the state at the end; and the sum over all times of the Gradients of

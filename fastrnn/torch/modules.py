@@ -50,7 +50,7 @@ class AcceleratedLayer(nn.RNNBase):
 
     Attributes:
         checkpoint: None, "auto" or a number of steps, to be set on an instance: training keeps the
-            states that far apart and computes the rest again, as `fastrnn.LSTM.vjp` does.
+            states that far apart and recomputes the rest, as `fastrnn.LSTM.vjp` does.
         memory: with "auto": the bytes that may be kept, or None.
     """
 
@@ -63,16 +63,18 @@ class AcceleratedLayer(nn.RNNBase):
         """Run the module, as torch's does.
 
         Args:
-            input: as for torch: (T, B, I), (B, T, I) with batch_first, (T, I), or packed.
-            hx: as for torch.
+            input: (T, B, I), (B, T, I) with batch_first, (T, I) unbatched, or a PackedSequence.
+            hx: the initial state, (num_layers * directions, B, H or P), for LSTM a tuple
+                (h_0, c_0); None (default): zero.
             lengths: (B,) integers in [0, T], any order, in place of packing: row b ends after
                 lengths[b] steps; the output past its end is 0, the state the one at its end.
 
         Returns:
-            As for torch.
+            `output, state`, as torch.nn's modules: (T, B, directions * H or P), in the input's
+            form; and the final state, in hx's.
 
         Raises:
-            ValueError: lengths beside packed or unbatched input, or not (B,) in [0, T].
+            ValueError: lengths together with packed or unbatched input, or not (B,) in [0, T].
             TypeError: lengths are not integers.
         """
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():

@@ -52,7 +52,7 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
 
     Args:
         model: any module; torch.nn's RNN, LSTM, GRU and their cells in it are swapped.
-        dry_run: change nothing and return the records of what would be done.
+        dry_run: change nothing and return the records of what would be done; default False.
 
     Returns:
         The model, or the Records.
@@ -77,7 +77,17 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo `accelerate`: every module of fastrnn's becomes torch's again, in place."""
+    """Undo `accelerate`: every module of fastrnn's becomes torch's again, in place.
+
+    Args:
+        model: any module.
+
+    Returns:
+        The model.
+
+    Raises:
+        TypeError: model is no torch.nn.Module.
+    """
     _check(model)
     for module in model.modules():
         if type(module) in _BACK:
@@ -86,7 +96,17 @@ def restore(model: nn.Module) -> nn.Module:
 
 
 def report(model: nn.Module) -> Records:
-    """Return a record for each recurrent module of a model."""
+    """Return which recurrent modules of a model are run by the kernels, and why others are not.
+
+    Args:
+        model: any module.
+
+    Returns:
+        Records, one for each recurrent module, which print as a table.
+
+    Raises:
+        TypeError: model is no torch.nn.Module.
+    """
     _check(model)
     records = Records()
     for name, module in model.named_modules():

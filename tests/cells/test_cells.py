@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastrnn.engine import buffers
-from fastrnn.functional import run_cell
+from fastrnn.nn.function import run_cell
 from tests.support.compare import assert_close
 from tests.support.configurations import bare, every_cell, members
 

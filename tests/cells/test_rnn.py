@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastrnn.cells import rnn
-from fastrnn.functional import run_cell
+from fastrnn.nn.function import run_cell
 from tests.support.compare import assert_bits, assert_close
 
 

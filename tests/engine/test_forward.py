@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastrnn.engine import buffers
-from fastrnn.functional import run_cell
+from fastrnn.nn.function import run_cell
 from tests.support.compare import assert_close
 from tests.support.configurations import around, bare, every_cell, members
 from tests.support.loops import loop

@@ -14,10 +14,10 @@ import pytest
 from fastrnn.cells import gru, lstm, rnn
 from fastrnn.engine import backward
 from fastrnn.engine import step as steps
-from fastrnn.functional import run_cell
 from fastrnn.kernels.activation import tanh
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.simd import fma, where_not_positive, zero_like
+from fastrnn.nn.function import run_cell
 from tests.support.compare import assert_close
 from tests.support.configurations import bare, every_cell, members
 

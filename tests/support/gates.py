@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastrnn.functional import run_cell
+from fastrnn.nn.function import run_cell
 from tests.support.states import bare, members
 
 
