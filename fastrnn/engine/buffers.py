@@ -74,13 +74,3 @@ def writeable(array: np.ndarray) -> np.ndarray:
 def plain(array: np.ndarray) -> np.ndarray:
     """Return the array, or a copy, as kernels are compiled for it: C-contiguous and writeable."""
     return array if array.flags.carray else np.array(array, order="C")
-
-
-def is_plain(value, shape: tuple[int, ...], dtype: np.dtype) -> bool:
-    """Return whether this is an array of that shape and type that kernels take as it is."""
-    return (
-        type(value) is np.ndarray
-        and value.shape == shape
-        and value.dtype == dtype
-        and value.flags.carray  # contiguous, aligned, writeable
-    )

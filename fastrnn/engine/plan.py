@@ -13,7 +13,7 @@ from fastrnn.engine.batch import Batch
 from fastrnn.engine.buffers import LINE, padded, pitch
 from fastrnn.engine.cell import Cell
 from fastrnn.engine.records import Sizes
-from fastrnn.engine.work import BackwardRegions, ForwardRegions
+from fastrnn.engine.work import BackwardRegions, ForwardRegions, plan_words
 from fastrnn.kernels.tile import max_rows
 
 _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must stay in L2
@@ -61,20 +61,9 @@ def _planned(
     offsets = [0]
     for size in regions:
         offsets.append(offsets[-1] + -(-size // line) * line)
-    words = [threads, packed, gather, chunks, block, block_rows, len(cuts) - 1, *cuts, *offsets]
-    return Plan(
-        threads,
-        packed,
-        gather,
-        chunks,
-        block,
-        block_rows,
-        cuts,
-        type(regions)(*offsets[:-1]),
-        offsets[-1],
-        stride,
-        np.array(words, np.int64),
-    )
+    fields = threads, packed, gather, chunks, block, block_rows
+    starts, words = type(regions)(*offsets[:-1]), plan_words(fields, cuts, offsets)
+    return Plan(*fields, cuts, starts, offsets[-1], stride, words)
 
 
 def plan_forward(cell: Cell, sizes: Sizes, batch: Batch, one_hot: bool, threads: int) -> Plan:
@@ -94,12 +83,10 @@ def plan_forward(cell: Cell, sizes: Sizes, batch: Batch, one_hot: bool, threads:
 
 def plan_stream(cell: Cell, sizes: Sizes, batch: int, threads: int) -> Plan:
     """Return the plan of single steps without end, with weights that stay packed."""
-    if 2 * sizes.columns * (sizes.emitted + sizes.input) * batch < _SHARED_OPERATIONS:
-        threads = 1
+    operations = 2 * sizes.columns * (sizes.emitted + sizes.input) * batch
+    threads = threads if is_shared(operations) else 1
     steps = 1 << 40
-    plan = _forward(cell, sizes, None, steps, steps * batch, batch, False, threads, True)
-    plan.words[4] = 1
-    return plan._replace(block=1)
+    return _forward(cell, sizes, None, steps, steps * batch, batch, False, threads, True, 1)
 
 
 def is_short(batch: Batch) -> bool:
@@ -113,12 +100,11 @@ def is_unpacked(sizes: Sizes, steps: int, rows: int, one_hot: bool) -> bool:
     return steps <= UNPACKED_STEPS and rows <= max(1, min(UNPACKED_ROWS, longest // 8))
 
 
-def _forward(cell, sizes, batch, steps, rows, count, one_hot, threads, packed) -> Plan:
+def _forward(cell, sizes, batch, steps, rows, count, one_hot, threads, packed, block=None) -> Plan:
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
     gather = one_hot and (not packed or sizes.input > 8 * rows)
-    if per_row * rows < _SHARED_OPERATIONS:
-        threads = 1
+    threads = threads if is_shared(per_row * rows) else 1
     panels = -(-columns // (cell.width * sizes.lanes))
     chunks = _chunks(sizes, per_row * count, columns, panels, count, threads)
     cuts = _cuts(1 if chunks else threads, count, batch)
@@ -126,7 +112,8 @@ def _forward(cell, sizes, batch, steps, rows, count, one_hot, threads, packed) -
         threads = 1
     slices = len(cuts) - 1
     slice_rows = int(np.max(np.diff(cuts)))
-    block = max(1, min(steps, max(24, _INPUT_BYTES // (columns * item)) // max(1, slice_rows)))
+    most = max(24, _INPUT_BYTES // (columns * item)) // max(1, slice_rows)
+    block = block or max(1, min(steps, most))
     block_rows = block * slice_rows
     parts = threads if chunks else slices
     tile_rows = max_rows(cell.width)
@@ -161,8 +148,7 @@ def plan_backward(
     steps, count, rows = batch.steps, len(batch.lengths), batch.rows
     dtype, k = sizes.dtype, sizes.gates * sizes.hidden
     per_row = 2 * k * sizes.emitted
-    if 3 * per_row * rows < _SHARED_OPERATIONS:
-        threads = 1
+    threads = threads if is_shared(3 * per_row * rows) else 1
     a_pitch = pitch(k, dtype)
     block = block_of_backward(k, dtype, steps, count)
     block_rows = block * count

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastrnn.checks import FLOATS
 from fastrnn.engine import buffers
 from fastrnn.engine.batch import Batch, rows_of
 from fastrnn.engine.cell import Cell
@@ -19,7 +20,6 @@ from fastrnn.engine.plan import Plan, plan_recompute
 from fastrnn.engine.records import Residuals, Sizes, States, Weights
 from fastrnn.kernels import threads
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NO_INDEX = np.empty((0, 0), np.int64)
 NO_WEIGHTS = {  # of the types that kernels are compiled for
     dtype: Weights(*(np.empty((0,) * axes, dtype) for axes in (2, 2, 1, 1, 2))) for dtype in FLOATS
@@ -59,15 +59,16 @@ class Prepared(NamedTuple):
     plan: Plan
     ends: tuple  # (order, lengths, reverse): the last of records.BatchedInput
     spans: list[tuple[int, int, int]]  # (row0, s0, s1) of pieces between two looks at Ctrl-C
+    threads: int  # that may be used
     nothing: Residuals  # where no gradient is wanted
     nowhere: tuple[np.ndarray, np.ndarray]  # its first two
 
 
-def prepared(scan: Scan, batch: Batch, plan: Plan) -> Prepared:
+def prepared(scan: Scan, batch: Batch, plan: Plan, threads: int) -> Prepared:
     """Return how a scan runs over a batch, by plan.plan_forward or plan_backward."""
     ends = batch.order, batch.lengths, scan.reverse
     spans, nothing = _spans(batch, plan.stride, [(0, batch.steps)]), NOT_KEPT[scan.sizes.dtype]
-    return Prepared(scan, batch, plan, ends, spans, nothing, nothing[:2])
+    return Prepared(scan, batch, plan, ends, spans, threads, nothing, nothing[:2])
 
 
 def _spans(batch: Batch, stride: int, parts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -101,7 +102,7 @@ def forward(
         keep: a gradient will be wanted.
         checkpoint_every: steps between checkpoints, the rest is recomputed; 0: keep everything.
     """
-    scan, batch, plan, ends, spans, kept, residuals = this
+    scan, batch, plan, ends, spans, _, kept, residuals = this
     starts = None
     if keep:
         kept = new_residuals(scan.cell, scan.sizes, batch, checkpoint_every)
@@ -191,7 +192,7 @@ def backward(
     w_ih, w_hh, _, _, w_hr = weights
     whole, kept = [(0, batch.steps)], residuals[:2]
     if residuals.checkpoint_every:
-        again = Recomputed(scan, batch, sequences, weights, initial, residuals, output)
+        again = Recomputed(this, sequences, weights, initial, residuals, output)
         whole, kept = again.segments(), again.residuals
     states = (scan.slot, initial[0], *states)
     for first, last in whole:
@@ -227,7 +228,8 @@ class Recomputed:
         residuals: (saved, unprojected) of one segment at a time.
     """
 
-    def __init__(self, scan, batch, sequences, weights, initial, residuals, output):
+    def __init__(self, this: Prepared, sequences, weights, initial, residuals, output):
+        scan, batch = this.scan, this.batch
         self._scan, self._batch, self._kept = scan, batch, residuals
         self._sequences, self._output = sequences, output
         self._weights, self._initial = weights[:4], (scan.slot, *initial)
@@ -235,7 +237,7 @@ class Recomputed:
         cell, sizes, count = scan.cell, scan.sizes, len(batch.lengths)
         max_rows = max(batch.row_at(s1) - batch.row_at(s0) for s0, s1 in self._segments)
         self._plan = plan_recompute(
-            cell, sizes, count, max_rows, sequences[1].size > 0, threads.get_num_threads()
+            cell, sizes, count, max_rows, sequences[1].size > 0, this.threads
         )
         self._work = buffers.scratch(sizes.dtype, self._plan.size)
         self.residuals = (

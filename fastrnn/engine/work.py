@@ -5,6 +5,8 @@ plan.py says how large each region is; a kernel finds it by the number its name 
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat, part_of
 
@@ -60,9 +62,17 @@ class KernelPlan(NamedTuple):
     offsets: object
 
 
+def plan_words(fields: tuple, cuts, offsets) -> np.ndarray:
+    """Return a KernelPlan as the one array that kernels take, for read_plan.
+
+    fields: all but cuts and offsets, in their order.
+    """
+    return np.array([*fields, len(cuts) - 1, *cuts, *offsets], np.int64)
+
+
 @jit
 def read_plan(words):
-    """Return the KernelPlan in Plan.words."""
+    """Return the KernelPlan in what plan_words has made."""
     words = flat(words)
     slices = words[6]
     return KernelPlan(

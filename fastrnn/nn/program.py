@@ -220,7 +220,7 @@ class Program(BaseProgram):
                 plan = plan_forward(*given, call.threads)
             else:
                 plan = plan_backward(*given, which == "backward" or not lowest, call.threads)
-            result.append(scan.prepared(one, batch, plan))
+            result.append(scan.prepared(one, batch, plan, call.threads))
         if batch is self._equal:
             self._prepared[which] = result
         return result

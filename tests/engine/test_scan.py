@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fastrnn import checks
 from fastrnn.cells import lstm
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Rows, equal_batch, rows_of, sort_by_length
@@ -45,7 +46,7 @@ class Case:
         plan = plan_forward(cell, sizes, self.batch, False, 1)
         final = np.full_like(self.initial[0], -9), np.full_like(self.initial[1], -9)
         kept = scan.forward(
-            scan.prepared(self.scan, self.batch, plan),
+            scan.prepared(self.scan, self.batch, plan, 1),
             scan.source_of(self.x, F64),
             self.weights,
             (*self.initial, *final),
@@ -59,7 +60,7 @@ class Case:
         d_x = np.full_like(self.x, -9)
         first = np.full_like(self.initial[0], -9), np.full_like(self.initial[1], -9)
         d_weights = scan.backward(
-            scan.prepared(self.scan, self.batch, plan),
+            scan.prepared(self.scan, self.batch, plan, 1),
             scan.source_of(self.x, F64),
             self.weights,
             (*self.d_final, *first),
@@ -148,7 +149,7 @@ def test_pieces_cover_the_steps_in_order(T, B, stride):
     batch = equal_batch(T, B)
     [one] = Spec(lstm.CELL, F64, 2, 3).scans()
     plan = plan_forward(lstm.CELL, one.sizes, equal_batch(max(T, 1), B), False, 1)
-    spans = scan.prepared(one, batch, plan._replace(stride=stride)).spans
+    spans = scan.prepared(one, batch, plan._replace(stride=stride), 1).spans
     assert len(spans) >= 1  # states go through a call of no steps as well
     assert [s for _, s0, s1 in spans for s in range(s0, s1)] == list(range(T))
     assert all(s1 - s0 <= stride and row == s0 * B for row, s0, s1 in spans)
@@ -175,7 +176,7 @@ def test_gradients_of_nothing_are_zero():
 
 def test_what_stands_for_nothing_has_the_axes_of_what_is_there():
     """Kernels are compiled once for both."""
-    for dtype in scan.FLOATS:
+    for dtype in checks.FLOATS:
         assert [a.ndim for a in scan.NO_WEIGHTS[dtype]] == [2, 2, 1, 1, 2]
         assert [a.ndim for a in scan.ZERO_STATES[dtype]] == [3, 4]
         assert isinstance(scan.ZERO_STATES[dtype], States)
