@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from fastrnn import checks
+from fastrnn.cells import CELLS
 from fastrnn.nn.arguments import read_sequence
 from fastrnn.nn.program import Tape, prepare
 from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
-from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, shapes_of, spec_of
+from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
 
 _BUILDER = "torch._dynamo.variables.builder"
 _kept: weakref.WeakValueDictionary[int, "_NamedTape"] = weakref.WeakValueDictionary()
@@ -191,6 +192,21 @@ def _gradients(ctx, d_results):
 torch.library.register_autograd(_NAME, _gradients, setup_context=_setup)
 
 
+_GATES = {cell.name.upper(): len(cell.gates) for cell in CELLS}
+
+
+def _weight_shapes(module: nn.RNNBase) -> list[tuple[int, ...]]:
+    """Return what the shapes of the weights have to be; plain arithmetic, which Dynamo traces."""
+    rows, directions = _GATES[module.mode] * module.hidden_size, 1 + module.bidirectional
+    emitted, shapes = module.proj_size or module.hidden_size, []
+    for depth in range(module.num_layers):
+        for _ in range(directions):
+            shapes += [(rows, directions * emitted if depth else module.input_size)]
+            shapes += [(rows, emitted)] + [(rows,)] * (2 * module.bias)
+            shapes += [(module.proj_size, module.hidden_size)] * (module.proj_size > 0)
+    return shapes
+
+
 def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
     """Return the result of a layer as the compiler traces it, or None: torch's own way then."""
     if not isinstance(x, Tensor) or x.dtype not in FLOATS or x.device.type != "cpu":
@@ -201,9 +217,7 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         return None
     if x.dim() not in (2, 3) or x.shape[-1] != module.input_size or 0 in x.shape:
         return None
-    options = [getattr(module, name) for name in OPTIONS]
-    spec = spec_of(x.dtype, *options)
-    if spec is None or tuple(tuple(w.shape) for w in weights) != shapes_of(spec):
+    if [tuple(w.shape) for w in weights] != _weight_shapes(module):
         return None
     shapes = [torch.Size(shape) for shape in state_shapes(module, batch_of(module, x))]
     if states and [state.shape for state in states] != shapes:
@@ -218,6 +232,7 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
     if lengths is not None:
         lengths = torch.as_tensor(lengths)
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
+    options = [getattr(module, name) for name in OPTIONS]
     checkpoint = None if module.checkpoint is None else str(module.checkpoint)
     output, *after, _ = torch.ops.fastrnn.recurrence_v2(
         x, states, weights, masks, lengths, *options, checkpoint, module.memory, keep

@@ -267,3 +267,14 @@ def test_a_copy_of_the_token_is_as_good():
     got = torch.ops.fastrnn.recurrence_v2_backward(d, output, copied, *call)
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
+
+
+@every_kind
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_the_shapes_that_weights_must_have(kind, bias, bidirectional):
+    projected = [{}, {"proj_size": 3}] if kind == "LSTM" else [{}]
+    for options in projected:
+        options |= {"bias": bias, "bidirectional": bidirectional}
+        module = getattr(fastrnn.torch, kind)(4, 8, 3, **options)
+        assert compiled._weight_shapes(module) == [tuple(p.shape) for p in module.parameters()]
