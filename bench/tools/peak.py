@@ -5,6 +5,7 @@ array that fits in a cache. Both run on as many threads as the kernels use. A ke
 these limits can be compared between machines; its time cannot.
 """
 
+import contextlib
 import hashlib
 import time
 from pathlib import Path
@@ -115,6 +116,20 @@ def per_cycle() -> int:
     one_by_one = measure(lambda: _chain(_STEPS, memory), _STEPS)
     at_once = measure(*multiply_adds(np.float32, 1)) / 2 / buffers.lanes(np.dtype(np.float32))
     return 1 if at_once / one_by_one < 6 else 2
+
+
+def kind() -> str:
+    """Return what sort of machine this is to a kernel that wants all its multiply-adds.
+
+    "one": one of the widest registers per cycle (Zen 4); "two": two, which are hard to feed
+    (Sapphire Rapids); "two, AMD": two, which are not (Zen 5).
+    """
+    if per_cycle() == 1:
+        return "one"
+    with contextlib.suppress(OSError):
+        if "AuthenticAMD" in Path("/proc/cpuinfo").read_text():
+            return "two, AMD"
+    return "two"
 
 
 def reads(megabytes: float, count: int | None = None):
