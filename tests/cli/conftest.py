@@ -1,4 +1,4 @@
-"""What the tests of `fastrnn gradcheck` share: a folder of their own, and a user's module in it."""
+"""What the tests of the command line share: a text, a model file, and a user's module."""
 
 import itertools
 import shutil
@@ -7,7 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import SMALL, run
+
 NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def text(tmp_path):
+    """A file of text to train on."""
+    path = tmp_path / "text"
+    path.write_text("the cat sat on the mat, and [bold]that[/bold] was that.\n" * 10)
+    return str(path)
+
+
+@pytest.fixture
+def model(text, tmp_path, capsys):
+    """A file with a model that has been trained for three steps."""
+    path = str(tmp_path / "m")
+    assert run("train", text, *SMALL, "--steps", "3", "--out", path) == 0
+    capsys.readouterr()
+    return path
 
 
 @pytest.fixture

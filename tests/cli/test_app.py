@@ -9,21 +9,6 @@ import fastrnn
 from tests.support.commands import SMALL, python, run
 
 
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "text"
-    path.write_text("the cat sat on the mat, and [bold]that[/bold] was that.\n" * 10)
-    return str(path)
-
-
-@pytest.fixture
-def model(text, tmp_path, capsys):
-    path = str(tmp_path / "m")
-    assert run("train", text, *SMALL, "--steps", "3", "--out", path) == 0
-    capsys.readouterr()
-    return path
-
-
 class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "message"),

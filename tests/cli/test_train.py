@@ -11,21 +11,6 @@ from fastrnn.nn.registry import CELL_NAMES, layer_class
 from tests.support.commands import SECONDS, SMALL, interrupt, run, start
 
 
-@pytest.fixture
-def text(tmp_path):
-    path = tmp_path / "text"
-    path.write_text("the cat sat on the mat, and [bold]that[/bold] was that.\n" * 10)
-    return str(path)
-
-
-@pytest.fixture
-def model(text, tmp_path, capsys):
-    path = str(tmp_path / "m")
-    assert run("train", text, *SMALL, "--steps", "3", "--out", path) == 0
-    capsys.readouterr()
-    return path
-
-
 class TestTrain:
     def test_log(self, text, tmp_path, capsys):
         assert run("train", text, *SMALL, "--steps", "20", "--out", tmp_path / "m") == 0
