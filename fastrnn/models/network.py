@@ -202,6 +202,8 @@ def step_losses(
     pieces: Sequence[tuple[Sequences, Sequences]],
     state: State,
     training: bool,
+    gradients: Callable[[Steps, Any], Grads] | None = None,
+    start: Callable[[], tuple[State, Any]] | None = None,
 ) -> Iterator[Loss]:
     """Yield the losses of a batch that is read piece by piece, by a layer and a linear one.
 
@@ -213,14 +215,23 @@ def step_losses(
         pieces: what is read, and the targets.
         state: in which the first piece starts; None: zero.
         training: apply dropout.
+        gradients: returns the gradient of a piece for each part of the network, given what was
+            found and, for the first piece, what `start` returned besides, else None. None: of the
+            layer and the linear one.
+        start: computes the state in which the first piece starts, and what its gradient needs;
+            None: that is `state`.
     """
+    pull = None
+    if start is not None:
+        state, pull = start()
     for k, (piece, targets) in enumerate(pieces, 1):
         found = predict_steps(rnn, head, piece, targets.steps(), state, training)
-        state = found.state
-        yield Loss(found.loss, found.weight, partial(_parameters, found), state, k == len(pieces))
+        state, compute = found.state, partial(gradients or _parameters, found, pull)
+        yield Loss(found.loss, found.weight, compute, state, k == len(pieces))
+        pull = None
 
 
-def _parameters(found: Steps) -> Grads:
+def _parameters(found: Steps, _: Any) -> Grads:
     d_rnn, d_head = found.gradients()
     return [d_rnn.params, d_head]
 

@@ -41,7 +41,7 @@ class Writer(NamedTuple):
         piece: int,
         state: State,
     ) -> Iterator[Loss]:
-        """Yield the losses of a batch that is read piece by piece (truncated BPTT).
+        """Return the losses of a batch that is read piece by piece (truncated BPTT).
 
         Args:
             pieces: of the sequences; each step is to predict the next.
@@ -50,17 +50,17 @@ class Writer(NamedTuple):
             piece: the first to read.
             state: in which it starts, if it is not the first of all.
         """
-        pull = None
+        start = None
         if self.bridge is not None and vectors is not None and not piece:
-            bridged, pull = self.bridge.vjp(vectors)
-            state = self._state(bridged)
-        for k, part in enumerate(pieces[piece:], piece + 1):
-            found = network.predict_steps(
-                self.rnn, self.head, part, part.next().steps(), state, training
-            )
-            state, gradients = found.state, partial(self._gradients, found, pull)
-            yield Loss(found.loss, found.weight, gradients, state, k == len(pieces))
-            pull = None
+            start = partial(self._bridged, self.bridge, vectors)
+        both = [(part, part.next()) for part in pieces[piece:]]
+        return network.step_losses(
+            self.rnn, self.head, both, state, training, self._gradients, start
+        )
+
+    def _bridged(self, bridge: Linear, vectors: NDArray) -> tuple[State, Callable[..., Any]]:
+        bridged, pull = bridge.vjp(vectors)
+        return self._state(bridged), pull
 
     def _gradients(self, found: network.Steps, pull_bridge: Callable[..., Any] | None) -> Grads:
         d_rnn, d_head = found.gradients()

@@ -208,19 +208,17 @@ class Seq2Seq(Estimator):
         piece: int = 0,
         state: State = None,
     ) -> Iterator[Loss]:
-        pull = None
-        if not piece:
-            some = x.select(rows)
-            final, pull = network.final_state(self.encoder_, some, self.truncate, training)
-            state = self._handed_over(final)
-        pieces = target.select(rows).pieces(self.truncate)
-        for k, part in enumerate(pieces[piece:], piece + 1):
-            found = network.predict_steps(
-                self.decoder_, self.head_, part, part.next().steps(), state, training
-            )
-            state, gradients = found.state, partial(self._gradients, found, pull)
-            yield Loss(found.loss, found.weight, gradients, state, k == len(pieces))
-            pull = None
+        start = None if piece else partial(self._encoded, x, rows, training)
+        pieces = target.select(rows).pieces(self.truncate)[piece:]
+        both = [(part, part.next()) for part in pieces]
+        return network.step_losses(
+            self.decoder_, self.head_, both, state, training, self._gradients, start
+        )
+
+    def _encoded(self, x: Sequences, rows: NDArray, training: bool) -> tuple[State, Any]:
+        some = x.select(rows)
+        final, pull = network.final_state(self.encoder_, some, self.truncate, training)
+        return self._handed_over(final), pull
 
     def _gradients(self, found: network.Steps, pull_encoder: Any) -> Grads:
         d_decoder, d_head = found.gradients()
