@@ -18,44 +18,10 @@ import numpy as np
 from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Batch, equal_batch, rows_of, sort_by_length
 from fastrnn.engine.plan import plan_backward, plan_forward
-from fastrnn.engine.records import Residuals
 from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.single_step import SingleStep, is_single
 from fastrnn.nn.spec import Spec
-
-
-class Tape(NamedTuple):
-    """What `pull` reads. A NamedTuple of arrays: its owner may keep them by means of its own.
-
-    Attributes:
-        weights: as `run` got them.
-        x: as `run` got it.
-        initial: the initial states, in the order of records.States.
-        output: as `run` returned it.
-        inputs: of each layer but the first: what it read, (T, B, directions * E).
-        outputs: of each layer but the last, the same shape.
-        masks: of dropout, as `run` got them.
-        batch: the sequences.
-        residuals: of each direction of each layer.
-    """
-
-    weights: list[tuple]
-    x: np.ndarray
-    initial: tuple[np.ndarray, np.ndarray]
-    output: np.ndarray
-    inputs: tuple[np.ndarray, ...]
-    outputs: tuple[np.ndarray, ...]
-    masks: tuple[np.ndarray, ...]
-    batch: Batch
-    residuals: tuple[Residuals, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes kept beyond what the caller passed in and got back."""
-        own = [self.batch.order, self.batch.lengths, *self.residuals, *self.outputs]
-        if self.masks:
-            own += [*self.masks, *self.inputs]
-        return sum(array.nbytes for array in own)
+from fastrnn.nn.tape import Tape
 
 
 class _Layer(NamedTuple):

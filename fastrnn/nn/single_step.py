@@ -5,8 +5,7 @@ The same interface as program.Program, and the same bits, by kernels that take f
 help, or does what those kernels do not, `is_single` is False.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.engine.single_step import backward_work, forward_work
 from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.spec import Spec
+from fastrnn.nn.tape import StepTape
 
 
 def is_single(spec: Spec, call: Call) -> bool:
@@ -35,21 +35,6 @@ def is_single(spec: Spec, call: Call) -> bool:
             if plan.packed or plan.threads > 1:
                 return False
     return True
-
-
-class StepTape(NamedTuple):
-    """What `pull` reads; as program.Tape, of a single step."""
-
-    weights: Sequence[tuple]
-    x: np.ndarray
-    initial: tuple[np.ndarray, np.ndarray]
-    h_n: np.ndarray  # (layers, B, H): what all layers but the first read
-    saved: np.ndarray  # (layers, B, saved, Hp)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes kept beyond what the caller passed in and got back."""
-        return self.saved.nbytes
 
 
 class SingleStep(BaseProgram):
@@ -93,7 +78,7 @@ class SingleStep(BaseProgram):
         if call.keep:
             saved = buffers.new(self.saved_shape, dtype)
         self.forward(weights, x, start, final, output, saved, self._nothing)
-        tape = StepTape(weights, x, start, final[0], saved) if call.keep else None
+        tape = StepTape(weights, x, start, saved, final[0]) if call.keep else None
         if not call.emit:
             return None, self.members(final), tape
         if not call.batched or call.batch_first:

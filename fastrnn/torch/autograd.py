@@ -1,11 +1,12 @@
 """One call of a twin as a node of torch's autograd, forward and back.
 
-Tensors go in and out as views of the same memory. The node keeps what the package's own pullback
-keeps; under double backward, and for gradients that are no plain tensors (batched by vmap,
-forward-mode), it computes with torch's own operations instead.
+Tensors go in and out as views of the same memory. What the gradient reads is saved by torch, so
+backward frees it, and hooks on saved tensors move it or recompute it; the node itself holds no
+array, and what is handed out is nobody else's. Under double backward, and for gradients that are
+no plain tensors (batched by vmap, forward-mode), it computes with torch's own operations instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,23 +14,46 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from fastrnn.torch import saved
+
 
 class Operation(NamedTuple):
     """What a node needs besides tensors.
 
     Attributes:
-        forward: takes arrays (x, states) and whether to keep something for the gradient; returns
-            `arrays, pullback`: output first (a cell has none: its states), then the states; and
-            from gradients at these (None: zero) and whether the input's is wanted to those of
-            the input (or None), the given states and the weights.
-        native: the same of tensors, by torch's operations: (x, states, weights) -> tensors; None
-            where they cannot repeat it (dropout).
+        forward: takes arrays (x, states), whether a gradient is wanted, and whether the input's
+            and any state's are; returns Results.
+        backward: takes Results.kept and .rest, (x, states, weights) as they are saved, gradients
+            at the results (None: zero) and whether the input's is wanted; returns those of the
+            input (or None), the given states and the weights.
+        native: the same as forward, of tensors and by torch's operations: (x, states, weights) ->
+            tensors; None where they cannot repeat it (dropout).
         states: how many tensors of state were given, or 0.
+        copies: torch would not keep x and the states themselves, so they may be changed.
     """
 
     forward: Callable
+    backward: Callable
     native: Callable | None
     states: int
+    copies: bool
+
+
+class Results(NamedTuple):
+    """What `Operation.forward` returns.
+
+    Attributes:
+        arrays: output first (a cell has none: its states), then the states.
+        kept: the arrays that the gradient reads besides x, states and weights; nobody else has
+            them.
+        unread: numbers of what it does not read, among (x, *states, *weights); `native` does.
+        rest: what else it needs.
+    """
+
+    arrays: Sequence[np.ndarray]
+    kept: Sequence[np.ndarray] = ()
+    unread: Sequence[int] = ()
+    rest: Any = None
 
 
 def arrays_of(tensors) -> list[np.ndarray]:
@@ -54,43 +78,42 @@ def is_wanted(x: Tensor, states, weights) -> bool:
 def run(call: Operation, keep: bool, x: Tensor, states: tuple[Tensor, ...], weights: list[Tensor]):
     """Return the output and the states of a call as tensors; keep: autograd wants gradients."""
     if keep:
+        if call.copies:
+            x, states = x.clone(), tuple(state.clone() for state in states)
         return _Node.apply(call, x, *states, *weights)
     x_array, *state_arrays = arrays_of((x, *states))
-    arrays, _ = call.forward(x_array, state_arrays, False)
-    return tensors_of(arrays)
+    return tensors_of(call.forward(x_array, state_arrays, False, (False, False)).arrays)
 
 
 class _Node(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Operation, x: Tensor, *others: Tensor):
-        x_array, *states = arrays_of((x, *others[: call.states]))
-        arrays, ctx.pullback = call.forward(x_array, states, True)
-        outputs = tensors_of(arrays)
-        ctx.call = call
-        ctx.memory = [(t, t.data_ptr()) for t in map(Tensor.detach, (x, *others))]
+        states = others[: call.states]
+        wanted = x.requires_grad, any(state.requires_grad for state in states)
+        x_array, *states = arrays_of((x, *states))
+        results = call.forward(x_array, states, True, wanted)
+        ctx.call, ctx.rest = call, results.rest
         ctx.set_materialize_grads(False)
-        # The pullback reads their memory: torch notices if they were changed in between.
-        ctx.save_for_backward(x, *others, outputs[0])
-        return outputs
+        saved.save(ctx, (x, *others), tensors_of(results.kept), results.unread)
+        return tensors_of(results.arrays)
 
     @staticmethod
-    def backward(ctx: Any, *d_outputs: Tensor | None):
-        call = ctx.call
-        *inputs, _ = ctx.saved_tensors
-        # share_memory_(), or a queue of processes, frees the memory that the pullback's views see.
-        moved = any(t.data_ptr() != place for t, place in ctx.memory)
-        if moved and call.native is None:
-            raise RuntimeError(
-                "fastrnn.torch: an input or a weight went to shared memory between a call with "
-                "dropout and its gradient; share_memory() before the call."
-            )
-        if moved or torch.is_grad_enabled() or not are_plain(d_outputs):
-            return None, *native_gradients(call, ctx.needs_input_grad[1:], inputs, d_outputs)
-        given = [None if d is None else d.resolve_neg().numpy() for d in d_outputs]
-        grads = ctx.pullback(given, ctx.needs_input_grad[1])
+    def backward(ctx: Any, *d_results: Tensor | None):
+        call, wanted = ctx.call, ctx.needs_input_grad[1:]
+        inputs, kept = saved.load(ctx, len(wanted))
+        if torch.is_grad_enabled() or not are_plain(d_results):
+            return None, *native_gradients(ctx, call, wanted, inputs, d_results)
+        x, *others = arrays_of(inputs)
+        grads = call.backward(
+            arrays_of(kept),
+            ctx.rest,
+            (x, others[: call.states], others[call.states :]),
+            [None if d is None else d.resolve_neg().numpy() for d in d_results],
+            wanted[0],
+        )
         return None, *(
             torch.from_numpy(g) if wanted and g is not None else None
-            for wanted, g in zip(ctx.needs_input_grad[1:], grads, strict=True)
+            for wanted, g in zip(wanted, grads, strict=True)
         )
 
 
@@ -104,9 +127,10 @@ def are_plain(gradients) -> bool:
     return True
 
 
-def native_gradients(call, wanted, inputs, d_outputs):
+def native_gradients(ctx, call, wanted, inputs, d_results):
     """Return the gradients of a call by torch's formula, with a graph of their own if wanted."""
     graph = torch.is_grad_enabled()
+    saved.check_unread(ctx)
     if call.native is None:
         what = "of a gradient" if graph else "under vmap or forward-mode AD"
         raise RuntimeError(
@@ -117,7 +141,7 @@ def native_gradients(call, wanted, inputs, d_outputs):
         # Other tensors with the same history: the graph may come back to the same inputs.
         inputs = [t.view_as(t) if w else t for t, w in zip(inputs, wanted, strict=True)]
         outputs = call.native(inputs[0], inputs[1 : 1 + call.states], inputs[1 + call.states :])
-        pairs = [(o, d) for o, d in zip(outputs, d_outputs, strict=True) if d is not None]
+        pairs = [(o, d) for o, d in zip(outputs, d_results, strict=True) if d is not None]
         leaves = [t for t, w in zip(inputs, wanted, strict=True) if w]
         grads = torch.autograd.grad(
             [o for o, _ in pairs],

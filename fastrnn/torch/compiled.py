@@ -1,6 +1,6 @@
 """Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
 
-`fastrnn::recurrence_v2` and its gradient are registered with torch.library: shapes for the tracer,
+`fastrnn::recurrence_v3` and its gradient are registered with torch.library: shapes for the tracer,
 the package's kernels at run time. Cells need none of it: the compiler fuses torch's formula. Eager
 calls do not come here either (autograd.py costs less than a registered operation); nor does
 torch.export, whose result should run without this package.
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from fastrnn import checks
 from fastrnn.cells import CELLS
 from fastrnn.nn.arguments import read_sequence
-from fastrnn.nn.program import Tape, prepare
+from fastrnn.nn.program import prepare
+from fastrnn.nn.tape import Tape
 from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
 from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
 
@@ -79,11 +80,9 @@ _OPTIONS = (
 _KEEP = "str? checkpoint, int? memory, bool keep"  # a number of steps as text
 _INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
 # Torch keeps compiled graphs on disk by these names alone: with another schema, another number.
-_NAME, _BACK = "fastrnn::recurrence_v2", "fastrnn::recurrence_v2_backward"
+_NAME, _BACK = "fastrnn::recurrence_v3", "fastrnn::recurrence_v3_backward"
 torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, {_KEEP}) -> Tensor[]")
-torch.library.define(
-    _BACK, f"(Tensor?[] d_results, Tensor output, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]"
-)
+torch.library.define(_BACK, f"(Tensor?[] d_results, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]")
 
 
 @torch.library.impl(_NAME, "cpu")
@@ -98,7 +97,9 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
     else:
         program = prepare(program.spec, program.call._replace(keep=False))
     output, final, tape = program.run(*arguments, every)
-    kept = _NamedTape(tape).token() if keep else torch.zeros(1, dtype=torch.int64)
+    kept = torch.zeros(1, dtype=torch.int64)
+    if keep:  # whatever becomes of the output, the tape has its own
+        kept = _NamedTape(tape._replace(output=output.copy())).token()
     return [*_tensors((output, *final)), kept]
 
 
@@ -131,18 +132,14 @@ def _forward_shapes(
 
 
 @torch.library.impl(_BACK, "cpu")
-def _backward(d_results, output, kept, x, states, weights, masks, lengths, *options):
+def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
     program, arguments = _arguments(x, states, weights, masks, lengths, options)
     found = _kept.get(int(kept))
     if found is not None:
         # The compiler may have used the memory of the forward call's arguments for something else.
         weights_now, x_now, states_now, _, masks_now = arguments
         tape = found.tape._replace(
-            weights=weights_now,
-            x=x_now,
-            initial=program.states(states_now),
-            output=_arrays([output])[0],
-            masks=masks_now,
+            weights=weights_now, x=x_now, initial=program.states(states_now), masks=masks_now
         )
     else:  # the tensor that names it was copied: compute it again
         _, _, tape = program.run(*arguments)
@@ -153,7 +150,7 @@ def _backward(d_results, output, kept, x, states, weights, masks, lengths, *opti
 
 
 @torch.library.register_fake(_BACK)
-def _backward_shapes(d_results, output, kept, x, states, weights, masks, lengths, *options):
+def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, *options):
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, *states, *weights)
     ]
@@ -163,26 +160,20 @@ def _setup(ctx, inputs, output):
     x, states, weights, masks, lengths, *ctx.options, _, _, _ = inputs
     ctx.counts = len(states), len(weights), len(masks)
     ctx.save_for_backward(
-        output[0],
-        output[-1],
-        x,
-        *states,
-        *weights,
-        *masks,
-        *(() if lengths is None else (lengths,)),
+        output[-1], x, *states, *weights, *masks, *(() if lengths is None else (lengths,))
     )
 
 
 def _gradients(ctx, d_results):
-    output, kept, x, *others = ctx.saved_tensors
+    kept, x, *others = ctx.saved_tensors
     groups, at = [], 0
     for count in ctx.counts:
         groups.append(others[at : at + count])
         at += count
     states, weights, masks = groups
     lengths = others[at] if at < len(others) else None
-    d_x, *d_others = torch.ops.fastrnn.recurrence_v2_backward(
-        list(d_results[:-1]), output, kept, x, states, weights, masks, lengths, *ctx.options
+    d_x, *d_others = torch.ops.fastrnn.recurrence_v3_backward(
+        list(d_results[:-1]), kept, x, states, weights, masks, lengths, *ctx.options
     )
     d_states, d_weights = d_others[: len(states)], d_others[len(states) :]
     none = [None] * len(ctx.options)
@@ -234,7 +225,7 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     options = [getattr(module, name) for name in OPTIONS]
     checkpoint = None if module.checkpoint is None else str(module.checkpoint)
-    output, *after, _ = torch.ops.fastrnn.recurrence_v2(
+    output, *after, _ = torch.ops.fastrnn.recurrence_v3(
         x, states, weights, masks, lengths, *options, checkpoint, module.memory, keep
     )
     return output, tuple(after) if module.mode == "LSTM" else after[0]

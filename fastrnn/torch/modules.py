@@ -51,7 +51,7 @@ class AcceleratedLayer(nn.RNNBase):
     Attributes:
         checkpoint: None, "auto" or a number of steps, to be set on an instance: training keeps the
             states that far apart and recomputes the rest, as `fastrnn.LSTM.vjp` does.
-        memory: with "auto": the bytes that may be kept, or None.
+        memory: with "auto": the bytes that may be kept besides the output's own copy, or None.
     """
 
     checkpoint: int | str | None = None

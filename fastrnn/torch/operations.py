@@ -6,6 +6,7 @@ modules.py; single steps have their own way, single.py.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,17 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
-from fastrnn.nn.single_step import StepTape
-from fastrnn.torch.autograd import Operation
-from fastrnn.torch.twin import Twin
+from fastrnn.torch.autograd import Operation, Results
+from fastrnn.torch.twin import Twin, grouped
 
 _VF = torch._VF
 _NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm, "GRU": _VF.gru}
 _NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
 
 
-def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None) -> Operation:
+def of_layer(
+    module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None, handed_out: bool = True
+) -> Operation:
     """Return the call of a layer.
 
     Args:
@@ -34,6 +36,7 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
         twin: of the module.
         given: how many states are.
         lengths: of the sequences, or None.
+        handed_out: the output goes to the user as it is.
 
     Raises:
         TypeError, ValueError: lengths are not what they have to be.
@@ -41,8 +44,9 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
     owner = type(module).__name__
     dropout = module.dropout if module.training and module.num_layers > 1 else 0
 
-    def forward(x, states, keep):
-        program = _program(twin, x.shape, module.batch_first, keep, lengths is None and not dropout)
+    def forward(x, states, keep, wanted):
+        plain = lengths is None and not dropout
+        program, unread = _program(twin, x.shape, module.batch_first, (keep, *wanted, plain))
         call, ends, masks, every = program.call, None, (), 0
         if lengths is not None:
             ends = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
@@ -53,21 +57,23 @@ def of_layer(module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | N
         if keep:
             every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
         output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
-        if isinstance(tape, StepTape) and module.num_layers > 1:
-            # Upper layers read h_n, which the user gets and may change.
-            tape = tape._replace(h_n=tape.h_n.copy())
-        return [output, *final], keep and _pullback(program, tape, given)
+        unread = [given + i for i in unread if not every]  # else it computes everything again
+        return _results([output, *final], program, tape, handed_out, unread)
 
     native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
-    return Operation(forward, native, given)
+    copies = module.batch_first or not any(weight.requires_grad for weight in twin.weights)
+    return Operation(forward, functools.partial(_backward, given), native, given, copies)
 
 
-def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, keep: bool, plain: bool) -> Any:
-    """Return the program of a layer's call with input of this shape."""
-    key = x, batch_first, keep, plain, get_num_threads()
-    program = twin.programs.get(key)
-    if program is None:
-        batched = len(x) == 3
+def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, wanted: tuple) -> tuple:
+    """Return the program of a layer's call with input of this shape, and _unread.
+
+    wanted: Call's keep and wrt_input; whether states' gradients are; Call's plain.
+    """
+    key = x, batch_first, wanted, get_num_threads()
+    known = twin.programs.get(key)
+    if known is None:
+        batched, (keep, *wrt, plain) = len(x) == 3, wanted
         time, batch = x[:2] if batched else (x[0], 1)
         if batched and batch_first:
             time, batch = batch, time
@@ -78,23 +84,53 @@ def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, keep: bool, plai
             batched=batched,
             batch_first=batched and batch_first,
             keep=keep,
+            wrt_input=wrt[0],
             plain=plain,
         )
         if len(twin.programs) >= MAX_PROGRAMS:
             twin.programs.clear()
-        program = twin.programs[key] = prepare(twin.spec, call)
-    return program
+        program = prepare(twin.spec, call)
+        known = twin.programs[key] = program, unread_weights(twin, time, wrt)
+    return known
 
 
-def _pullback(program: Any, tape: Any, given: int):
-    """Return the gradients of a call as autograd wants them; see autograd.Operation."""
+def unread_weights(twin: Twin, time: int, wrt: Sequence[bool]) -> list[int]:
+    """Return numbers of what the gradient does not read, among x and the weights.
 
-    def pullback(d, wanted):
-        d_final = None if all(one is None for one in d[1:]) else d[1:]
-        d_x, d_initial, d_weights = program.pull(tape, d[0], d_final, wanted)
-        return in_order(d_x, d_initial, d_weights, given)
+    Args:
+        twin: of the module.
+        time: T.
+        wrt: whether gradients of the input, and of states, are wanted. Without the first W_ih of
+            the first layer is not read, without the second W_hh at the first step.
+    """
+    spec, (wrt_input, wrt_states) = twin.spec, wrt
+    each, firsts = len(twin.weights) // (spec.num_layers * spec.directions), spec.directions
+    return [
+        1 + i
+        for i, weight in enumerate(twin.weights)
+        if weight.dim() == 1  # a bias
+        or (i % each == 0 and i < firsts * each and not wrt_input)
+        or (i % each == 1 and time == 1 and not wrt_states)
+    ]
 
-    return pullback
+
+def _results(arrays: list, program: Any, tape: Any, handed_out: bool, unread) -> Results:
+    if tape is None:
+        return Results(arrays)
+    kept, tape = tape.split(handed_out)
+    return Results(arrays, kept, unread, (program, tape))
+
+
+def _backward(given: int, kept, rest: tuple, inputs: tuple, d, wrt_input: bool) -> tuple:
+    """Return gradients; see autograd.Operation."""
+    (program, tape), (x, states, weights) = rest, inputs
+    initial = program.states(states or None)
+    tape = tape.joined(kept, grouped(program.spec, weights), x, initial)
+    if not program.call.emit:  # a cell
+        d = [None, *d]
+    d_final = None if all(one is None for one in d[1:]) else d[1:]
+    d_x, d_initial, d_weights = program.pull(tape, d[0], d_final, wrt_input)
+    return in_order(d_x, d_initial, d_weights, given)
 
 
 def in_order(d_x, d_initial, d_weights, given: int) -> tuple:
@@ -107,36 +143,39 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
     """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
     sizes = batch_sizes.numpy()
     steps, rows = len(sizes), int(sizes[0])
-    real = sizes[:, None] > np.arange(rows)
-    t, b = np.nonzero(real)
-    places = b * steps + t if module.batch_first else t * rows + b
+    lengths = (sizes[:, None] > np.arange(rows)).sum(axis=0)
+    call = of_layer(module, twin, given, lengths, handed_out=False)
     shape = (rows, steps, -1) if module.batch_first else (steps, rows, -1)
-    call = of_layer(module, twin, given, real.sum(axis=0))
 
-    def pad(data):
+    def pad(data, places):
         padded = np.zeros((steps * rows, data.shape[1]), data.dtype)
         padded[places] = data
         return padded.reshape(shape)
 
-    def pack(array):
+    def pack(array, places):
         return np.take(array.reshape(steps * rows, -1), places, axis=0)
 
-    def forward(x, states, keep):
-        (output, *after), back = call.forward(pad(x), states, keep)
+    def forward(x, states, keep, wanted):
+        t, b = np.nonzero(np.arange(steps)[:, None] < lengths)
+        places = b * steps + t if module.batch_first else t * rows + b
+        results = call.forward(pad(x, places), states, keep, wanted)
+        output, *after = results.arrays
+        return results._replace(arrays=[pack(output, places), *after], kept=[places, *results.kept])
 
-        def pullback(d, wanted):
-            d_output = None if d[0] is None else pad(d[0])
-            d_x, *others = back([d_output, *d[1:]], wanted)
-            return None if d_x is None else pack(d_x), *others
-
-        return [pack(output), *after], pullback
+    def backward(kept, rest, inputs, d, wrt_input):
+        (places, *kept), (x, *others) = kept, inputs
+        d_output = None if d[0] is None else pad(d[0], places)
+        inputs = pad(x, places), *others
+        d_x, *d_others = call.backward(kept, rest, inputs, [d_output, *d[1:]], wrt_input)
+        return None if d_x is None else pack(d_x, places), *d_others
 
     def native(x, states, weights):
         if not states:
             states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
         return _native(module, (x, batch_sizes), states, weights)
 
-    return Operation(forward, native if call.native else None, given)
+    native = native if call.native else None
+    return Operation(forward, backward, native, given, call.copies and not module.batch_first)
 
 
 def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
@@ -154,7 +193,7 @@ def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, 
 def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
     """Return the call of a cell; arguments as of_layer's."""
 
-    def forward(x, states, keep):
+    def forward(x, states, keep, wanted):
         batched = x.ndim == 2
         call = Call(
             1,
@@ -164,13 +203,16 @@ def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
             stacked=False,
             emit=False,
             keep=keep,
+            wrt_input=wanted[0],
         )
         program = prepare(twin.spec, call)
         _, final, tape = program.run(twin.arrays(), x, states or None)
-        back = _pullback(program, tape, given)
-        return list(final), keep and (lambda d, wanted: back([None, *d], wanted))
+        unread = [given + i for i in unread_weights(twin, 1, wanted)]
+        return _results(list(final), program, tape, True, unread)
 
-    return Operation(forward, functools.partial(native_cell, module), given)
+    native = functools.partial(native_cell, module)
+    copies = not any(weight.requires_grad for weight in twin.weights)
+    return Operation(forward, functools.partial(_backward, given), native, given, copies)
 
 
 def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):

@@ -6,6 +6,7 @@ may change from call to call is looked at again. Whatever is unusual is left to 
 """
 
 import functools
+import itertools
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.single_step import SingleStep, is_single
-from fastrnn.torch import autograd, operations
+from fastrnn.torch import autograd, operations, saved
 from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import Twin, is_ordinary, known_twin, states_of
 
@@ -52,6 +53,8 @@ def attempt(module: Any, x: Tensor, hx):
         if not single.differentiable[x.requires_grad]:
             return None
         generation = _generation(twin)
+        if generation is None and not any(weight.requires_grad for weight in twin.weights):
+            x, states = x.clone(), [state.clone() for state in states]  # see Operation.copies
         deferred = None if generation is None else generation.deferred(twin)
         weights = twin.weights if deferred is None else (deferred.token,)
         result = _apply((single, module, generation, deferred), x, *states, *weights)
@@ -92,6 +95,7 @@ class _Single:
         layers: how many it has.
         shapes: of the states.
         output: shape of the output; None: a cell, which has none.
+        state_shape: of each state, as kernels take it.
         native: the same by torch's operations.
     """
 
@@ -109,18 +113,20 @@ class _Single:
         self.shapes, self.output = [state] * self.states, output
         self.native = operations.native_cell if output is None else operations.native_layer
         self.weights = len(twin.weights)
+        wanted = itertools.product((False, True), repeat=2)
+        self._unread = {wrt: operations.unread_weights(twin, 1, wrt) for wrt in wanted}
         self._each = self.weights // self.layers
         self._firsts = range(0, self.weights, self._each)  # of each layer
         self._shared, self._missing = spec.cell.shared, (0,) * (5 - self._each)
         if not self.possible:
             return
         self._program = program = SingleStep(spec, call)
-        self._state_shape = (self.layers, rows, spec.hidden_size)
+        self.state_shape = (self.layers, rows, spec.hidden_size)
         # torch.empty_like takes half the time of torch.empty.
         new = functools.partial(torch.empty, dtype=twin.dtype)
         row = (1, rows, spec.hidden_size)
         self._like_state, self._like_saved = new(state), new(program.saved_shape)
-        self._like_pre = new(program.pre_shape)
+        self._saves, self._like_pre = self._like_saved.numel() > 0, new(program.pre_shape)
         self._like_output = new(row if output is None else output)
         self._like_inputs = [new(x), *[new(row)] * (self.layers - 1)]
         self._like_weights = [new(weight.shape) for weight in twin.weights]
@@ -130,39 +136,47 @@ class _Single:
         """Return addresses, one for each weight, as SingleStep takes them."""
         return [(*places[i : i + self._each], *self._missing) for i in self._firsts]
 
-    def room(self) -> Tensor:
-        """Return room for what the gradient reads besides."""
-        return torch.empty_like(self._like_saved)
+    def room(self) -> list[Tensor]:
+        """Return room for what the gradient reads besides; a cell that saves nothing has none."""
+        return [torch.empty_like(self._like_saved)] if self._saves else []
 
-    def run(self, x: Tensor, states, saved: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the output, if it has one, and the states; `saved` is filled."""
+    def unread(self, x: Tensor, states) -> list[int]:
+        """Return what the gradient does not read; see autograd.Results."""
+        wrt = x.requires_grad, any(state.requires_grad for state in states)
+        return [len(states) + i for i in self._unread[wrt]]
+
+    def run(self, x: Tensor, states, kept: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the output, if it has one, and the states; `kept` is filled."""
         x, *states = _contiguous((x, *states))  # copies live as long as the names
         results = [torch.empty_like(self._like_state) for _ in range(self.states)]
         final, output = _pair(results), 0
         if self.output is not None:
             results.insert(0, torch.empty_like(self._like_output))
             output = results[0].data_ptr()
-        kept = 0 if saved is None else saved.data_ptr()
-        self._program.forward(self._places, x.data_ptr(), _pair(states), final, output, kept, 0)
+        place = 0 if kept is None else kept.data_ptr()
+        self._program.forward(self._places, x.data_ptr(), _pair(states), final, output, place, 0)
         return tuple(results)
 
-    def gradients(self, x, states, weights, h_n, saved, d_results, wanted, factors):
+    def gradients(self, x, states, weights, kept, d_results, wanted, factors):
         """Return the gradients of the input, of the states, of the weights; None: not wanted.
 
         Args:
             x: the input, as `run` got it.
             states: see x.
             weights: the same, wherever they are by now.
-            h_n: as `run` returned it; of a single layer it is not read.
-            saved: as `run` filled it.
+            kept: what `run` filled, if the cell saves something, and h_n of several layers.
             d_results: gradients at what `run` returned; None is zero.
             wanted: whether the gradients at the input and at weights are.
             factors: lists, one of each layer, that get what the weights' gradients are made of;
                 or None.
         """
         wants_input, wants_weights = wanted
-        x, *tensors = _contiguous((x, *states, *d_results))  # copies live as long as the names
+        # Copies live as long as the names.
+        x, *tensors = _contiguous((x, *states, *d_results))
+        weights, kept = _contiguous(weights), _contiguous(kept)
         given, layers = len(states), self.layers
+        place = kept[0].data_ptr() if self._saves else 0
+        h_n = kept[-1] if layers > 1 else None
         d_output = 0
         if self.output is not None and tensors[given] is not None:
             d_output = tensors[given].data_ptr()
@@ -183,8 +197,8 @@ class _Single:
             ]
         self._program.backward(
             [(weights[i].data_ptr(), weights[i + 1].data_ptr()) for i in self._firsts],
-            (x.data_ptr(), h_n.data_ptr() if layers > 1 else 0),
-            (tensors[0].data_ptr() if given else 0, saved.data_ptr()),
+            (x.data_ptr(), 0 if h_n is None else h_n.data_ptr()),
+            (tensors[0].data_ptr() if given else 0, place),
             _pair(tensors[len(tensors) - self.states :]),
             d_output,
             [0 if d is None else d.data_ptr() for d in d_inputs],
@@ -199,9 +213,9 @@ class _Single:
         d_a_x = d_a_h = torch.empty_like(self._like_pre)
         if not self._shared:
             d_a_x = torch.empty_like(self._like_pre)
-        read = h_n.view(self._state_shape)[layer - 1] if layer else x
+        read = h_n[layer - 1] if layer else x
         if h_0 is not None and self.layers > 1:
-            h_0 = h_0.view(self._state_shape)[layer]
+            h_0 = h_0.view(self.state_shape)[layer]
         factors.append(Factors(d_a_x, d_a_h, read, h_0))
         return d_a_x.data_ptr(), d_a_h.data_ptr()
 
@@ -220,15 +234,15 @@ class _StepNode(torch.autograd.Function):
         single, _, _, deferred = call
         given = len(others) - (single.weights if deferred is None else 1)
         ctx.call, ctx.given = call, given
-        ctx.kept = kept = single.room()
-        results = single.run(x, others[:given], kept)
+        kept = single.room()
+        results = single.run(x, others[:given], kept[0] if kept else None)
         ctx.set_materialize_grads(False)
-        # Torch notices if what the gradient reads was changed in between.
         weights = others[given:] if deferred is None else deferred.weights
-        # As many as autograd.py saves: checkpointing counts them, and may come either way.
-        ctx.save_for_backward(x, *others[:given], *weights, results[0])
-        # Upper layers read h_n, which the user may change; kept here itself it would not be freed.
-        ctx.h_n = results[-single.states].clone() if single.layers > 1 else None
+        if single.layers > 1:  # upper layers read h_n, which the user may change
+            kept.append(results[-single.states].clone().view(single.state_shape))
+        # The same as autograd.py saves: checkpointing compares, and a call may come either way.
+        unread = single.unread(x, others[:given])
+        saved.save(ctx, (x, *others[:given], *weights), kept, unread)
         return results
 
     @staticmethod
@@ -236,17 +250,17 @@ class _StepNode(torch.autograd.Function):
         (single, module, generation, deferred), given = ctx.call, ctx.given
         if generation is not None:
             generation.pending = False
-        x, *others = ctx.saved_tensors
-        states, weights = others[:given], others[given:-1]
+        (x, *others), kept = saved.load(ctx, 1 + given + single.weights)
+        states, weights = others[:given], others[given:]
         wants_input, *wants = ctx.needs_input_grad[1:]
         wants_weights = any(wants[given:]) if deferred is None else deferred.wanted()
         if torch.is_grad_enabled() or not autograd.are_plain(d_results):
             if deferred is not None:
                 wants[given:] = [wants_weights] * len(weights)
             native = functools.partial(single.native, module)
-            call = autograd.Operation(single.run, native, given)
+            call = autograd.Operation(single.run, single.gradients, native, given, False)
             d_x, *d_others = autograd.native_gradients(
-                call, (wants_input, *wants), (x, *states, *weights), d_results
+                ctx, call, (wants_input, *wants), (x, *states, *weights), d_results
             )
             d_states, d_weights = d_others[:given], d_others[given:]
             if deferred is not None and wants_weights:
@@ -256,8 +270,7 @@ class _StepNode(torch.autograd.Function):
                 x,
                 states,
                 weights,
-                ctx.h_n,
-                ctx.kept,
+                kept,
                 [None if d is None else d.resolve_neg() for d in d_results],
                 (wants_input, wants_weights and deferred is None),
                 deferred.factors() if deferred is not None and wants_weights else None,

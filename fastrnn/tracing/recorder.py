@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastrnn.engine.plan import Plan
-from fastrnn.nn.program import Program, Tape
+from fastrnn.nn.program import Program
+from fastrnn.nn.tape import Tape
 
 
 class Recorder:

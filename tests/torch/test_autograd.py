@@ -101,7 +101,7 @@ def test_what_autograd_promises(kind):
     torch.testing.assert_close(x.grad, 3 * once)  # added up
     output = flat(module(x))[0]
     with torch.no_grad():
-        output.add_(1)
+        x.add_(1)
     with pytest.raises(RuntimeError, match="inplace"):
         output.sum().backward()
 
@@ -182,7 +182,7 @@ def test_checkpoints_save_memory_and_travel_with_the_module():
     output.backward(d_output)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < output.nbytes + (7 << 20)
+    assert peak < 2 * output.nbytes + (7 << 20)  # what is handed out is nobody else's
     module.memory = 100
     with pytest.raises(ValueError, match=r"LSTM: memory=100 bytes are too few"):
         module(x)

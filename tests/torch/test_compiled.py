@@ -208,7 +208,7 @@ def arguments(mode, keep=True):
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])
 def test_torchs_checks_of_an_operation(mode):
     opcheck(
-        torch.ops.fastrnn.recurrence_v2.default,
+        torch.ops.fastrnn.recurrence_v3.default,
         arguments(mode),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
@@ -224,13 +224,13 @@ def test_nothing_but_the_arguments_is_read_for_the_gradient(mode):
         x, others = tensors[0], tensors[1:]
         return x, others[: len(states)], others[len(states) : -1], [others[-1]], *rest[1:]
 
-    *results, token = torch.ops.fastrnn.recurrence_v2(*call(first))
+    *results, token = torch.ops.fastrnn.recurrence_v3(*call(first))
     d = [torch.ones_like(r) for r in results]
-    want = torch.ops.fastrnn.recurrence_v2_backward(d, results[0], token, *call(first)[:-3])
-    elsewhere, output = [t.clone() for t in first], results[0].clone()
+    want = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call(first)[:-3])
+    elsewhere = [t.clone() for t in first]
     for tensor in (*first, *results):
         tensor.fill_(float("nan"))
-    got = torch.ops.fastrnn.recurrence_v2_backward(d, output, token, *call(elsewhere)[:-3])
+    got = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call(elsewhere)[:-3])
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
 
@@ -242,13 +242,15 @@ def test_checkpoints(kind, checkpoint):
     accelerated.layer.checkpoint = checkpoint
     assert_trains_alike(model, accelerated, torch.randn(1400, 3, 3, dtype=F64))
     assert len(nodes(counter)) == 1
-    [call] = [kept.call for kept in list(compiled._kept.values())] or [None]
-    assert call is None or call.stages[0].traces[0].checkpoints
+    output, _ = accelerated(torch.randn(1400, 3, 3, dtype=F64))
+    [kept] = compiled._kept.values()
+    assert kept.tape.residuals[0].checkpoint_every
+    output.sum().backward()
 
 
 def test_what_is_kept_lives_as_long_as_its_token():
     before = len(compiled._kept)
-    *results, token = torch.ops.fastrnn.recurrence_v2(*arguments("LSTM"))
+    *results, token = torch.ops.fastrnn.recurrence_v3(*arguments("LSTM"))
     assert len(compiled._kept) == before + 1
     gradients = torch.autograd.grad(results[0].sum(), results[0])
     del gradients, results, token
@@ -258,13 +260,13 @@ def test_what_is_kept_lives_as_long_as_its_token():
 def test_a_copy_of_the_token_is_as_good():
     """Somebody who moves saved tensors about, to the disk say: computed again."""
     x, states, weights, *rest = arguments("LSTM")
-    *results, token = torch.ops.fastrnn.recurrence_v2(x, states, weights, *rest)
+    *results, token = torch.ops.fastrnn.recurrence_v3(x, states, weights, *rest)
     d = [torch.ones_like(r) for r in results]
     call = (x, states, weights, *rest[:-3])
-    want = torch.ops.fastrnn.recurrence_v2_backward(d, results[0], token, *call)
-    output, copied = results[0].clone(), token.clone()
+    want = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call)
+    copied = token.clone()
     del results, token
-    got = torch.ops.fastrnn.recurrence_v2_backward(d, output, copied, *call)
+    got = torch.ops.fastrnn.recurrence_v3_backward(d, copied, *call)
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
 

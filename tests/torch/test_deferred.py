@@ -100,7 +100,7 @@ def test_a_change_of_weights_before_the_gradient_is_noticed(kind):
     _, module = pair(kind)
     outputs, _ = steps(module, inputs(kind, 3), None)
     with torch.no_grad():
-        next(module.parameters()).add_(1)
+        list(module.parameters())[1].add_(1)  # W_hh
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         outputs[-1].sum().backward()
 
