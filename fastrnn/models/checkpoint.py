@@ -108,10 +108,13 @@ class Checkpoint:
         mine = saving.described(self._model)
         if model != mine["model"]:
             return [f"it is of a {model}"]
+        # An option that is younger than the file had what is now its default.
+        defaults = json.loads(saving.described(type(self._model)())["options"])
+        options = defaults | options
         differing = [
-            f"{name} was {options.get(name)!r} and is {value!r}"
+            f"{name} was {options[name]!r} and is {value!r}"
             for name, value in json.loads(mine["options"]).items()
-            if name not in _FREE and options.get(name) != value
+            if name not in _FREE and options[name] != value
         ]
         if learnt != json.loads(mine["learnt"]) or data != self._digest:
             differing.append("the data is not the same")

@@ -50,6 +50,8 @@ class Options:
             loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -79,6 +81,7 @@ class Options:
     epochs: int = 50
     validation_fraction: float = 0.0
     patience: int | None = None
+    unknown: str = "error"
     dtype: Any = "float32"
     seed: int | None = 0
     checkpoint: str | os.PathLike | None = None
@@ -164,6 +167,8 @@ class Options:
                 "loss, and validation_fraction = 0 leaves nothing to compute one from; set it to "
                 "0.1, say."
             )
+        if self.unknown not in ("error", "ignore"):
+            raise ValueError(f"{name}: unknown must be 'error' or 'ignore', got {self.unknown!r}.")
         self._check_optimizer()
 
     def _number(self, option: str, largest: float) -> None:

@@ -43,7 +43,8 @@ def described(model: Any) -> dict[str, str]:
     del options["checkpoint"]
     options["init"] = None if callable(options["init"]) else options["init"]
     options["verbose"] = False if callable(options["verbose"]) else options["verbose"]
-    learnt = {name: getattr(model, name) for name in model.learnt if hasattr(model, name)}
+    names = (*model.learnt, *model.optional)
+    learnt = {name: getattr(model, name) for name in names if hasattr(model, name)}
     try:
         return {
             "model": model.owner,
@@ -70,10 +71,14 @@ def load(path: Path, kinds: Mapping[str, type]) -> Any:
         name = metadata["model"]
         if name not in kinds:
             raise ValueError(f"it holds a {name}; expected {' or '.join(kinds)}")
-        model = kinds[name](**json.loads(metadata["options"]))
+        options = json.loads(metadata["options"])
+        model = kinds[name](**{option: _restored(value) for option, value in options.items()})
         learnt = json.loads(metadata["learnt"])
         for attribute in model.learnt:
             setattr(model, attribute, _restored(learnt[attribute]))
+        for attribute in model.optional:
+            if attribute in learnt:
+                setattr(model, attribute, _restored(learnt[attribute]))
         model.check()
         # A damaged size has to fail before anything of that size is allocated.
         shapes = (a.shape for name, a in arrays.items() if not name.startswith("training."))
@@ -96,12 +101,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):  # as JSON's have to be
+            return {"pairs": [[_plain(key), _plain(item)] for key, item in value.items()]}
         return {key: _plain(item) for key, item in value.items()}
     return value
 
 
 def _restored(value: Any) -> Any:
     """Undo `_plain`."""
-    if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
+    if isinstance(value, dict) and isinstance(value.get("pairs"), list):
+        return dict(value["pairs"])
+    if isinstance(value, dict) and isinstance(value.get("values"), list):
         return np.array(value["values"], value["dtype"])
     return value
