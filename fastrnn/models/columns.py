@@ -56,7 +56,7 @@ def feature_names(where: str, given: Any) -> NDArray | None:
     for n, names in enumerate(found):
         if names != found[0]:
             raise ValueError(
-                f"{where}[{n}] has the columns {names}, and {where}[0] {found[0]}; expected the "
+                f"{where}[{n}] has the columns {names}, and the first has {found[0]}; expected the "
                 "same, in one order."
             )
     return _strings(where, found[0])

@@ -63,7 +63,7 @@ def rows(where: str, given: Any) -> NDArray | list:
         if isinstance(row, bytes):
             raise TypeError(_bytes(f"{where}[{n}]"))
         if not isinstance(row, str | list | tuple | np.ndarray) and _missing(row):
-            raise ValueError(_absent(f"{where}[{n}]", row))
+            raise ValueError(absent(f"{where}[{n}]", row))
     return found
 
 
@@ -90,7 +90,7 @@ def array(
     _refuse_containers(where, given)
     if isinstance(given, Iterator):
         given = list(given)
-    if isinstance(given, list | tuple):
+    if isinstance(given, list | tuple) and len(given):
         return _from_list(where, given, numeric, place)
     return _judged(where, _as_array(where, given), numeric, place)
 
@@ -121,6 +121,8 @@ def _as_array(where: str, given: Any) -> NDArray:
 def _from_table(where: str, table: Any, names: list) -> Any:
     """Return the only column, if that has texts or sequences; else the numbers."""
     found = _as_array(where, table)
+    if not found.size:
+        raise ValueError(f"{where} is a table of shape {found.shape}; expected rows and columns.")
     if len(names) == 1 and found.dtype.kind not in "fiub":
         return first_column(table, names)
     if found.dtype.kind == "O":
@@ -149,7 +151,7 @@ def _from_list(where: str, given: Sequence, numeric: bool, place: Place) -> NDAr
         for n, value in enumerate(given):
             if np.ma.is_masked(value):
                 at = np.argwhere(np.ma.getmaskarray(value))[0].tolist()
-                raise ValueError(_absent(where + place((n, *at)), np.ma.masked))
+                raise ValueError(absent(where + place((n, *at)), np.ma.masked))
         try:
             found = np.asarray(given)
         except ValueError as error:
@@ -168,7 +170,7 @@ def _judged(where: str, found: NDArray, numeric: bool, place: Place) -> NDArray:
     """Return an array that NumPy has made, if its dtype tells all."""
     if np.ma.is_masked(found):
         at = np.argwhere(np.ma.getmaskarray(found))[0].tolist()
-        raise ValueError(_absent(where + place(tuple(at)), np.ma.masked))
+        raise ValueError(absent(where + place(tuple(at)), np.ma.masked))
     found = np.asarray(found)  # of a subclass, the data
     kind = found.dtype.kind
     if kind in "OT":
@@ -180,7 +182,7 @@ def _judged(where: str, found: NDArray, numeric: bool, place: Place) -> NDArray:
         raise ValueError(_complex(where, found.dtype))
     if kind in "Mm" and np.isnat(found).any():
         at = tuple(np.argwhere(np.isnat(found))[0].tolist())
-        raise ValueError(_absent(where + place(at), found[at]))
+        raise ValueError(absent(where + place(at), found[at]))
     return found
 
 
@@ -196,7 +198,7 @@ def _from_objects(where: str, objects: NDArray, numeric: bool, place: Place) -> 
     if not found <= {"strings", "booleans", "integers"} and found != {"floats"}:
         for k, value in enumerate(flat):
             if _missing(value) and not (found <= _NUMERIC and isinstance(value, float)):
-                raise ValueError(_absent(at(k), value))
+                raise ValueError(absent(at(k), value))
     if "bytes" in found:
         raise TypeError(_bytes(at([kinds[type(value)] for value in flat].index("bytes"))))
     if "complex numbers" in found:
@@ -205,8 +207,9 @@ def _from_objects(where: str, objects: NDArray, numeric: bool, place: Place) -> 
         first = {kinds[type(value)]: k for k, value in reversed(list(enumerate(flat)))}
         (one, i), (other, k) = sorted(first.items(), key=lambda item: item[1])[:2]
         raise TypeError(
-            f"{where} mixes {one} and {other}: {at(i)} is {flat[i]!r}, and {at(k)} {flat[k]!r}; "
-            "expected one kind: convert one of them, e.g. with str()."
+            f"{where} mixes {one} and {other}: {at(i).partition(': ')[2]} is {flat[i]!r}, and "
+            f"{at(k).partition(': ')[2]} {flat[k]!r}; expected one kind: convert one of them, e.g. "
+            "with str()."
         )
     if found == {"strings"}:
         for k, value in enumerate(flat):
@@ -223,19 +226,21 @@ def _from_objects(where: str, objects: NDArray, numeric: bool, place: Place) -> 
 def _from_numbers(
     at: Callable[[int], str], objects: NDArray, floats: bool, numeric: bool
 ) -> NDArray:
+    flat = objects.reshape(-1)
     try:
         found = objects.astype(np.float64) if floats else np.array(objects.tolist())
-        if found.dtype.kind in "bfiu" and (floats or found.dtype.kind != "f"):
+        if found.dtype.kind in ("bfiu" if floats else "biu"):
             return found
         if numeric:
             return objects.astype(np.float64)
-    except (OverflowError, ValueError):
-        pass
-    k = next((k for k, v in enumerate(objects.reshape(-1)) if not -(2**63) <= v < 2**63), 0)
-    raise ValueError(
-        f"{at(k)} is {objects.reshape(-1)[k]!r}; expected numbers of 64 bits: make strings of such "
-        "ones, or subtract what they have in common."
-    )
+        # Integers of which NumPy has made floats, or objects.
+        return objects.astype(np.int64 if min(flat) < 0 or max(flat) < 2**63 else np.uint64)
+    except (ArithmeticError, ValueError):
+        k = max(range(len(flat)), key=lambda k: abs(flat[k]))
+        raise ValueError(
+            f"{at(k)} is {flat[k]!r:.30}; expected numbers of 64 bits: make strings of such ones, "
+            "or subtract what they have in common."
+        ) from None
 
 
 def _kind(kind: type) -> str:
@@ -254,7 +259,8 @@ def _missing(value: Any) -> bool:
         return False
 
 
-def _absent(where: str, value: Any) -> str:
+def absent(where: str, value: Any) -> str:
+    """Return the message of a missing value."""
     shown = "masked" if value is np.ma.masked else f"{value!r} (NaN or missing)"
     return f"{where} is {shown}; expected a value: leave out what it belongs to, or fill it in."
 

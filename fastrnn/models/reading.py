@@ -85,6 +85,8 @@ def _row(where: str, row: Any) -> NDArray:
     found = guard.array(where, row, numeric=nested)
     if not found.ndim:
         raise ValueError(f"{where} is {row!r}; expected a sequence.")
+    if found.ndim == 1 and found.dtype.kind == "f" and np.isnan(found).any():
+        raise ValueError(guard.absent(f"{where}[{np.isnan(found).argmax()}]", np.nan))
     return found
 
 
@@ -109,7 +111,6 @@ def _numbers(row: NDArray) -> str:
 
 
 def _joined(where: str, arrays: list[NDArray]) -> NDArray:
-    """Return the sequences end to end; signed and unsigned integers do not become floats."""
     kinds = {row.dtype for row in arrays}
     if arrays[0].ndim == 1 and np.dtype(np.uint64) in kinds and len(kinds) > 1:
         largest = max(int(row.max()) for row in arrays)
@@ -120,7 +121,6 @@ def _joined(where: str, arrays: list[NDArray]) -> NDArray:
 
 
 def _padded(where: str, array: NDArray, lengths: Any, dtype: np.dtype | None) -> Sequences:
-    """Return the rows of an array (N, T, I), or (N, T) of symbols."""
     if array.ndim not in (2, 3):
         raise ValueError(
             f"{where} has shape {array.shape}; expected (N, T, I) floats or (N, T) integers."
@@ -163,7 +163,10 @@ def _values(where: str, flat: NDArray, axes: int, dtype: np.dtype | None) -> NDA
         if flat.dtype.kind not in "fiub":
             raise TypeError(f"{where} is {flat.dtype}; expected floats (T, I) or symbols (T,).")
         if not flat.shape[1]:
-            raise ValueError(f"{where} has no features; expected I > 0.")
+            raise ValueError(
+                f"{where} has no features: 0 feature(s) (shape={flat.shape}) while a minimum of 1 "
+                "is required."
+            )
         with np.errstate(over="ignore", invalid="ignore"):  # `_finite` says where
             return np.ascontiguousarray(flat, dtype)
     if flat.dtype.kind not in "fiubU":
@@ -171,7 +174,7 @@ def _values(where: str, flat: NDArray, axes: int, dtype: np.dtype | None) -> NDA
     if flat.dtype.kind == "f":
         what = "expected symbols: integers or strings."
         if dtype is not None:
-            what = "a sequence of floats is (T, I): for one feature give x[..., None]."
+            what = "Reshape your data: for one feature a sequence is (T, 1), x[..., None]."
         raise ValueError(f"{where} has sequences of {flat.dtype} of one axis; {what}")
     return flat
 
@@ -200,10 +203,8 @@ def plain(owner: str, name: str, given: Any) -> list:
         given: as in `read`, without floats.
     """
     (values, starts, lengths), text = read(owner, name, given, None, None)
-    symbols_of = [values[start : start + n] for start, n in zip(starts, lengths, strict=True)]
-    if text:
-        return ["".join(map(chr, row)) for row in symbols_of]
-    return [row.tolist() for row in symbols_of]
+    found = [values[start : start + n] for start, n in zip(starts, lengths, strict=True)]
+    return ["".join(map(chr, row)) if text else row.tolist() for row in found]
 
 
 def learn_symbols(owner: str, name: str, given: Any, lengths: Any) -> tuple[Sequences, Vocabulary]:
@@ -272,8 +273,8 @@ def known(
     if vocabulary is None:
         if found.values.shape[1] != features:
             raise ValueError(
-                f"{owner}: {name} has {found.values.shape[1]} features, and in fit it had "
-                f"{features}."
+                f"{owner}: {name} has {found.values.shape[1]} features, but {owner} is expecting "
+                f"{features} features as input, as in fit."
             )
         return found
     indices, inside = symbols.encode(found.values, vocabulary)
@@ -292,7 +293,6 @@ def known(
 
 
 def _kind(values: Vocabulary) -> str:
-    """Return what sequences of these values are called."""
     if isinstance(values, str):
         return "strings"
     if values.ndim == 2:

@@ -71,8 +71,8 @@ def labels(owner: str, y: Any, known: NDArray | None = None) -> NDArray:
     found = guard.array(f"{owner}: y", _there(owner, "y", y))
     if found.ndim == 2 and found.shape[1] == 1:
         message = (
-            f"{owner}: A column-vector y was passed when a 1d array was expected: y has shape "
-            f"{found.shape}; give y.ravel()."
+            f"A column-vector y was passed when a 1d array was expected: {owner} takes (N,), and y "
+            f"has shape {found.shape}; give y.ravel()."
         )
         warnings.warn(message, _conversion_warning(), stacklevel=3)
         found = found[:, 0]
