@@ -240,8 +240,8 @@ class RNNGenerator(Estimator):
         unknown = self._unknown(self.rnn_.input_size)
         read = reading.known(self.owner, name, given, lengths, None, self._symbols, 0, unknown)
         if self.is_text_:
-            if len(read.values) < 2:
-                raise ValueError(f"{self.owner}: X has one symbol; expected at least two.")
+            if not (read.values[1:] < self.head_.out_features).any():
+                raise ValueError(f"{self.owner}: X has one symbol; expected one more, a known one.")
             return -text.mean_loss(self.rnn_, self.head_, read.values)
         first = None
         if self.bridge_ is not None:

@@ -49,7 +49,7 @@ def rows(where: str, given: Any) -> NDArray | list:
     names = columns(given)
     if names is not None:
         given = _from_table(where, given, names)
-    elif not isinstance(given, np.ndarray | Sequence) and hasattr(given, "__array__"):
+    if not isinstance(given, np.ndarray | Sequence) and hasattr(given, "__array__"):
         given = _as_array(where, given)
     if isinstance(given, np.ndarray) and (given.ndim > 1 or given.dtype.kind in "fiub"):
         return given
@@ -130,9 +130,13 @@ def _from_table(where: str, table: Any, names: list) -> Any:
     listed = ", ".join(map(str, names))
     if found.dtype.kind not in "iub":
         if found.dtype.kind == "f":
+            if np.isnan(found).any():
+                raise ValueError(
+                    absent(where + str(np.argwhere(np.isnan(found))[0].tolist()), np.nan)
+                )
             what = (
-                "numbers are not scaled or ordered by themselves: if a row is a step of one "
-                "sequence, give [X]; if it is a sequence, X.to_numpy()[..., None]"
+                "if each row is a step of one sequence, give [X]; if it is a sequence, "
+                "X.to_numpy()[..., None]"
             )
         else:
             what = "give the one that has the sequences, as X[name]; or X.to_numpy().tolist()"

@@ -104,4 +104,4 @@ def mean_loss(rnn: RecurrentLayer, head: Linear, indices: NDArray) -> float:
         output, state = rnn(indices[at], state)
         loss, _ = softmax_cross_entropy(head(output), indices[at + 1], mask=inside, reduction="sum")
         total += loss
-    return total / np.count_nonzero(known[1:])
+    return total / int(np.count_nonzero(known[1:]))

@@ -97,7 +97,7 @@ class TestText:
             model.predict(np.ones((2, 3)))
 
     def test_score_wants_two_symbols_that_are_known(self, model):
-        with pytest.raises(ValueError, match="X has one symbol; expected at least two"):
+        with pytest.raises(ValueError, match="X has one symbol; expected one more"):
             model.score("h")
         with pytest.raises(ValueError, match=r"X\[0\]\[1\] is 'z', which fit has not seen"):
             model.score("hz")
