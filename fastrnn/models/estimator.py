@@ -40,6 +40,7 @@ class Estimator(Options):
     learnt: ClassVar[tuple[str, ...]] = ("vocabulary_", "n_features_in_", "history_")
     optional: ClassVar[tuple[str, ...]] = ("feature_names_in_",)  # learnt from some data only
     _kind: ClassVar[str | None] = None  # in scikit-learn's terms
+    _needs_y: ClassVar[bool] = True
     _names: ClassVar[tuple[str, ...]]  # of the parts, without the underscore; some may be None
     history_: dict[str, list[float]]
     vocabulary_: Vocabulary | None
@@ -225,7 +226,9 @@ class Estimator(Options):
 
         tags = utils.Tags(
             estimator_type=self._kind,
-            target_tags=utils.TargetTags(required=True, multi_output=self._kind == "regressor"),
+            target_tags=utils.TargetTags(
+                required=self._needs_y, multi_output=self._kind == "regressor"
+            ),
             input_tags=utils.InputTags(three_d_array=True, string=True),
         )
         tags.classifier_tags = utils.ClassifierTags() if self._kind == "classifier" else None

@@ -111,6 +111,7 @@ class RNNGenerator(Estimator):
 
     learnt = (*Estimator.learnt, "is_text_", "has_vectors_", "longest_")
     _names = ("rnn", "head", "bridge")
+    _needs_y = False
 
     def fit(self, X: Any, y: Any = None, lengths: Any = None) -> Self:
         """Learn from a text, from sequences, or from vectors and the sequence for each.
@@ -265,7 +266,6 @@ class RNNGenerator(Estimator):
             )
 
     def _vectors(self, X: Any, size: int | None = None, count: int | None = None) -> NDArray:
-        """Return X, checked; without a size, it is learnt from."""
         (self._learn_names if size is None else self._check_names)(X)
         found = in_dtype(self.owner, "X", vectors(self.owner, X, size), self.dtype)
         if count is not None:

@@ -167,3 +167,14 @@ def test_parameters_and_copies(tmp_path):
     assert "checkpoint=" in repr(model)
     with pytest.raises(TypeError, match="RNNClassifier: checkpoint has to be a path, got 3"):
         model.set_params(checkpoint=3).fit(["a", "b"], [0, 1])
+
+
+def test_options_that_are_younger_than_the_file(tmp_path):
+    """They had what is now their default."""
+    fitted("classifier", "plain", checkpoint=tmp_path / "m")
+    options = json.loads(contents(tmp_path / "m")[1]["options"])
+    del options["unknown"], options["class_weight"]
+    rewrite(tmp_path / "m", metadata={"options": json.dumps(options)})
+    fitted("classifier", "plain", checkpoint=tmp_path / "m")
+    with pytest.raises(ValueError, match="class_weight was None and is 'balanced'"):
+        fitted("classifier", "plain", checkpoint=tmp_path / "m", class_weight="balanced")

@@ -167,7 +167,9 @@ def test_padding_may_be_missing():
 def test_unsigned_and_signed_integers_do_not_become_floats():
     model = RNNClassifier(3, **SMALL).fit([np.array([5], np.uint64), [-1]], [0, 1])
     assert model.vocabulary_.tolist() == [-1, 5]
-    refused("18446744073709551615, which fit", lambda: model.predict([np.array([2**64 - 1], np.uint64)]))
+    refused(
+        "18446744073709551615, which fit", lambda: model.predict([np.array([2**64 - 1], np.uint64)])
+    )
 
 
 class TestSparse:

@@ -124,7 +124,11 @@ def test_floats_are_refused_where_symbols_are_wanted():
         ([["ab"]], [[1, 2]], "X is integers, and in fit it was words"),
         ([[1, 2]], [np.ones((1, 2))], "X is floats, and in fit it was integers"),
         ([np.ones((1, 2))], ["ab"], "X is strings, and in fit it was floats"),
-        ([np.ones((1, 2))], [np.ones((1, 3))], "X has 3 features, but Model is expecting 2 features"),
+        (
+            [np.ones((1, 2))],
+            [np.ones((1, 3))],
+            "X has 3 features, but Model is expecting 2 features",
+        ),
     ],
     ids=str,
 )

@@ -201,3 +201,30 @@ def test_what_belongs_to_one_process_is_not_kept(tmp_path):
     loaded = models.load(tmp_path / "m")
     assert loaded.verbose is False
     assert loaded.checkpoint is None
+
+
+@pytest.mark.parametrize(
+    "weight", [{1: 2.0, 3: 0.5}, {np.int64(1): np.float32(2)}, "balanced", None]
+)
+def test_options_of_weights_and_symbols(weight, tmp_path):
+    model = RNNClassifier(4, epochs=1, class_weight=weight, unknown="ignore")
+    model.fit(WORDS, [1, 3] * 3, sample_weight=[1, 2, 3] * 2).save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.class_weight == weight
+    assert loaded.unknown == "ignore"
+    given = [*WORDS, "az", "zz"]
+    assert (loaded.predict_proba(given) == model.predict_proba(given)).all()
+    again, more = (m.fit(WORDS, [1, 3] * 3).predict_proba(WORDS) for m in (loaded, model))
+    assert (again == more).all()
+
+
+def test_names_of_columns(tmp_path):
+    pd = pytest.importorskip("pandas")
+    tables = [pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, 1.0]})] * 2
+    model = RNNClassifier(4, epochs=1).fit(tables, [0, 1])
+    model.save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.feature_names_in_.tolist() == ["a", "b"]
+    assert loaded.feature_names_in_.dtype == object
+    with pytest.raises(ValueError, match="must be in the same order"):
+        loaded.predict([table[["b", "a"]] for table in tables])
