@@ -243,6 +243,7 @@ WHOLE = {
     "kernels/test_bounds",
     "kernels/test_instruction_sets",
     "models/test_resume",
+    "models/test_sklearn",
     "models/test_torch",
     "nn/test_training",
     "support/test_compare",

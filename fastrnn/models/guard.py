@@ -23,6 +23,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "complex numbers": (complex, np.complexfloating),
     "floats": (float, np.floating, numbers.Number),
 }
+_PLAIN = ({str}, {int}, {float}, {bool})
 _NUMERIC = {"booleans", "integers", "floats"}
 _MISSING = ("NAType", "NaTType", "MaskedConstant")  # of pandas, and NumPy's masked
 
@@ -85,6 +86,10 @@ def array(
     Raises:
         TypeError, ValueError: it is something else.
     """
+    if type(given) is np.ndarray and given.dtype.kind in "fiub":
+        return given
+    if type(given) is list and given:
+        return _from_list(where, given, numeric, place)
     if isinstance(given, str | bytes):
         raise ValueError(f"{where} is one {type(given).__name__}; expected a list or an array.")
     _refuse_containers(where, given)
@@ -149,10 +154,18 @@ def _from_table(where: str, table: Any, names: list) -> Any:
 
 def _from_list(where: str, given: Sequence, numeric: bool, place: Place) -> NDArray:
     types = set(map(type, given))
+    if types in _PLAIN:  # most are, and there are many
+        found = np.array(given)
+        if found.dtype.kind in "fiubU" and (found.dtype.kind == "f") == (types == {float}):
+            if found.dtype.kind != "U" or "\0" not in "".join(given):
+                return found
     if any(issubclass(kind, list | tuple) or _is_array(kind) for kind in types):
-        if all(_is_array(type(value)) and not np.ndim(value) for value in given):
+        if types != {list} and all(
+            _is_array(type(value)) and not np.ndim(value) for value in given
+        ):
             return _from_list(where, [value.item() for value in given], numeric, place)
-        for n, value in enumerate(given):
+        masked = any(issubclass(kind, np.ma.MaskedArray) for kind in types)
+        for n, value in enumerate(given if masked else ()):
             if np.ma.is_masked(value):
                 at = np.argwhere(np.ma.getmaskarray(value))[0].tolist()
                 raise ValueError(absent(where + place((n, *at)), np.ma.masked))

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from fastrnn import checks
 from fastrnn.models import guard
 from fastrnn.models import vocabulary as symbols
-from fastrnn.models.columns import columns
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
 
@@ -76,12 +75,11 @@ def _has_texts(values: NDArray) -> bool:
 
 
 def _row(where: str, row: Any) -> NDArray:
-    if isinstance(row, list | tuple):
-        nested = len(row) > 0 and (isinstance(row[0], list | tuple) or np.ndim(row[0]) > 0)
-    elif not hasattr(row, "__len__") and not isinstance(row, Iterator):
+    if not hasattr(row, "__len__") and not isinstance(row, Iterator):
         raise ValueError(f"{where} is {row!r}; expected a sequence.")
-    else:
-        nested = getattr(row, "ndim", 1) > 1 or columns(row) is not None
+    first = row[0] if isinstance(row, list | tuple) and row else None
+    nested = isinstance(first, list | tuple) or getattr(first, "ndim", 0) > 0
+    nested = nested or getattr(row, "ndim", 1) > 1
     found = guard.array(where, row, numeric=nested)
     if not found.ndim:
         raise ValueError(f"{where} is {row!r}; expected a sequence.")
@@ -91,7 +89,8 @@ def _row(where: str, row: Any) -> NDArray:
 
 
 def _alike(where: str, name: str, arrays: list[NDArray]) -> None:
-    for n, row in enumerate(arrays):
+    kinds = {(row.dtype, row.ndim, row.shape[1:]) for row in arrays}
+    for n, row in enumerate(arrays if len(kinds) > 1 or arrays[0].ndim > 2 else ()):
         if row.ndim > 2 or row.shape[1:] != arrays[0].shape[1:]:
             raise ValueError(
                 f"{where}[{n}] has shape {row.shape}, and {name}[0] {arrays[0].shape}; expected "

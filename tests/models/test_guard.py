@@ -38,7 +38,6 @@ def refused(message, fit):
         ([np.datetime64("2020-01-01")], np.array(["2020-01-01"], "M8[D]")),
         ([], np.array([])),
     ],
-    ids=str,
 )
 def test_arrays(given, expected):
     found = guard.array("Model: y", given)
@@ -94,7 +93,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message"), BAD, ids=str)
+@pytest.mark.parametrize(("given", "message"), BAD)
 def test_what_is_refused(given, message):
     refused(rf"^Model: {message}", lambda: guard.array("Model: y", given))
 
