@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.models import progress, tensors
-from fastrnn.models.training import Snapshot, Trainer, means
+from fastrnn.models.training import Snapshot, Trainer, Update, means
 from fastrnn.nn.module import Module
 
 Copies = dict[str, dict[str, Any]]  # part -> its parameters
@@ -97,7 +97,8 @@ class Fit:
 
         Raises:
             FloatingPointError: training diverged. With this error or any other, such as of a disk
-                that is full, the parameters are those of the best epoch, if one has ended.
+                that is full, the parameters are those of the best epoch, if one has ended. If even
+                these have diverged, the history is empty: there is nothing to keep.
         """
         options = self.trainer.options
         with progress.reporting(options, self.trainer.epoch) as report:
@@ -108,6 +109,11 @@ class Fit:
             except KeyboardInterrupt:
                 self.best.put_back()
                 warnings.warn(self._interrupted(), stacklevel=4)
+            except FloatingPointError:
+                self.best.put_back()
+                if self._worse_than_at_first():
+                    self.history.clear()
+                raise
             except BaseException:
                 self.best.put_back()
                 raise
@@ -169,6 +175,22 @@ class Fit:
             raise FloatingPointError(
                 f"training diverged at epoch {self.trainer.epoch}: {what}; lower lr or clip_norm"
             )
+
+    def _worse_than_at_first(self) -> bool:
+        """Return whether the parameters have learnt less than nothing.
+
+        The loss of an epoch is that before its updates: the last one may have spoilt them.
+        """
+        if self._validate is not None or not self.history:
+            return False
+        task = self.trainer.task
+        with np.errstate(all="ignore"):
+            found = [
+                Update(loss.value, loss.weight, 0.0)
+                for rows in task.batches(np.random.default_rng(0))
+                for loss in task.losses(rows, False)
+            ]
+        return not means(found)[0] <= self.history["loss"][0]
 
     def _interrupted(self) -> str:
         message, path = "Training interrupted by user.", self.trainer.options.checkpoint

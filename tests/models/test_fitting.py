@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastrnn import optim
-from fastrnn.models import NotFittedError, batches, training
+from fastrnn.models import NotFittedError, RNNRegressor, batches, training
 from tests.support.fitted import fit
 from tests.support.small_fits import every, made, same, weights
 
@@ -205,6 +205,15 @@ class TestFailing:
             FloatingPointError, match=r"diverged at epoch 0: rnn\.weight_ih_l0 is no"
         ):
             model.fit(*data)
+        assert not left(model)
+
+    @pytest.mark.parametrize(("cell", "lr"), [("relu", 1e6), ("relu", 1e15), ("lstm", 1e20)])
+    def test_an_epoch_whose_last_update_spoils_all(self, cell, lr):
+        """Its loss, which is that before the update, is fine."""
+        model = RNNRegressor(4, cell=cell, lr=lr, epochs=9, batch_size=100)
+        x = np.random.default_rng(0).random((8, 5, 2))
+        with pytest.raises(FloatingPointError, match="training diverged at epoch 1"):
+            model.fit(x, x[:, 0, 0])
         assert not left(model)
 
     def test_a_validation_loss_that_is_not_finite(self, monkeypatch):
