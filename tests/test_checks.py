@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn import checks
 from tests.support.bad_input import INDEX, LSTM, B, H, I, T, X, floats, index_with
 
 GRU = fastrnn.GRU(I, H, num_layers=2, bidirectional=True, seed=0)

@@ -5,6 +5,7 @@ cross-validation, searches and pipelines work. No network and no loss is here.
 """
 
 import importlib
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.models import batches, reading, training
+from fastrnn.models.description import described
 from fastrnn.models.fitting import Fit
 from fastrnn.models.options import Options, entropy
 from fastrnn.models.sequences import Sequences
@@ -54,7 +56,7 @@ class Estimator(Options):
         Raises:
             NotFittedError: there is nothing to save yet.
             ModuleNotFoundError: the extra `cli` is missing.
-            ValueError: JSON cannot hold a class or a symbol.
+            ValueError: a file cannot hold a class or a symbol; fit has warned of it.
             OSError: it cannot be written.
         """
         self._check_fitted()
@@ -104,9 +106,19 @@ class Estimator(Options):
             validate: returns the validation loss; None: a part of the sequences serves for that,
                 if the options say so.
         """
-        checkpoint = None
-        if self.checkpoint is not None:
-            checkpoint = _needs_safetensors("checkpoint").Checkpoint(self, losses.args)
+        self._check_savable()
+        if self.checkpoint is None:
+            return self._fit(losses, lengths, validate, None)
+        with _needs_safetensors("checkpoint").Checkpoint(self, losses.args) as checkpoint:
+            return self._fit(losses, lengths, validate, checkpoint)
+
+    def _fit(
+        self,
+        losses: partial,
+        lengths: NDArray,
+        validate: Callable[[], float] | None,
+        checkpoint: Any,
+    ) -> Self:
         seed = entropy(self.seed) if checkpoint is None else checkpoint.seed
         self.build(seed)
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
@@ -121,6 +133,15 @@ class Estimator(Options):
         self.history_ = fit.history
         fit.run(lambda: None if checkpoint is None else checkpoint.save(fit))
         return self
+
+    def _check_savable(self) -> None:
+        """Say before training what `save` would say after it."""
+        try:
+            described(self)
+        except ValueError as error:
+            if self.checkpoint is not None:
+                raise
+            warnings.warn(str(error), stacklevel=4)
 
     def _begin(self) -> None:
         """Check the options, and forget an earlier fit."""

@@ -11,8 +11,6 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 PER_ARRAY = 1000  # bytes that an array takes beside its elements, measured: its object and names
 
 
