@@ -1,4 +1,4 @@
-"""Claims on files: what one run writes, no other run writes at the same time.
+"""Claims on files of models: what one run trains, no other run writes at the same time.
 
 How a file is written is in files.py.
 """
@@ -29,18 +29,21 @@ class Claim:
 
         Raises:
             BlockingIOError: another run has it.
+            ValueError: it is no file, but a folder, say.
             OSError: the file cannot be written.
         """
+        if not files.is_own(self._path):
+            shown = files.shown(self._path)
+            raise ValueError(f"{shown} is not a file, so no model can be saved there")
         files.check(self._path)
-        if files.is_own(self._path):
-            self._lock = files.beside(os.path.realpath(self._path), ".lock")
-            try:
-                with files.told_of(self._path):
-                    while not self._taken():
-                        pass
-            except BaseException:
-                self.release()
-                raise
+        self._lock = files.beside(os.path.realpath(self._path), ".lock")
+        try:
+            with files.told_of(self._path):
+                while not self._taken():
+                    pass
+        except BaseException:
+            self.release()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -6,7 +6,6 @@ a model; `training.*` is what the fit goes on from. What that is, is in fitting.
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -52,11 +51,9 @@ class Checkpoint:
             ValueError: it is something else, damaged, or of a fit with other options or data.
             OSError: it cannot be read or written, or another fit has it.
         """
-        if not files.is_own(self._path):
-            raise ValueError(f"{self._name} is not a file, so no model can be saved there")
         self._claim.__enter__()
         try:
-            if os.path.lexists(self._path) and self._path.exists():
+            if self._path.exists():
                 self._read()
         except BaseException:
             self._claim.release()
@@ -77,6 +74,8 @@ class Checkpoint:
         try:
             self._check_places(*self._found)
             fit.load_state_dict(*self._found)
+            if fit.trainer.optimizer.steps != fit.trainer.step:
+                raise ValueError(f"optimizer.step is not {fit.trainer.step}")
         except _DAMAGE as error:
             raise ValueError(f"{self._name} is damaged: {error}") from None
         finally:
