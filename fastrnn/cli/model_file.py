@@ -6,7 +6,7 @@ sample, to resume, and to load into torch.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +75,9 @@ def read(path: Path) -> File:
         if type(step) is not int or step < 0 or not isinstance(text, str):
             raise ValueError(f"step is {step!r} and text {text!r}")
         config = Config(**options)
+        missing = [field.name for field in fields(Config) if field.name not in options]
+        if missing:
+            raise ValueError(f"config lacks {missing[0]!r}")
         shape = tensors["head.weight"].shape
     except KeyError as error:
         raise ValueError(f"{name} is not from `fastrnn train`: it lacks {error}") from None

@@ -85,7 +85,10 @@ def _keep_earlier(run: TrainingRun, path: Path, resume: Path | None) -> None:
             f"{shown(path)} exists and is no model, so it is not overwritten; give another --out, "
             f"or remove it ({error})"
         ) from None
-    print(f"{shown(path)} exists already; it is kept as {run.save(path, keep=True)}", flush=True)
+    kept = Path(run.save(path, keep=True) or "")
+    if not path.is_symlink():
+        kept = path.with_name(kept.name)
+    print(f"{shown(path)} exists already; it is kept as {shown(kept)}", flush=True)
 
 
 def _train(run: TrainingRun, path: Path) -> None:

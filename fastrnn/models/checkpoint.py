@@ -6,6 +6,7 @@ a model; `training.*` is what the fit goes on from. What that is, is in fitting.
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +42,7 @@ class Checkpoint:
         self._model, self._path = model, Path(model.checkpoint).absolute()
         self._digest = digest(data)
         self._found: tuple[Snapshot, dict[str, list[float]]] | None = None
+        self._outcome: tensors.Tensors = {}
         self.seed = entropy(model.seed)
         self._name, self._claim = files.shown(self._path), Claim(self._path)
 
@@ -72,6 +74,7 @@ class Checkpoint:
         if self._found is None:
             return
         try:
+            tensors.check_alike(self._outcome, self._parameters())
             self._check_places(*self._found)
             fit.load_state_dict(*self._found)
             if fit.trainer.optimizer.steps != fit.trainer.step:
@@ -125,6 +128,12 @@ class Checkpoint:
                 f"{'; '.join(differing)}. Give another path, or remove it."
             )
         self._found = Snapshot(tensors.part(arrays, "training"), training), history
+        self._outcome = {
+            name: array for name, array in arrays.items() if not name.startswith("training.")
+        }
+
+    def _parameters(self) -> tensors.Tensors:
+        return tensors.join({name: part.params for name, part in self._model.parts.items()})
 
     def _check_places(self, snapshot: Snapshot, history: dict[str, list[float]]) -> None:
         """Raise ValueError if there is no such place in a fit, or no such state to go on in."""
@@ -135,8 +144,11 @@ class Checkpoint:
         if not is_history(history) or any(len(h) != facts["epoch"] for h in history.values()):
             raise ValueError(f"its history is not of {facts['epoch']} epochs")
         best, seconds = facts["best"], facts["seconds"]
-        if not all(isinstance(n, int | float) for n in (best["loss"], best["stale"], seconds)):
+        if type(best["stale"]) is not int or not {type(best["loss"]), type(seconds)} <= {float}:
             raise TypeError(f"there is no best epoch {best!r} after {seconds!r} seconds")
+        kept = tensors.part(arrays, "best")
+        if kept or best["loss"] < math.inf:
+            tensors.check_alike(kept, self._parameters())
         tensors.check(arrays, {*self._model.parts, "optimizer", "state", "updates", "best"})
         layers = [p for p in self._model.parts.values() if isinstance(p, RecurrentLayer)]
         carried = tensors.part(arrays, "state")

@@ -58,9 +58,11 @@ def model_of(metadata: Mapping[str, str], kinds: Mapping[str, type]) -> Any:
     for attribute in model.learnt:
         value = learnt[attribute]
         if not _LEARNT.get(attribute, lambda value: True)(value):
-            raise ValueError(f"{attribute} makes no sense: {str(value)[:80]}")
+            raise ValueError(f"{attribute} makes no sense: {' '.join(str(value).split())[:80]}")
         setattr(model, attribute, value)
     symbols = model.vocabulary_
+    if symbols is None and hasattr(model, "longest_") and not hasattr(model, "target_vocabulary_"):
+        raise ValueError("it has no symbols to write")
     if symbols is not None and not getattr(model, "has_vectors_", False):
         if model.n_features_in_ != len(symbols):
             raise ValueError(f"n_features_in_ is {model.n_features_in_}, of {len(symbols)} symbols")

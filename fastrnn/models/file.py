@@ -107,6 +107,9 @@ def restore(
     """
     try:
         by_name.check(tensors, {*owners, *others})
+        for full, array in tensors.items():
+            if full.partition(".")[0] in owners and not np.isfinite(array).all():
+                raise ValueError(f"{full} is not finite: its training diverged")
         by_name.restore(tensors, owners)
     except ValueError as error:
         raise ValueError(f"{files.shown(path)}: {error}") from None

@@ -43,6 +43,21 @@ def check(tensors: Mapping[str, NDArray], names: Collection[str]) -> None:
         raise ValueError(f"{unknown[0]!r} belongs to nothing here")
 
 
+def check_alike(found: Mapping[str, NDArray], expected: Mapping[str, NDArray]) -> None:
+    """Raise ValueError unless arrays have the names, shapes and types of others.
+
+    Args:
+        found: out of a file.
+        expected: those that it should have.
+    """
+    for name in sorted(found.keys() ^ expected.keys()):
+        raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
+    for name, array in expected.items():
+        one, other = ((a.dtype, a.shape) for a in (found[name], array))
+        if one != other:
+            raise ValueError(f"{name} is {one[0]} {one[1]}; expected {other[0]} {other[1]}")
+
+
 def restore(tensors: Mapping[str, NDArray], owners: Mapping[str, Any]) -> None:
     """Load each part into its owner: `rnn.*` into owners["rnn"], and so on.
 
