@@ -38,7 +38,7 @@ def is_own(path: Name) -> bool:
         found = os.stat(path)
     except FileNotFoundError:
         return True
-    return stat.S_ISREG(found.st_mode) and not _is_output(found)
+    return stat.S_ISREG(found.st_mode) and _output(found) is None
 
 
 def check(path: Name) -> None:
@@ -83,7 +83,8 @@ def write(path: Name, data: bytes, *, keep: bool = False) -> str | None:
     with told_of(path):
         old = _existing(path)
         if not is_own(path):
-            with open(path, "ab") as out:  # appended: stdout may be a file with something in it
+            output = None if old is None else _output(old)
+            with open(path if output is None else os.dup(output), "wb") as out:
                 out.write(data)
             return None
         target = os.path.realpath(path)
@@ -125,13 +126,13 @@ def _existing(path: Name) -> os.stat_result | None:
     return found
 
 
-def _is_output(found: os.stat_result) -> bool:
-    """Return whether this is the file that the process prints into."""
+def _output(found: os.stat_result) -> int | None:
+    """Return what this is open as, if it is the file that the process prints into."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):  # closed
             if os.path.samestat(found, os.fstat(descriptor)):
-                return True
-    return False
+                return descriptor
+    return None
 
 
 def beside(target: str, ending: str) -> str:
