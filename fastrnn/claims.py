@@ -49,6 +49,9 @@ class Claim:
     def __exit__(self, *error: object) -> None:
         self.release()
 
+    def __del__(self) -> None:
+        self.release()  # where Ctrl-C came before that
+
     def release(self) -> None:
         """Give the file back; a second call does nothing."""
         descriptor = self._descriptor

@@ -192,8 +192,9 @@ class Options:
                 )
         try:
             rule([], lr=self.lr, **more)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self.owner}: optimizer_options: {error}") from None
+        except (OverflowError, TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.owner}: lr or optimizer_options: {error}") from None
 
 
 def entropy(seed: int | None) -> int:
