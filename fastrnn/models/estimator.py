@@ -6,6 +6,7 @@ cross-validation, searches and pipelines work. No network and no loss is here.
 
 import contextlib
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from fastrnn.models import batches, reading, training
 from fastrnn.models import weights as weighting
 from fastrnn.models.columns import check_names, feature_names
+from fastrnn.models.description import described
 from fastrnn.models.fitting import Fit
 from fastrnn.models.not_fitted import not_fitted
 from fastrnn.models.options import Options, entropy
@@ -58,7 +60,7 @@ class Estimator(Options):
         Raises:
             NotFittedError: there is nothing to save yet.
             ModuleNotFoundError: the extra `cli` is missing.
-            ValueError: JSON cannot hold a class or a symbol.
+            ValueError: a file cannot hold a class or a symbol; fit has warned of it.
             OSError: it cannot be written.
         """
         self._check_fitted()
@@ -115,29 +117,43 @@ class Estimator(Options):
             weights: of the steps of each sequence, or of the one target that it has; None: all
                 alike.
         """
-        checkpoint = None
-        if self.checkpoint is not None:
-            data = losses.args if weights is None else (*losses.args, weights)
-            checkpoint = _needs_safetensors("checkpoint").Checkpoint(self, data)
-        seed = entropy(self.seed) if checkpoint is None else checkpoint.seed
-        self.build(seed)
-        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-        rows = np.arange(len(lengths)) if weights is None else weighting.counted(weights)
-        groups = [rows]
-        if validate is None and self.validation_fraction:
-            parts = batches.split(len(rows), self.validation_fraction, random)
-            groups = [rows[part] for part in parts]
-        if weights is not None:
-            losses = partial(losses, weights=weighting.normalised(weights, groups))
-        if len(groups) > 1:
-            validate = partial(training.evaluate, losses, lengths, groups[1])
-        task = training.Task(losses, partial(batches.shuffled, lengths, groups[0], self.batch_size))
-        fit = Fit(training.Trainer(self, self.parts, task, random), validate)
-        if checkpoint is not None:
-            checkpoint.restore(fit)
-        self.history_ = fit.history
-        fit.run(lambda: None if checkpoint is None else checkpoint.save(fit))
+        self._check_savable()
+        with self._checkpoint(losses.args if weights is None else (*losses.args, weights)) as kept:
+            seed = entropy(self.seed) if kept is None else kept.seed
+            self.build(seed)
+            random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
+            rows = np.arange(len(lengths)) if weights is None else weighting.counted(weights)
+            groups = [rows]
+            if validate is None and self.validation_fraction:
+                parts = batches.split(len(rows), self.validation_fraction, random)
+                groups = [rows[part] for part in parts]
+            if weights is not None:
+                losses = partial(losses, weights=weighting.normalised(weights, groups))
+            if len(groups) > 1:
+                validate = partial(training.evaluate, losses, lengths, groups[1])
+            drawn = partial(batches.shuffled, lengths, groups[0], self.batch_size)
+            trainer = training.Trainer(self, self.parts, training.Task(losses, drawn), random)
+            fit = Fit(trainer, validate)
+            if kept is not None:
+                kept.restore(fit)
+            self.history_ = fit.history
+            fit.run(lambda: None if kept is None else kept.save(fit))
         return self
+
+    def _checkpoint(self, data: tuple) -> Any:
+        """Return what to enter for the checkpoint of a fit, or for None where there is none."""
+        if self.checkpoint is None:
+            return contextlib.nullcontext()
+        return _needs_safetensors("checkpoint").Checkpoint(self, data)
+
+    def _check_savable(self) -> None:
+        """Say before training what `save` would say after it."""
+        try:
+            described(self)
+        except ValueError as error:
+            if self.checkpoint is not None:
+                raise
+            warnings.warn(str(error), stacklevel=4)
 
     @contextlib.contextmanager
     def _fitting(self) -> Iterator[None]:

@@ -179,18 +179,27 @@ class Options:
             raise ValueError(f"{self.owner}: {option} must be above 0 and {limit}, got {value!r}.")
 
     def _check_optimizer(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
+        if not isinstance(self.optimizer, str) or self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"{self.owner}: optimizer must be one of {', '.join(OPTIMIZERS)}; got "
                 f"{self.optimizer!r}."
             )
-        known = list(inspect.signature(OPTIMIZERS[self.optimizer]).parameters)[2:]  # after lr
-        for option in self.optimizer_options or {}:
+        more = {} if self.optimizer_options is None else self.optimizer_options
+        if not isinstance(more, Mapping):
+            raise TypeError(f"{self.owner}: optimizer_options has to be a dict, got {more!r}.")
+        rule = OPTIMIZERS[self.optimizer]
+        known = list(inspect.signature(rule).parameters)[2:]  # after lr
+        for option in more:
             if option not in known:
                 raise ValueError(
                     f"{self.owner}: optimizer_options has {option!r}; {self.optimizer!r} takes "
                     f"{', '.join(known)}."
                 )
+        try:
+            rule([], lr=self.lr, **more)
+        except (OverflowError, TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.owner}: lr or optimizer_options: {error}") from None
 
 
 def entropy(seed: int | None) -> int:

@@ -137,7 +137,7 @@ class TestFile:
             ("random", 3, "m is damaged: "),
             ("random", {"bit_generator": "MT19937"}, "m is damaged: "),
             ("batch", 999, "m is damaged: there is no batch 999 of 6"),
-            ("batch", -1, "m is damaged: there is no batch -1 of 6"),
+            ("batch", -1, "m is damaged: there is no batch -1"),
             ("piece", 7, "there is no piece 7 of batch 0"),
             ("best", None, "m is damaged: "),
         ],

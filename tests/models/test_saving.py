@@ -11,8 +11,8 @@ import pytest
 import fastrnn
 from fastrnn import models
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
+from tests.support.model_files import rewrite, safetensors
 
-safetensors = pytest.importorskip("safetensors.numpy")
 WORDS = ["ab", "b", "ba", "aab", "bb", "a"]
 VECTORS = np.random.default_rng(0).random((6, 4, 3))
 SMALL = {"epochs": 2, "num_layers": 2}
@@ -130,13 +130,7 @@ def test_no_file(tmp_path):
 def test_damaged(tensors, metadata, message, tmp_path):
     path = tmp_path / "m"
     RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(path)
-    with safetensors.safe_open(path, framework="numpy") as file:
-        parts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
-    for old, new in zip(parts, (tensors, metadata), strict=True):
-        old.update(new)
-        for name in [name for name, value in old.items() if value is None]:
-            del old[name]
-    path.write_bytes(safetensors.save(*parts))
+    rewrite(path, tensors, metadata)
     with pytest.raises(ValueError, match=message):
         models.load(path)
 
