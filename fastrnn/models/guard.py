@@ -6,7 +6,7 @@ values mean is not known here: see reading.py, targets.py and weights.py.
 """
 
 import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from fastrnn.models.columns import columns, first_column
 _KINDS: dict[str, tuple[type, ...]] = {
     "strings": (str,),
     "bytes": (bytes, bytearray, memoryview),
-    "dates": (np.datetime64, np.timedelta64),  # which are np.integer, too
+    "durations": (np.timedelta64,),  # which are np.integer, too
+    "dates": (np.datetime64,),
     "booleans": (bool, np.bool_),
     "integers": (int, np.integer),
     "complex numbers": (complex, np.complexfloating),
@@ -53,7 +54,7 @@ def rows(where: str, given: Any) -> NDArray | list:
     if not isinstance(given, np.ndarray | Sequence) and hasattr(given, "__array__"):
         given = _as_array(where, given)
     if isinstance(given, np.ndarray) and (given.ndim > 1 or given.dtype.kind in "fiub"):
-        return given
+        return given if isinstance(given, np.ma.MaskedArray) else np.asarray(given)
     try:
         found = list(given)
     except TypeError:
@@ -108,7 +109,7 @@ def _refuse_containers(where: str, given: Any) -> None:
             f"{where} is a sparse matrix; expected dense data: .toarray() makes one, of which "
             "sequences (N, T, I) have to be made."
         )
-    if isinstance(given, Mapping | Set):
+    if isinstance(given, Mapping | set | frozenset):
         raise TypeError(
             f"{where} is a {type(given).__name__}, which has no order; expected a list or an array."
         )
@@ -172,6 +173,9 @@ def _from_list(where: str, given: Sequence, numeric: bool, place: Place) -> NDAr
         try:
             found = np.asarray(given)
         except ValueError as error:
+            for n, value in enumerate(given):
+                if _missing(value):
+                    raise ValueError(absent(where + place((n,)), value)) from None
             raise ValueError(f"{where} is no array: its rows are unequal: {error}") from None
         return _judged(where, found, numeric, place)
     objects = np.empty(len(given), object)
@@ -216,12 +220,14 @@ def _from_objects(where: str, objects: NDArray, numeric: bool, place: Place) -> 
         for k, value in enumerate(flat):
             if _missing(value) and not (found <= _NUMERIC and isinstance(value, float)):
                 raise ValueError(absent(at(k), value))
+    first = {kinds[type(value)]: k for k, value in reversed(list(enumerate(flat)))}
+    for kind in found & {"list", "ndarray"}:
+        raise ValueError(f"{at(first[kind])} is a sequence, a {kind}; expected one value.")
     if "bytes" in found:
-        raise TypeError(_bytes(at([kinds[type(value)] for value in flat].index("bytes"))))
+        raise TypeError(_bytes(at(first["bytes"])))
     if "complex numbers" in found:
         raise ValueError(_complex(where, "complex"))
     if len(found) > 1 and not found <= (_NUMERIC if numeric else _NUMERIC - {"booleans"}):
-        first = {kinds[type(value)]: k for k, value in reversed(list(enumerate(flat)))}
         (one, i), (other, k) = sorted(first.items(), key=lambda item: item[1])[:2]
         raise TypeError(
             f"{where} mixes {one} and {other}: {at(i).partition(': ')[2]} is {flat[i]!r}, and "
@@ -235,7 +241,7 @@ def _from_objects(where: str, objects: NDArray, numeric: bool, place: Place) -> 
         return objects.astype(str)
     if found and found <= _NUMERIC:
         return _from_numbers(at, objects, "floats" in found, numeric)
-    if found == {"dates"}:
+    if found <= {"dates", "durations"}:
         return np.array(flat.tolist() if objects.ndim else flat[0]).reshape(objects.shape)
     return objects
 

@@ -28,7 +28,8 @@ def read(
             words; or one padded array, (N, T, I) of floats or (N, T) of integers.
         lengths: (N,) of the sequences in a padded array; None: all T.
         dtype: of floats; None: floats are refused.
-        labels: of steps: then an array (N, 1) of strings has a label each, and no texts.
+        labels: of steps: then an array (N, 1) of strings has a label each, and no texts; and
+            lengths may come with a list, as they are of X.
 
     Returns:
         The sequences, and whether they are strings; then values are code points. Symbols are laid
@@ -47,7 +48,7 @@ def read(
                 f"give {name}[:, 0], for sequences of one word {name}.tolist()."
             )
         return found, False
-    if lengths is not None:
+    if lengths is not None and not labels:
         raise ValueError(f"{owner}: lengths goes with a padded array; {name} is a list already.")
     if not rows:
         raise ValueError(f"{where} has no sequences; expected at least one.")

@@ -187,8 +187,7 @@ class RNNTagger(Estimator):
 
     def _tags(self, x: Sequences, y: Any, lengths: Any) -> Sequences:
         """Return the labels, end to end, checked."""
-        padded = None if isinstance(y, list | tuple) else lengths
-        tags, text = reading.read(self.owner, "y", y, padded, None, labels=True)
+        tags, text = reading.read(self.owner, "y", y, lengths, None, labels=True)
         self._check_count(len(x.lengths), len(tags.lengths))
         if (x.lengths != tags.lengths).any():
             n = int(np.flatnonzero(x.lengths != tags.lengths)[0])

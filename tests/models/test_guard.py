@@ -51,6 +51,13 @@ def test_an_array_is_not_copied():
         assert guard.array("Model: y", given) is given
 
 
+def test_a_matrix_is_an_array():
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[1, 2], [2, 1]])
+    model = RNNClassifier(3, **SMALL).fit(matrix, [0, 1])
+    assert (model.predict_proba(matrix) == model.predict_proba([[1, 2], [2, 1]])).all()
+
+
 def test_numbers_of_all_kinds():
     assert guard.array("Model: y", [True, 2, 0.5], numeric=True).tolist() == [1, 2, 0.5]
     assert guard.array("Model: y", [2**70, 1], numeric=True).tolist() == [2.0**70, 1]
@@ -61,6 +68,8 @@ class NoNumPy:
         raise RuntimeError("requires grad")
 
 
+OBJECTS = np.empty(2, object)
+OBJECTS[:] = [1, 2], [3]
 BAD = [
     (["a", None], r"y\[1\] is None .*missing"),
     (["a", NAN], r"y\[1\] is nan .*missing"),
@@ -84,6 +93,9 @@ BAD = [
     ([2**63, -1], r"y\[0\] is 9223372036854775808; expected numbers of 64 bits"),
     (["a\0", "a"], r"y\[0\] is 'a\\x00'; NumPy drops a NUL"),
     ([[1], [1, 2]], "y is no array: its rows are unequal"),
+    ([[1, 2], None], r"y\[1\] is None"),
+    ([np.datetime64("2020"), np.timedelta64(1, "D")], "y mixes dates and durations"),
+    (OBJECTS, r"y\[0\] is a sequence, a list; expected one value"),
     (np.array([(1, 2)], "i4,i4"), "y is structured"),
     ("ab", "y is one str"),
     (b"ab", "y is one bytes"),
