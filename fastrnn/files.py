@@ -121,7 +121,8 @@ def _existing(path: Name) -> os.stat_result | None:
         return None
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not os.access(path, os.W_OK):  # it could be replaced all the same, but is protected
+    # What is protected could be replaced all the same.
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     return found
 
@@ -207,7 +208,7 @@ def _replace(
 
 def _resemble(target: str, old: os.stat_result, temporary: str) -> None:
     """Give a new file the owner, mode and further attributes of an old one."""
-    if hasattr(os, "chown"):
+    if sys.platform != "win32":
         for owner in ((old.st_uid, -1), (-1, old.st_gid)):
             with contextlib.suppress(OSError):
                 os.chown(temporary, *owner)

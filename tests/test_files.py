@@ -4,8 +4,10 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -171,16 +173,30 @@ class TestModesAndLinks:
         assert left(path) == {"m": b"new", "other": b"old"}
         files.write(path, b"newer")
 
-    @pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root may write anything")
-    def test_protected(self, path):
-        path.chmod(0o444)
-        for call in (lambda: files.write(path, b"new"), lambda: files.check(path)):
-            with pytest.raises(PermissionError, match=r"m'$"):
-                call()
-        assert left(path) == {"m": b"old"}
+    @pytest.mark.parametrize("protected", ["m", "."])
+    def test_protected(self, protected):
+        """Root may write anything, so it becomes nobody for that moment."""
+        user = os.geteuid()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "m")
+            path.write_bytes(b"old")
+            path.chmod(0o666)
+            path.parent.chmod(0o777)
+            (path.parent / protected).chmod(0o555)
+            try:
+                if user == 0:
+                    os.seteuid(65534)
+                for call in (lambda: files.write(path, b"new"), lambda: files.check(path)):
+                    with pytest.raises(PermissionError, match=r"m'$"):
+                        call()
+                assert path.read_bytes() == b"old"
+            finally:
+                os.seteuid(user)
+                path.parent.chmod(0o777)
+            assert left(path) == {"m": b"old"}
 
     def test_protected_says_the_system(self, path, monkeypatch):
-        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        monkeypatch.setattr(os, "access", lambda path, mode, **options: False)
         for call in (lambda: files.write(path, b"new"), lambda: files.check(path)):
             with pytest.raises(PermissionError, match=r"m'$"):
                 call()

@@ -54,8 +54,8 @@ def train(run: TrainingRun, path: Path, resume: Path | None, claim: Claim) -> No
         ValueError: there is something else than a model.
         OSError: the file cannot be written.
     """
+    _keep_earlier(run, path, resume)  # before Ctrl-C may write
     try:
-        _keep_earlier(run, path, resume)
         _train(run, path)
     except KeyboardInterrupt:
         _stop(run, path, claim)

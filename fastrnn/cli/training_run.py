@@ -25,9 +25,12 @@ from fastrnn.models import states, tensors, text
 from fastrnn.models.corpus import encode
 from fastrnn.models.network import Loss
 from fastrnn.models.one_to_many import Writer
+from fastrnn.models.options import OPTIMIZERS
 from fastrnn.models.states import State
 from fastrnn.models.training import Snapshot, Task, Trainer
 from fastrnn.nn import sizes
+from fastrnn.nn.registry import layer_class
+from fastrnn.nn.spec import Spec
 
 _RECENT = 50  # steps that progress is averaged over
 
@@ -74,14 +77,9 @@ class TrainingRun:
         self._streams = text.streams(indices[:split], rows, config.seq_len)
         self._digest = _digest(content)
         self.held_out = indices[split:]
+        _check_sizes(config, len(vocabulary))
         self.config = config
         self.model = build(config, vocabulary)
-        steps, rnn = rows * config.seq_len, self.model.rnn
-        saved = config.layers * len(rnn.cell.saved) * config.hidden + len(vocabulary)
-        sizes.refuse(
-            f"gradients of --batch {rows:,} x --seq-len {config.seq_len:,} characters",
-            steps * saved * rnn.dtype.itemsize,
-        )
         self._trainer = Trainer(
             config.options(),
             {"rnn": self.model.rnn, "head": self.model.head},
@@ -225,6 +223,26 @@ class TrainingRun:
                 raise ValueError(f"optimizer.step is not {file.step}")
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{shown(path)}: {error}") from None
+
+
+def _check_sizes(config: Config, symbols: int) -> None:
+    """Raise ValueError if there is not memory for what training has to hold at the very least."""
+    kind, chosen = layer_class(config.cell)
+    smallest = kind(1, 1, **chosen)  # of the same cell and type
+    cell, dtype = smallest.cell, smallest.dtype
+    spec = Spec(cell, dtype, symbols, config.hidden, num_layers=config.layers)
+    buffers = len(OPTIMIZERS[config.optimizer](smallest.params).state_dict()) // len(
+        smallest.params
+    )
+    kept = config.layers * len(cell.saved) * config.hidden + symbols  # for the gradient of a step
+    sizes.refuse(
+        ", ".join(
+            f"{flag(n)} {getattr(config, n)}" for n in ("hidden", "layers", "batch", "seq_len")
+        )
+        + ": weights, gradients and what they are computed from",
+        (2 + buffers) * spec.amount().memory
+        + config.batch * config.seq_len * kept * dtype.itemsize,
+    )
 
 
 def _digest(content: str) -> str:

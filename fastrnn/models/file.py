@@ -122,7 +122,8 @@ def _content(path: Path) -> bytes:
         header, size = int.from_bytes(first, "little"), os.fstat(opened.fileno()).st_size
         if len(first) < 8 or not 2 <= header <= min(size - 8, _LARGEST_HEADER):
             raise ValueError("it does not begin as one")
-        return first + opened.read()
+        opened.seek(0)
+        return opened.read()
 
 
 def _parsed(data: bytes) -> tuple[Tensors, dict[str, str]]:

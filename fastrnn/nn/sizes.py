@@ -25,6 +25,11 @@ class Amount(NamedTuple):
     arrays: int
     nbytes: int
 
+    @property
+    def memory(self) -> int:
+        """Bytes, with what arrays take beside their elements."""
+        return self.nbytes + PER_ARRAY * self.arrays
+
 
 _held: ContextVar[Amount | None] = ContextVar("held", default=None)
 
@@ -63,7 +68,7 @@ def check(who: str, amount: Amount) -> None:
             f"its options are too large for its tensors: {who} has {amount.arrays:,} arrays of "
             f"{amount.nbytes:,} bytes, and there are {held.arrays:,} of {held.nbytes:,}"
         )
-    refuse(f"{who}: its parameters", amount.nbytes + PER_ARRAY * amount.arrays)
+    refuse(f"{who}: its parameters", amount.memory)
 
 
 def refuse(what: str, nbytes: int) -> None:

@@ -1,6 +1,10 @@
-"""What a model's file says of it: every word is checked when it is read."""
+"""What a model's file says of it: what can be said, and every word is checked when it is read."""
 
+import datetime
+import decimal
 import json
+import uuid
+import warnings
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import pytest
 from fastrnn import models
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, Seq2Seq
 from fastrnn.models.description import described, is_history, is_sorted, model_of
+from tests.support.interrupted import Stop
 from tests.support.model_files import contents, rewrite
 
 WORDS = ["ab", "b", "ba", "aab"]
@@ -147,3 +152,89 @@ def test_sorted():
     for wrong in ("", "aa", "ba", [1, 2], None, np.array([2, 1]), np.array([[1]]), np.array(3)):
         assert not is_sorted(wrong)
     assert not is_sorted(np.array([np.nan]))
+
+
+def objects(*values):
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+DAYS = datetime.date(2024, 1, 1), datetime.date(2024, 2, 29)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"),
+        np.array([1, 2], "timedelta64[s]"),
+        np.array([b"a", b"\xff"]),
+        np.array([1j, 2j]),
+        np.array([1, 2**64 - 1], np.uint64),
+        np.array(["a", "b"], "<U300"),
+        np.array(["\ud800", "b"]),
+        objects(*DAYS),
+        objects(datetime.datetime(2024, 1, 1, 5), datetime.datetime(2024, 1, 2)),
+        objects((1, "a"), (2, "b")),
+        objects(1, 2**70),
+    ],
+    ids=lambda labels: f"{labels.dtype} {labels[0]!r:.20}",
+)
+def test_labels_of_many_kinds(labels, tmp_path):
+    with warnings.catch_warnings(action="error"):
+        model = RNNClassifier(4, epochs=2).fit(WORDS, labels[[0, 1] * 2])
+    model.save(tmp_path / "m")
+    found, expected = models.load(tmp_path / "m").predict(WORDS), model.predict(WORDS)
+    assert found.dtype == expected.dtype
+    assert found.tolist() == expected.tolist()
+    assert {*map(type, found.tolist())} == {*map(type, expected.tolist())}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        objects(decimal.Decimal(1), decimal.Decimal(2)),
+        np.array([1, 2], np.longdouble),
+        objects(uuid.UUID(int=1), uuid.UUID(int=2)),
+    ],
+    ids=str,
+)
+def test_what_no_file_can_hold_is_known_before(labels, tmp_path, monkeypatch):
+    """Fit warns, and one that has to write a file refuses, before the first update."""
+    message = "^RNNClassifier cannot be saved: classes_: no file can hold "
+    if labels.dtype == np.longdouble and np.longdouble == np.float64:
+        pytest.skip("long doubles are doubles here")
+    model = RNNClassifier(4, epochs=1)
+    with pytest.warns(UserWarning, match=message):
+        model.fit(WORDS, labels[[0, 1] * 2])
+    with pytest.raises(ValueError, match=message):
+        model.save(tmp_path / "m")
+    count = Stop(monkeypatch, ())
+    with pytest.raises(ValueError, match=message):
+        model.set_params(checkpoint=tmp_path / "m").fit(WORDS, labels[[0, 1] * 2])
+    assert count.done == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer_options": {"betas": (np.float32(0.5), 0.9)}},
+        {"optimizer_options": {"betas": [0.5, 0.9]}},
+        {"lr": np.float32(0.5), "hidden_size": np.uint8(4), "bidirectional": np.True_},
+        {"seed": np.int64(3), "clip_norm": np.float64(2)},
+        {"cell": np.str_("gru"), "optimizer": np.str_("sgd")},
+        {"verbose": print, "init": lambda rnn: None},
+    ],
+    ids=", ".join,
+)
+def test_options_of_many_kinds(options, tmp_path):
+    options = {"hidden_size": 4, "epochs": 1, "checkpoint": tmp_path / "c"} | options
+    RNNClassifier(**options).fit(WORDS, [0, 1] * 2).save(tmp_path / "m")
+    for name in "mc":
+        loaded = models.load(tmp_path / name)
+        for option, value in options.items():
+            wanted = None if option in ("checkpoint", "init") else value
+            wanted = False if option == "verbose" else wanted
+            assert getattr(loaded, option) == wanted
+        loaded.fit(WORDS, [0, 1] * 2)

@@ -4,6 +4,7 @@ That writing is atomic is test_file.py's.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,12 +89,47 @@ def test_a_function_is_not_kept(tmp_path):
     assert models.load(tmp_path / "m").init is None
 
 
-def test_labels_that_json_has_not(tmp_path):
-    labels = np.array(["2024-01-01", "2024-01-02"] * 3, "datetime64[D]")
-    model = RNNClassifier(4, epochs=1).fit(WORDS, labels)
-    with pytest.raises(ValueError, match=r"RNNClassifier cannot be saved: .*date"):
+def test_changed_parameters_are_saved_as_they_are(tmp_path):
+    """`params` is the user's: another layout is saved right, what does not fit not at all."""
+    model = RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3)
+    params = model.rnn_.params
+    params["weight_hh_l0"] = np.asfortranarray(params["weight_hh_l0"])
+    params["weight_ih_l0"] = np.repeat(params["weight_ih_l0"], 2, axis=1)[:, ::2]
+    model.save(tmp_path / "m")
+    before = (tmp_path / "m").read_bytes()
+    loaded = models.load(tmp_path / "m")
+    assert (loaded.predict_proba(WORDS) == model.predict_proba(WORDS)).all()
+    params["weight_hh_l0"] = np.ones((16, 5), np.float32)
+    with pytest.raises(ValueError, match="weight_hh_l0 has shape"):
         model.save(tmp_path / "m")
-    assert list(tmp_path.iterdir()) == []
+    del params["weight_hh_l0"]
+    with pytest.raises(KeyError):
+        model.save(tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == before
+
+
+def test_four_threads_save(tmp_path):
+    fits = [RNNClassifier(4, epochs=1, seed=k).fit(WORDS, [0, 1] * 3) for k in range(4)]
+    wanted = [model.predict_proba(WORDS).tolist() for model in fits]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda model: [model.save(tmp_path / "m") for _ in range(60)], fits))
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert models.load(tmp_path / "m").predict_proba(WORDS).tolist() in wanted
+
+
+def test_one_damaged_byte(tmp_path):
+    """495 of them, in the tensors, were another model before."""
+    RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(tmp_path / "m")
+    raw = (tmp_path / "m").read_bytes()
+    chance = np.random.default_rng(0)
+    for at, change in zip(
+        chance.integers(0, len(raw), 495), chance.integers(1, 256, 495), strict=True
+    ):
+        damaged = bytearray(raw)
+        damaged[at] ^= change
+        (tmp_path / "m").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"m (is|cannot)"):
+            models.load(tmp_path / "m")
 
 
 def test_another_class(tmp_path):
@@ -124,6 +160,7 @@ def test_no_file(tmp_path):
         ({}, {"learnt": "[]"}, "m cannot be loaded: "),
         ({"head.bias": None}, {}, r"m: head\.\* does not fit: .*bias"),
         ({"head.bias": np.zeros(2)}, {}, r"m: head\.\* does not fit: .*bias"),
+        ({"else.extra": np.zeros(2)}, {}, r"m: 'else\.extra' belongs to nothing here"),
         ({"rnn.extra": np.zeros(2)}, {}, r"m: rnn\.\* does not fit: .*extra"),
     ],
 )
