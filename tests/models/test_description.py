@@ -1,7 +1,6 @@
 """What a model's file says of it: what can be said, and every word is checked when it is read."""
 
 import datetime
-import decimal
 import json
 import uuid
 import warnings
@@ -168,15 +167,12 @@ DAYS = datetime.date(2024, 1, 1), datetime.date(2024, 2, 29)
     [
         np.array(["2024-01-01", "2024-01-02"], "datetime64[D]"),
         np.array([1, 2], "timedelta64[s]"),
-        np.array([b"a", b"\xff"]),
-        np.array([1j, 2j]),
         np.array([1, 2**64 - 1], np.uint64),
         np.array(["a", "b"], "<U300"),
         np.array(["\ud800", "b"]),
         objects(*DAYS),
         objects(datetime.datetime(2024, 1, 1, 5), datetime.datetime(2024, 1, 2)),
         objects((1, "a"), (2, "b")),
-        objects(1, 2**70),
     ],
     ids=lambda labels: f"{labels.dtype} {labels[0]!r:.20}",
 )
@@ -193,7 +189,6 @@ def test_labels_of_many_kinds(labels, tmp_path):
 @pytest.mark.parametrize(
     "labels",
     [
-        objects(decimal.Decimal(1), decimal.Decimal(2)),
         np.array([1, 2], np.longdouble),
         objects(uuid.UUID(int=1), uuid.UUID(int=2)),
     ],
