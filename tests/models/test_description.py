@@ -188,10 +188,7 @@ def test_labels_of_many_kinds(labels, tmp_path):
 
 @pytest.mark.parametrize(
     "labels",
-    [
-        np.array([1, 2], np.longdouble),
-        objects(uuid.UUID(int=1), uuid.UUID(int=2)),
-    ],
+    [np.array([1, 2], np.longdouble), objects(uuid.UUID(int=1), uuid.UUID(int=2))],
     ids=str,
 )
 def test_what_no_file_can_hold_is_known_before(labels, tmp_path, monkeypatch):
