@@ -5,7 +5,6 @@ do. Nothing is computed here, and nothing converted but the byte order.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,11 +207,3 @@ def cotangent(owner: str, value: Any, expected: tuple[int, ...], dtype: np.dtype
             f"{owner}: d_output has shape {result.shape}; expected that of the output, {expected}."
         )
     return result
-
-
-def writable(path: Path) -> None:
-    """Raise the OSError that writing a file would raise; nothing is changed."""
-    existed = path.exists()
-    path.open("ab").close()
-    if not existed:
-        path.unlink()

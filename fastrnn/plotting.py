@@ -4,9 +4,12 @@ What is in a picture is decided where its numbers are. matplotlib is only import
 drawn, and without pyplot: no window opens and no global state changes.
 """
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from fastrnn import files
 
 FORMATS = ("png", "svg", "pdf", "jpg")
 # Okabe and Ito's palette (2008), except for the grey.
@@ -50,7 +53,9 @@ def save(path: Any, caller: str, draw: Callable[[Any], None]) -> None:
     with style.context(["default", STYLE]):  # whatever style the user has set
         figure = Figure(figsize=(8.0, 4.5), layout="constrained")
         draw(figure)
-        figure.savefig(path, format=kind)
+        picture = io.BytesIO()
+        figure.savefig(picture, format=kind)
+    files.write(path, picture.getvalue())
 
 
 def format_of(path: Any, caller: str) -> str:

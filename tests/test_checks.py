@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn import checks
 from tests.support.bad_input import INDEX, LSTM, B, H, I, T, X, floats, index_with
 
 GRU = fastrnn.GRU(I, H, num_layers=2, bidirectional=True, seed=0)
@@ -248,13 +247,3 @@ def test_torch_tensors_that_cannot_be_read():
         LSTM(torch.zeros(T, B, I, device="meta"))
     with pytest.raises(TypeError, match="input cannot be read as a NumPy array"):
         LSTM(torch.zeros(T, B, I, dtype=torch.bfloat16))
-
-
-def test_writable_changes_nothing(tmp_path):
-    (tmp_path / "old").write_text("old")
-    for name in ("old", "new"):
-        checks.writable(tmp_path / name)
-    for path in (tmp_path, tmp_path / "none" / "new"):
-        with pytest.raises(OSError, match=path.name):
-            checks.writable(path)
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]

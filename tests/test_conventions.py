@@ -16,7 +16,7 @@ from tests.support.sources import FILES, PACKAGE, TREES, every_module
 # Imports go from a line to lines above it, or stay within a line.
 LAYERS = [
     {"kernels"},
-    {"checks"},
+    {"checks", "files", "claims"},
     {"engine"},
     {"cells"},
     {"plotting", "losses", "optim"},
@@ -37,7 +37,9 @@ ALONE = {
     "losses": set(),
     "optim": {"optim"},
     "checks": set(),
-    "plotting": set(),
+    "files": set(),
+    "claims": {"files"},
+    "plotting": {"files"},
     "nn.gradients": set(),
     "cli.interrupt": set(),
     "kernels": {"kernels"},
@@ -243,6 +245,7 @@ WHOLE = {
     "kernels/test_bounds",
     "kernels/test_instruction_sets",
     "models/test_resume",
+    "models/test_sklearn",
     "models/test_torch",
     "nn/test_training",
     "support/test_compare",

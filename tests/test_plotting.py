@@ -21,3 +21,16 @@ def test_formats(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ModuleNotFoundError, match=r'^plot needs matplotlib: .*"fastrnn\[plot\]"$'):
         plotting.format_of("a.png", "plot")
+
+
+def test_an_earlier_picture_is_lost_to_a_whole_one_only(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra: plot")
+    (tmp_path / "a.svg").write_text("old")
+    (tmp_path / "b.svg").symlink_to("a.svg")
+    with pytest.raises(ZeroDivisionError):
+        plotting.save(tmp_path / "b.svg", "plot", lambda figure: 1 / 0)
+    assert (tmp_path / "a.svg").read_text() == "old"
+    plotting.save(tmp_path / "b.svg", "plot", lambda figure: None)
+    assert (tmp_path / "b.svg").is_symlink()
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.svg"]

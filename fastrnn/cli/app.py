@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import fastrnn
+from fastrnn.claims import Claim
 from fastrnn.cli.info import installation
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
 
@@ -89,8 +90,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="The model file; one that exists is kept as NAME.previous. [default: the resumed "
-            "file, or model.safetensors]"
+            help="The model file; a model that is there already is kept, as NAME.previous, "
+            "NAME.previous.2, ... [default: the resumed file, or model.safetensors]"
         ),
     ] = None,
     resume: Annotated[
@@ -112,8 +113,10 @@ def train(
         "seed": seed,
     }
     options = {name: value for name, value in asked.items() if value is not None}
-    run = train_command.prepared(options, text or (), resume)
-    train_command.train(run, out or resume or Path("model.safetensors"), resume)
+    path = out or resume or Path("model.safetensors")
+    with Claim(path) as claim:
+        run = train_command.prepared(options, text or (), resume)
+        train_command.train(run, path, resume, claim)
 
 
 @app.command()

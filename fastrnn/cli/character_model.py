@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.cli.config import Config
-from fastrnn.cli.model_file import read
+from fastrnn.cli.model_file import File, read
+from fastrnn.files import shown
 from fastrnn.models import file as files
 from fastrnn.models import network, sampling, text
+from fastrnn.nn import sizes
 from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
 
@@ -28,10 +30,35 @@ class Model(NamedTuple):
 
 
 def build(config: Config, vocabulary: str) -> Model:
-    """Return an untrained network; equal seeds give equal ones."""
+    """Return an untrained network; equal seeds give equal ones.
+
+    Raises:
+        ValueError: it is too large for this machine.
+    """
     seeds, symbols = np.random.SeedSequence(config.seed).generate_state(2), len(vocabulary)
-    rnn, head = network.read_out(config.options(), symbols, symbols, seeds.tolist(), False)
+    try:
+        rnn, head = network.read_out(config.options(), symbols, symbols, seeds.tolist(), False)
+    except ValueError as error:
+        raise ValueError(f"--hidden {config.hidden}, --layers {config.layers}: {error}") from None
     return Model(vocabulary, rnn, head)
+
+
+def built(path: Path, file: File) -> Model:
+    """Return an untrained network of the size of one in a file; of a damaged size nothing is made.
+
+    Args:
+        path: the file, for the error.
+        file: what is in it.
+
+    Raises:
+        ValueError: its tensors are not those of its options.
+    """
+    own = [array for name, array in file.tensors.items() if name.startswith(("rnn.", "head."))]
+    try:
+        with sizes.at_most(sizes.Amount(len(own), sum(array.nbytes for array in own))):
+            return build(file.config, file.vocabulary)
+    except ValueError as error:
+        raise ValueError(f"{shown(path)}: {error}") from None
 
 
 def load(path: Path) -> Model:
@@ -45,8 +72,9 @@ def load(path: Path) -> Model:
         OSError: it cannot be read.
     """
     file = read(path)
-    model = build(file.config, file.vocabulary)
-    files.restore(path, file.tensors, {"rnn": model.rnn, "head": model.head})
+    model = built(path, file)
+    owners = {"rnn": model.rnn, "head": model.head}
+    files.restore(path, file.tensors, owners, ["optimizer", "state"])
     return model
 
 

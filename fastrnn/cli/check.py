@@ -15,7 +15,7 @@ from rich import progress
 from rich.console import Console
 from rich.text import Text
 
-from fastrnn import checks, plotting
+from fastrnn import files, plotting
 from fastrnn.checking import plot
 from fastrnn.checking.check import gradcheck
 from fastrnn.checking.coordinates import ProgressCallback
@@ -62,7 +62,7 @@ def prepare(json: Path | None, picture: Path | None) -> None:
             raise ValueError(str(error)) from None
     for path in (json, picture):
         if path is not None and str(path) != "-":
-            checks.writable(path)
+            files.check(path)
 
 
 def show(report: GradcheckReport, json: Path | None, picture: Path | None) -> None:
@@ -83,7 +83,7 @@ def show(report: GradcheckReport, json: Path | None, picture: Path | None) -> No
         for kind, line in report.lines():
             console.print(Text(line, _STYLES.get(kind, "")), soft_wrap=True)
     if json is not None and str(json) != "-":
-        json.write_text(report.to_json(indent=2) + "\n")
+        files.write(json, (report.to_json(indent=2) + "\n").encode())
         print(f"the report is in {json}", file=sys.stderr)
     if picture is not None:
         report.plot(picture)

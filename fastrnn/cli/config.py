@@ -50,18 +50,18 @@ class Config:
             layer_class(self.cell)
         except ValueError as error:
             raise ValueError(f"--{error}") from None
-        if self.optimizer not in OPTIMIZERS:
+        if not isinstance(self.optimizer, str) or self.optimizer not in OPTIMIZERS:
             known = ", ".join(CHOICES["optimizer"])
             raise ValueError(f"--optimizer must be one of {known}; got {self.optimizer!r}")
         for name, minimum in _MINIMA.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < minimum:
+            if type(value) is not int or value < minimum:
                 raise ValueError(
                     f"{flag(name)} must be a whole number of at least {minimum}; got {value!r}"
                 )
-        if not 0 < self.lr < math.inf:
+        if not _is_number(self.lr) or not 0 < self.lr < math.inf:
             raise ValueError(f"--lr must be finite and above 0; got {self.lr!r}")
-        if not 0 <= self.clip < math.inf:
+        if not _is_number(self.clip) or not 0 <= self.clip < math.inf:
             raise ValueError(f"--clip must be finite and above 0, or 0 for none; got {self.clip!r}")
 
     def options(self) -> RNNGenerator:
@@ -77,6 +77,11 @@ class Config:
             clip_norm=self.clip or None,
             seed=self.seed,
         )
+
+
+def _is_number(value: object) -> bool:
+    """Return whether this is a number that floats hold; JSON has others."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def flag(name: str) -> str:

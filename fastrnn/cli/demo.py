@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fastrnn import checks, plotting
+from fastrnn import files, plotting
 from fastrnn.demos import DEMOS
 from fastrnn.demos.result import ProgressReport, Result
 
@@ -62,7 +62,7 @@ def find(name: str, picture: Path | None, seed: int) -> DemoFunction:
     try:
         if picture is not None:
             plotting.format_of(picture, _PLOT)
-            checks.writable(picture)
+            files.check(picture)
         return importlib.import_module(f"fastrnn.demos.{name}").run
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]

@@ -6,14 +6,16 @@ sample, to resume, and to load into torch.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from fastrnn.cli.config import Config
+from fastrnn.files import shown
 from fastrnn.models import file as files
+from fastrnn.models.description import is_sorted
 
 
 class File(NamedTuple):
@@ -34,12 +36,16 @@ class File(NamedTuple):
     text: str
 
 
-def write(path: Path, file: File) -> None:
+def write(path: Path, file: File, *, keep: bool = False) -> str | None:
     """Write a model file, atomically.
 
     Args:
         path: where; an existing file is replaced.
         file: what.
+        keep: keep the existing file too, under another name.
+
+    Returns:
+        That name; None: there was no file, or keep=False.
 
     Raises:
         ValueError: `path` exists and is not a file.
@@ -47,7 +53,7 @@ def write(path: Path, file: File) -> None:
     """
     config = {**asdict(file.config), "step": file.step, "text": file.text}
     metadata = {"vocabulary": json.dumps(list(file.vocabulary)), "config": json.dumps(config)}
-    files.write(path, file.tensors, metadata)
+    return files.write(path, file.tensors, metadata, keep=keep)
 
 
 def read(path: Path) -> File:
@@ -61,22 +67,35 @@ def read(path: Path) -> File:
         OSError: it cannot be read.
     """
     tensors, metadata = files.read(path, "`fastrnn train --out`")
+    name = shown(path)
     try:
-        vocabulary = "".join(json.loads(metadata["vocabulary"]))
+        vocabulary = _characters(json.loads(metadata["vocabulary"]))
         options = json.loads(metadata["config"])
         step, text = options.pop("step"), options.pop("text")
-        if not isinstance(step, int) or step < 0:
-            raise ValueError(f"step is {step!r}")
+        if type(step) is not int or step < 0 or not isinstance(text, str):
+            raise ValueError(f"step is {step!r} and text {text!r}")
         config = Config(**options)
+        missing = [field.name for field in fields(Config) if field.name not in options]
+        if missing:
+            raise ValueError(f"config lacks {missing[0]!r}")
         shape = tensors["head.weight"].shape
     except KeyError as error:
-        raise ValueError(f"{path} is not from `fastrnn train`: it lacks {error}") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} has metadata that make no sense here: {error}") from None
+        raise ValueError(f"{name} is not from `fastrnn train`: it lacks {error}") from None
+    except (ArithmeticError, AttributeError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"{name} has metadata that make no sense here: {error}") from None
     # A damaged size has to fail before anything of that size is allocated.
     if shape != (len(vocabulary), config.hidden):
         raise ValueError(
-            f"{path}: head.weight has shape {shape}; expected (characters in the vocabulary, "
+            f"{name}: head.weight has shape {shape}; expected (characters in the vocabulary, "
             f"hidden) = {len(vocabulary), config.hidden}"
         )
     return File(tensors, vocabulary, config, step, text)
+
+
+def _characters(found: Any) -> str:
+    if not isinstance(found, list) or not all(isinstance(c, str) and len(c) == 1 for c in found):
+        raise ValueError("the vocabulary is no list of characters")
+    characters = "".join(found)
+    if not is_sorted(characters):
+        raise ValueError("the vocabulary is not sorted, or has a character twice, or none")
+    return characters

@@ -13,10 +13,13 @@ from typing import Any, NoReturn
 
 from rich import progress
 
+from fastrnn.claims import Claim
 from fastrnn.cli.character_model import sample
 from fastrnn.cli.config import Config
 from fastrnn.cli.interrupt import interruptible
+from fastrnn.cli.model_file import read
 from fastrnn.cli.training_run import Progress, TrainingRun
+from fastrnn.files import shown
 from fastrnn.models.corpus import read_text
 
 
@@ -37,23 +40,25 @@ def prepared(options: Mapping[str, Any], texts: Sequence[Path], resume: Path | N
     return TrainingRun.resume(resume, read_text(texts), options)
 
 
-def train(run: TrainingRun, path: Path, resume: Path | None) -> None:
+def train(run: TrainingRun, path: Path, resume: Path | None, claim: Claim) -> None:
     """Train and save a model, and show what it writes; at Ctrl-C save it, and end the process.
 
     Args:
         run: the training.
-        path: of the model; a file that this would overwrite is renamed.
+        path: of the model; a model that is there already is kept under another name.
         resume: the file that is being resumed, which `path` may overwrite.
+        claim: of `path`, which is given back before the process ends.
 
     Raises:
         FloatingPointError: training diverged.
+        ValueError: there is something else than a model.
         OSError: the file cannot be written.
     """
-    _keep_earlier(path, resume)
+    _keep_earlier(run, path, resume)  # before Ctrl-C may write
     try:
         _train(run, path)
     except KeyboardInterrupt:
-        _stop(run, path)
+        _stop(run, path, claim)
 
 
 def write(prompt: str, characters: Iterator[str]) -> None:
@@ -69,12 +74,21 @@ def write(prompt: str, characters: Iterator[str]) -> None:
     print(flush=True)
 
 
-def _keep_earlier(path: Path, resume: Path | None) -> None:
-    """Rename a model that this run would overwrite, unless it is the one being resumed."""
-    if path.is_file() and not (resume and path.samefile(resume)):
-        kept = path.with_name(path.name + ".previous")
-        path.replace(kept)
-        print(f"{path} exists already; it is kept as {kept}")
+def _keep_earlier(run: TrainingRun, path: Path, resume: Path | None) -> None:
+    """Keep a model that this run would overwrite, unless it is the one being resumed."""
+    if not path.is_file() or not path.stat().st_size or (resume and path.samefile(resume)):
+        return
+    try:
+        read(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{shown(path)} exists and is no model, so it is not overwritten; give another --out, "
+            f"or remove it ({error})"
+        ) from None
+    kept = Path(run.save(path, keep=True) or "")
+    if not path.is_symlink():
+        kept = path.with_name(kept.name)
+    print(f"{shown(path)} exists already; it is kept as {shown(kept)}", flush=True)
 
 
 def _train(run: TrainingRun, path: Path) -> None:
@@ -98,11 +112,12 @@ def _train(run: TrainingRun, path: Path) -> None:
     print(f"\nsaved; for more: fastrnn sample {shlex.quote(str(path))}")
 
 
-def _stop(run: TrainingRun, path: Path) -> NoReturn:
+def _stop(run: TrainingRun, path: Path, claim: Claim) -> NoReturn:
     """Save what the last completed step left, and end."""
     try:
         with run.lock:  # never given back: the other thread must not save a later step
             run.save(path)
+            claim.release()
             print(
                 f"\nstopped after step {run.step}, and saved; to go on, give the same text and "
                 f"--resume {shlex.quote(str(path))}",

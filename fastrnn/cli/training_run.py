@@ -17,15 +17,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.cli.character_model import bits_per_character, build
+from fastrnn.cli.character_model import bits_per_character, build, built
 from fastrnn.cli.config import Config, flag
 from fastrnn.cli.model_file import File, read, write
-from fastrnn.models import tensors, text
+from fastrnn.files import shown
+from fastrnn.models import states, tensors, text
 from fastrnn.models.corpus import encode
 from fastrnn.models.network import Loss
 from fastrnn.models.one_to_many import Writer
+from fastrnn.models.options import OPTIMIZERS
 from fastrnn.models.states import State
 from fastrnn.models.training import Snapshot, Task, Trainer
+from fastrnn.nn import sizes
+from fastrnn.nn.registry import layer_class
+from fastrnn.nn.spec import Spec
 
 _RECENT = 50  # steps that progress is averaged over
 
@@ -72,6 +77,7 @@ class TrainingRun:
         self._streams = text.streams(indices[:split], rows, config.seq_len)
         self._digest = _digest(content)
         self.held_out = indices[split:]
+        _check_sizes(config, len(vocabulary))
         self.config = config
         self.model = build(config, vocabulary)
         self._trainer = Trainer(
@@ -96,28 +102,33 @@ class TrainingRun:
             ValueError: the file, the text or an option does not fit.
             OSError: the file cannot be read.
         """
-        file = read(path)
+        file, where = read(path), shown(path)
         for name, value in options.items():
             before = getattr(file.config, name)
             if name != "steps" and value != before:
                 raise ValueError(
-                    f"{path} was trained with {flag(name)} {before}, not {value}; leave the option "
-                    "out (on resuming, only --steps and --out may change)"
+                    f"{where} was trained with {flag(name)} {before}, not {value}; leave the "
+                    "option out (on resuming, only --steps and --out may change)"
                 )
         config = replace(file.config, **options)
         if config.steps < file.step:
             raise ValueError(
-                f"--steps {config.steps} is the total, and {path} is already at {file.step}"
+                f"--steps {config.steps} is the total, and {where} is already at {file.step}"
             )
         if file.text != _digest(content):
             raise ValueError(
-                f"{path} was trained on another text; give the same files in the same order "
+                f"{where} was trained on another text; give the same files in the same order "
                 "(or none, and the same Python, if it was Python's own documentation)"
             )
-        states = tensors.part(file.tensors, "state").values()
-        shape = (config.layers, config.batch, config.hidden)
-        if file.step and (not states or any(state.shape != shape for state in states)):
-            raise ValueError(f"{path}: state.* does not fit; expected arrays of shape {shape}")
+        network = built(path, file)
+        try:
+            tensors.check(file.tensors, {"rnn", "head", "optimizer", "state"})
+            carried = tensors.part(file.tensors, "state")
+            states.check(network.rnn, carried, config.batch)
+            if file.step and not carried:
+                raise ValueError("state.* does not fit: there is none")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         run = cls(config, content)
         run._restore(path, file)
         return run
@@ -172,11 +183,15 @@ class TrainingRun:
         """Return the bits per character on the held-out tenth."""
         return bits_per_character(self.model, self.held_out)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, *, keep: bool = False) -> str | None:
         """Write the model file, atomically.
 
         Args:
             path: where; an existing file is replaced.
+            keep: keep the existing file too, under another name.
+
+        Returns:
+            That name; None: there was no file, or keep=False.
 
         Raises:
             ValueError: `path` exists and is not a file.
@@ -186,7 +201,8 @@ class TrainingRun:
             arrays, facts = self._trainer.state_dict()
             del arrays["updates"]  # this run keeps no history
             step, vocabulary = facts["step"], self.model.vocabulary
-            write(path, File(arrays, vocabulary, self.config, step, self._digest))
+            file = File(arrays, vocabulary, self.config, step, self._digest)
+            return write(path, file, keep=keep)
 
     def _losses(
         self, rows: NDArray, training: bool, piece: int = 0, state: State = None
@@ -200,9 +216,33 @@ class TrainingRun:
         epoch, piece = divmod(file.step, steps)
         place = {"step": file.step, "epoch": epoch, "batch": 0, "piece": piece}
         try:
+            if file.vocabulary != self.model.vocabulary:
+                raise ValueError("its vocabulary is not that of the text")
             self._trainer.load_state_dict(Snapshot(file.tensors, place))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            if self._trainer.optimizer.steps != file.step:
+                raise ValueError(f"optimizer.step is not {file.step}")
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{shown(path)}: {error}") from None
+
+
+def _check_sizes(config: Config, symbols: int) -> None:
+    """Raise ValueError if there is not memory for what training has to hold at the very least."""
+    kind, chosen = layer_class(config.cell)
+    smallest = kind(1, 1, **chosen)  # of the same cell and type
+    cell, dtype = smallest.cell, smallest.dtype
+    spec = Spec(cell, dtype, symbols, config.hidden, num_layers=config.layers)
+    buffers = len(OPTIMIZERS[config.optimizer](smallest.params).state_dict()) // len(
+        smallest.params
+    )
+    kept = config.layers * len(cell.saved) * config.hidden + symbols  # for the gradient of a step
+    sizes.refuse(
+        ", ".join(
+            f"{flag(n)} {getattr(config, n)}" for n in ("hidden", "layers", "batch", "seq_len")
+        )
+        + ": weights, gradients and what they are computed from",
+        (2 + buffers) * spec.amount().memory
+        + config.batch * config.seq_len * kept * dtype.itemsize,
+    )
 
 
 def _digest(content: str) -> str:

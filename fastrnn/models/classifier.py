@@ -3,22 +3,24 @@
 The network is in many_to_one.py.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import losses
 from fastrnn.models import many_to_one, network
+from fastrnn.models import weights as weighting
 from fastrnn.models.estimator import Estimator
 from fastrnn.models.network import Loss
 from fastrnn.models.sampling import softmax
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.targets import labels
+from fastrnn.models.targets import classes, labels
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class RNNClassifier(Estimator):
     """Many to one: reads a sequence and says which class it is of.
 
@@ -53,6 +55,8 @@ class RNNClassifier(Estimator):
             loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -62,6 +66,9 @@ class RNNClassifier(Estimator):
             None.
         verbose: whether to show a progress bar (extra `cli`); or a function to call after each
             epoch, with the number of epochs done and of all; default False.
+        class_weight: how much each class counts: a dict from class to weight, 1 where a class is
+            missing; "balanced": N / (C * the number of sequences of the class); None: all
+            alike; default None.
 
     Attributes:
         classes_: (C,) the labels, sorted.
@@ -72,6 +79,7 @@ class RNNClassifier(Estimator):
             "validation_loss".
         vocabulary_: the sorted symbols that X had in fit; None where it had floats.
         n_features_in_: I, the size of the last axis of X, or the number of symbols.
+        feature_names_in_: (I,) the names of the columns; only where X was tables that have any.
 
     Example:
         >>> model = RNNClassifier(8, lr=0.05, epochs=30).fit(["aab", "b", "ba", "ab"], [1, 0, 1, 1])
@@ -79,18 +87,22 @@ class RNNClassifier(Estimator):
         array([0, 1])
     """
 
+    class_weight: Mapping[Any, float] | str | None = None
+
     learnt = (*Estimator.learnt, "classes_")
     _kind = "classifier"
     _names = ("rnn", "head")
 
-    def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, lengths: Any = None, *, sample_weight: Any = None) -> Self:
         """Learn from sequences and their labels.
 
         Args:
             X: a list of arrays (T_n, I) of floats; of strings; of sequences of integers or words;
                 or one padded array, (N, T, I) of floats or (N, T) of integers.
-            y: (N,) labels of any kind that can be sorted.
+            y: (N,) labels, of one kind that can be sorted: strings, whole numbers, booleans, dates.
             lengths: (N,) of the sequences in a padded array; None: all T.
+            sample_weight: (N,) numbers of at least 0: how much each sequence counts; one of
+                weight 2 as if it were there twice, one of weight 0 not at all; None: all alike.
 
         Raises:
             TypeError, ValueError: an argument or option is out of range, or X, y and what is in
@@ -98,12 +110,18 @@ class RNNClassifier(Estimator):
             OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
-        x = self._learn_input(X, lengths)
-        targets = labels(self.owner, y)
-        self._check_count(len(x.lengths), len(targets))
-        self.classes_: NDArray
-        self.classes_, indices = np.unique(targets, return_inverse=True)
-        return self._train(partial(self._losses, x, indices), x.lengths)
+        with self._fitting():
+            x = self._learn_input(X, lengths)
+            found = labels(self.owner, y)
+            self._check_count(len(x.lengths), len(found))
+            self.classes_: NDArray
+            self.classes_, indices = classes(self.owner, found)
+            weights = weighting.sample_weights(self.owner, sample_weight, len(found))
+            weights = weighting.of_classes(
+                self.owner, self.class_weight, self.classes_, indices, weights
+            )
+            losses = partial(self._losses, x, indices)
+            return self._train(losses, x.lengths, weights=weighting.per_sequence(weights))
 
     def predict_proba(self, X: Any, lengths: Any = None) -> NDArray:
         """Return (N, C) probabilities of the classes, in the order of `classes_`.
@@ -132,22 +150,30 @@ class RNNClassifier(Estimator):
         answers = self._answers(X, lengths)
         return self.classes_[answers.argmax(axis=1)]
 
-    def score(self, X: Any, y: Any, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, lengths: Any = None, *, sample_weight: Any = None) -> float:
         """Return the accuracy: the share of sequences whose label is right.
 
         Args:
             X: N sequences, of the kind that fit had.
             y: (N,) labels.
             lengths: (N,) of the sequences in a padded array; None: all T.
+            sample_weight: (N,) how much each sequence counts; None: all alike.
+
+        Raises:
+            NotFittedError: there is no network yet.
+            TypeError, ValueError: X or y is not of the kind that fit had.
         """
-        predicted, right = self.predict(X, lengths), labels(self.owner, y)
+        predicted = self.predict(X, lengths)
+        right = labels(self.owner, y, self.classes_)
         self._check_count(len(predicted), len(right))
-        return float((predicted == right).mean())
+        weights = weighting.sample_weights(self.owner, sample_weight, len(right))
+        return float(np.average(predicted == right, weights=weights))
 
     def check(self) -> None:
         """Raise TypeError or ValueError if a hyper-parameter is out of its range."""
         super().check()
         self._check_direction("the reverse direction ends at the first step")
+        weighting.check_class_weight(self.owner, self.class_weight)
 
     def _make(self, seeds: list[int]) -> None:
         self.rnn_, self.head_ = network.read_out(
@@ -155,9 +181,16 @@ class RNNClassifier(Estimator):
         )
 
     def _losses(
-        self, x: Sequences, targets: NDArray, rows: NDArray, training: bool, *_: Any
+        self,
+        x: Sequences,
+        targets: NDArray,
+        rows: NDArray,
+        training: bool,
+        *_: Any,
+        weights: Sequences | None = None,
     ) -> Iterator[Loss]:
-        criterion = partial(losses.softmax_cross_entropy, targets=targets[rows])
+        some = None if weights is None else weights.values[rows]
+        criterion = partial(weighting.cross_entropy, targets=targets[rows], weights=some)
         some = x.select(rows)
         yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)
 

@@ -9,8 +9,10 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from fastrnn.models import progress, tensors
-from fastrnn.models.training import Snapshot, Trainer, means
+from fastrnn.models.training import Snapshot, Trainer, Update, means
 from fastrnn.nn.module import Module
 
 Copies = dict[str, dict[str, Any]]  # part -> its parameters
@@ -94,7 +96,9 @@ class Fit:
             save: writes the checkpoint: at the start, every minute, and whenever training ends.
 
         Raises:
-            FloatingPointError: training diverged; the parameters are those of the best epoch.
+            FloatingPointError: training diverged. With this error or any other, such as of a disk
+                that is full, the parameters are those of the best epoch, if one has ended. If even
+                these have diverged, the history is empty: there is nothing to keep.
         """
         options = self.trainer.options
         with progress.reporting(options, self.trainer.epoch) as report:
@@ -106,6 +110,11 @@ class Fit:
                 self.best.put_back()
                 warnings.warn(self._interrupted(), stacklevel=4)
             except FloatingPointError:
+                self.best.put_back()
+                if self._worse_than_at_first():
+                    self.history.clear()
+                raise
+            except BaseException:
                 self.best.put_back()
                 raise
         if self._validate is not None:
@@ -145,6 +154,7 @@ class Fit:
         entry = {"loss": loss, "lr": trainer.optimizer.lr, "gradient_norm": norm}
         if self._validate is not None:
             entry["validation_loss"] = loss = self._validate()
+        self._check_finite(loss)
         entry["seconds"] = self.seconds
         with trainer.writing:
             for name, value in entry.items():
@@ -153,6 +163,34 @@ class Fit:
             trainer.next_epoch()
             self._resumed, self._since = 0.0, time.perf_counter()
         report(self.history)
+
+    def _check_finite(self, loss: float) -> None:
+        """Raise FloatingPointError if the last update left something that no loss has told yet."""
+        what = None if math.isfinite(loss) else f"the validation loss is {loss}"
+        for part, module in self.trainer.parts.items():
+            for name, value in module.params.items():
+                if not np.isfinite(value).all():
+                    what = f"{part}.{name} is not finite"
+        if what is not None:
+            raise FloatingPointError(
+                f"training diverged at epoch {self.trainer.epoch}: {what}; lower lr or clip_norm"
+            )
+
+    def _worse_than_at_first(self) -> bool:
+        """Return whether the parameters have learnt less than nothing.
+
+        The loss of an epoch is that before its updates: the last one may have spoilt them.
+        """
+        if self._validate is not None or not self.history:
+            return False
+        task = self.trainer.task
+        with np.errstate(all="ignore"):
+            found = [
+                Update(loss.value, loss.weight, 0.0)
+                for rows in task.batches(np.random.default_rng(0))
+                for loss in task.losses(rows, False)
+            ]
+        return not means(found)[0] <= self.history["loss"][0]
 
     def _interrupted(self) -> str:
         message, path = "Training interrupted by user.", self.trainer.options.checkpoint

@@ -19,7 +19,7 @@ from fastrnn.models.one_to_many import Writer
 from fastrnn.models.search import Decoder, write
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.states import State
-from fastrnn.models.targets import vectors
+from fastrnn.models.targets import in_dtype, vectors
 from fastrnn.models.training import evaluate
 from fastrnn.nn.linear import Linear
 
@@ -68,6 +68,9 @@ class RNNGenerator(Estimator):
             the lowest validation loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros, and does not count in a
+            score; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -81,6 +84,7 @@ class RNNGenerator(Estimator):
     Attributes:
         vocabulary_: the sorted symbols. A boundary has the index after theirs.
         n_features_in_: K, the size of a vector; without vectors the number of symbols.
+        feature_names_in_: (K,) the names of the columns; only where vectors were a table.
         is_text_: whether fit had one long text.
         has_vectors_: whether it had vectors.
         longest_: symbols of the longest sequence, or of the text.
@@ -107,6 +111,7 @@ class RNNGenerator(Estimator):
 
     learnt = (*Estimator.learnt, "is_text_", "has_vectors_", "longest_")
     _names = ("rnn", "head", "bridge")
+    _needs_y = False
 
     def fit(self, X: Any, y: Any = None, lengths: Any = None) -> Self:
         """Learn from a text, from sequences, or from vectors and the sequence for each.
@@ -124,12 +129,11 @@ class RNNGenerator(Estimator):
             OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
-        self._begin()
-        self.is_text_ = y is None and text.is_text(X)
-        return self._train(*(self._text(X) if self.is_text_ else self._sequences(X, y, lengths)))
+        with self._fitting():
+            self.is_text_ = y is None and text.is_text(X)
+            return self._train(*self._text(X) if self.is_text_ else self._sequences(X, y, lengths))
 
     def _sequences(self, X: Any, y: Any, lengths: Any) -> _Learning:
-        """Learn the vocabulary of sequences."""
         name, given = ("X", X) if y is None else ("y", y)
         read, self.vocabulary_ = reading.learn_symbols(self.owner, name, given, lengths)
         self.longest_ = int(read.lengths.max())
@@ -140,7 +144,6 @@ class RNNGenerator(Estimator):
         return partial(self._losses, whole, given), whole.lengths, None
 
     def _text(self, X: Any) -> _Learning:
-        """Learn the vocabulary of a text."""
         read, self.vocabulary_ = reading.learn_symbols(self.owner, "X", [X], None)
         self.n_features_in_, self.has_vectors_ = len(self.vocabulary_), False
         self.longest_ = len(read.values)
@@ -148,11 +151,9 @@ class RNNGenerator(Estimator):
         streams = text.streams(learnt, self.batch_size, self.truncate)
         # The held-out end belongs to the data too: a checkpoint compares it.
         losses = partial(self._losses, streams._replace(values=read.values), None)
-
-        def validate() -> float:
-            return text.mean_loss(self.rnn_, self.head_, held_out)
-
-        return losses, streams.lengths, validate if self.validation_fraction else None
+        if not self.validation_fraction:
+            return losses, streams.lengths, None
+        return losses, streams.lengths, lambda: text.mean_loss(self.rnn_, self.head_, held_out)
 
     def generate(
         self,
@@ -179,17 +180,17 @@ class RNNGenerator(Estimator):
         if (vector is None) == (self.bridge_ is not None):
             what = "has no vectors" if self.bridge_ is None else "begins with one: give vector="
             raise ValueError(f"{self.owner}: this network {what}.")
-        before = sampling.prompted(prompt, self._symbols)
         boundary = None if self.is_text_ else len(self._symbols)
-        if boundary is not None:
-            before = [boundary, *before]
+        before = [] if boundary is None else [boundary]
+        before += sampling.prompted(prompt, self._symbols, self._unknown(self.rnn_.input_size))
         before = before or [text.first_symbol(self._symbols)]
         state = None
         if self.bridge_ is not None:
-            one = self._vectors(np.asarray(vector)[None], self.n_features_in_)
-            state = self._writer.first_state(one)
+            one = vectors(self.owner, [vector], self.n_features_in_)
+            state = self._writer.first_state(in_dtype(self.owner, "vector", one, self.dtype))
         options = {"length": length, "temperature": temperature, "seed": seed}
-        drawn = sampling.continued(self.rnn_, self.head_, before, state=state, **options)
+        rnn = network.reader(self.rnn_, np.array(before))
+        drawn = sampling.continued(rnn, self.head_, before, state=state, **options)
         written = list(itertools.takewhile(lambda index: index != boundary, drawn))
         return vocabulary.decode(written, self._symbols)
 
@@ -212,12 +213,12 @@ class RNNGenerator(Estimator):
         self._check_fitted()
         if self.bridge_ is None:
             raise ValueError(f"{self.owner}: fit had no vectors to predict for; use generate.")
-        state = self._writer.first_state(self._vectors(X, self.n_features_in_))
+        given = self._vectors(X, self.n_features_in_)
         return write(
             self.owner,
             Decoder(self.rnn_, self.head_, self._symbols, self.longest_),
-            state,
-            len(X),
+            self._writer.first_state(given),
+            len(given),
             beam=beam,
             max_length=max_length,
             length_penalty=length_penalty,
@@ -237,17 +238,19 @@ class RNNGenerator(Estimator):
         """
         self._check_fitted()
         name, given = ("X", [X] if self.is_text_ else X) if y is None else ("y", y)
-        read = reading.known(self.owner, name, given, lengths, None, self._symbols, 0)
+        unknown = self._unknown(self.rnn_.input_size)
+        read = reading.known(self.owner, name, given, lengths, None, self._symbols, 0, unknown)
         if self.is_text_:
-            if len(read.values) < 2:
-                raise ValueError(f"{self.owner}: X has one symbol; expected at least two.")
+            if not (read.values[1:] < self.head_.out_features).any():
+                raise ValueError(f"{self.owner}: X has one symbol; expected one more, a known one.")
             return -text.mean_loss(self.rnn_, self.head_, read.values)
         first = None
         if self.bridge_ is not None:
             first = self._vectors(X, self.n_features_in_, len(read.lengths))
         whole = read.with_boundaries(len(self._symbols))
-        rows = np.arange(len(whole.lengths))
-        return -evaluate(partial(self._losses, whole, first), whole.lengths, rows)
+        writer = self._writer._replace(rnn=network.reader(self.rnn_, whole.values))
+        losses = partial(self._losses, whole, first, writer=writer)
+        return -evaluate(losses, whole.lengths, np.arange(len(whole.lengths)))
 
     @property
     def _symbols(self) -> vocabulary.Vocabulary:
@@ -263,7 +266,8 @@ class RNNGenerator(Estimator):
             )
 
     def _vectors(self, X: Any, size: int | None = None, count: int | None = None) -> NDArray:
-        found = vectors(self.owner, X, size).astype(self.dtype)
+        (self._learn_names if size is None else self._check_names)(X)
+        found = in_dtype(self.owner, "X", vectors(self.owner, X, size), self.dtype)
         if count is not None:
             self._check_count(len(found), count)
         return found
@@ -289,7 +293,8 @@ class RNNGenerator(Estimator):
         training: bool,
         piece: int = 0,
         state: State = None,
+        writer: Writer | None = None,
     ) -> Iterator[Loss]:
         pieces = whole.select(rows).pieces(self.truncate)
         some = None if first is None else first[rows]
-        return self._writer.losses(pieces, some, training, piece, state)
+        return (writer or self._writer).losses(pieces, some, training, piece, state)

@@ -58,6 +58,7 @@ def answers(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:
         x: N sequences.
     """
     found = np.empty((len(x.lengths), head.out_features), head.dtype)
+    rnn = network.reader(rnn, x.values)
     for rows in batches.sorted_by_length(x.lengths):
         padded, some = x.select(rows).padded()
         _, state = rnn(padded, lengths=some)

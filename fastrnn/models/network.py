@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import init
-from fastrnn.losses import softmax_cross_entropy
 from fastrnn.models.options import Options
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.states import State
+from fastrnn.models.weights import cross_entropy
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.linear import Linear
@@ -133,6 +133,26 @@ def final_state(rnn: RecurrentLayer, x: Sequences, steps: int | None, training: 
     return state, lambda d_state: pullback(None, d_state, wrt_input=False).params
 
 
+def reader(rnn: RecurrentLayer, values: NDArray) -> RecurrentLayer:
+    """Return the layer that reads sequences; the index after its last one is read as zeros.
+
+    One more column of the weights, of zeros, does that. It is nowhere but here, so that no training
+    changes it, and no file has it.
+
+    Args:
+        rnn: the layer.
+        values: of the sequences; if there are floats, or known symbols only, the layer reads them.
+    """
+    unknown = rnn.spec.input_size
+    if values.ndim > 1 or values.max(initial=0) < unknown:
+        return rnn
+    params = {
+        name: np.pad(value, ((0, 0), (0, 1))) if name.startswith("weight_ih_l0") else value
+        for name, value in rnn.params.items()
+    }
+    return rnn.with_parameters(params, rnn.spec._replace(input_size=unknown + 1))
+
+
 def outputs(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:
     """Return the network's output at each real step, in the order of `Sequences.steps`."""
     padded, lengths = x.padded()
@@ -154,7 +174,7 @@ class Steps(NamedTuple):
 
     Attributes:
         loss: the mean over the real steps.
-        weight: how many real steps there are.
+        weight: how many real steps there are, unknown targets not counted.
         state: in which the layer ends.
         gradients: computes the Gradients of the layer, and those of the head's parameters.
     """
@@ -166,7 +186,13 @@ class Steps(NamedTuple):
 
 
 def predict_steps(
-    rnn: RecurrentLayer, head: Linear, x: Sequences, targets: NDArray, state: State, training: bool
+    rnn: RecurrentLayer,
+    head: Linear,
+    x: Sequences,
+    targets: NDArray,
+    state: State,
+    training: bool,
+    weights: NDArray | None = None,
 ) -> Steps:
     """Read sequences, and compare the prediction at each real step with its target.
 
@@ -177,12 +203,13 @@ def predict_steps(
         targets: the right index at each step, in the order of `Sequences.steps`.
         state: the initial state; None: zero.
         training: apply dropout.
+        weights: of the targets; None: all 1.
     """
     padded, lengths = x.padded()
     (output, state), pull = rnn.vjp(padded, state, lengths, training)
     rows, real = output.reshape(-1, output.shape[-1]), x.real()
     logits, pull_head = head.vjp(rows if real is None else rows[real])
-    loss, d_logits = softmax_cross_entropy(logits, targets)
+    loss, d_logits = cross_entropy(logits, targets, weights)
 
     def gradients() -> tuple[Gradients, dict[str, NDArray]]:
         d_rows, _, d_head = pull_head(d_logits)
@@ -193,13 +220,14 @@ def predict_steps(
         d_output[real] = d_rows
         return pull(d_output.reshape(output.shape), wrt_input=False), d_head
 
-    return Steps(loss, len(targets), state, gradients)
+    count = int(np.count_nonzero(targets < head.out_features))
+    return Steps(loss, count, state, gradients)
 
 
 def step_losses(
     rnn: RecurrentLayer,
     head: Linear,
-    pieces: Sequence[tuple[Sequences, Sequences]],
+    pieces: Sequence[tuple[Sequences, ...]],
     state: State,
     training: bool,
     gradients: Callable[[Steps, Any], Grads] | None = None,
@@ -212,7 +240,7 @@ def step_losses(
     Args:
         rnn: reads.
         head: predicts.
-        pieces: what is read, and the targets.
+        pieces: what is read, the targets, and where steps count differently, their weights.
         state: in which the first piece starts; None: zero.
         training: apply dropout.
         gradients: returns the gradient of a piece for each part of the network, given what was
@@ -224,8 +252,9 @@ def step_losses(
     pull = None
     if start is not None:
         state, pull = start()
-    for k, (piece, targets) in enumerate(pieces, 1):
-        found = predict_steps(rnn, head, piece, targets.steps(), state, training)
+    for k, (piece, *others) in enumerate(pieces, 1):
+        targets, *weights = (other.steps() for other in others)
+        found = predict_steps(rnn, head, piece, targets, state, training, *weights)
         state, compute = found.state, partial(gradients or _parameters, found, pull)
         yield Loss(found.loss, found.weight, compute, state, k == len(pieces))
         pull = None

@@ -50,6 +50,8 @@ class Options:
             loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -79,6 +81,7 @@ class Options:
     epochs: int = 50
     validation_fraction: float = 0.0
     patience: int | None = None
+    unknown: str = "error"
     dtype: Any = "float32"
     seed: int | None = 0
     checkpoint: str | os.PathLike | None = None
@@ -164,6 +167,8 @@ class Options:
                 "loss, and validation_fraction = 0 leaves nothing to compute one from; set it to "
                 "0.1, say."
             )
+        if self.unknown not in ("error", "ignore"):
+            raise ValueError(f"{name}: unknown must be 'error' or 'ignore', got {self.unknown!r}.")
         self._check_optimizer()
 
     def _number(self, option: str, largest: float) -> None:
@@ -174,18 +179,27 @@ class Options:
             raise ValueError(f"{self.owner}: {option} must be above 0 and {limit}, got {value!r}.")
 
     def _check_optimizer(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
+        if not isinstance(self.optimizer, str) or self.optimizer not in OPTIMIZERS:
             raise ValueError(
                 f"{self.owner}: optimizer must be one of {', '.join(OPTIMIZERS)}; got "
                 f"{self.optimizer!r}."
             )
-        known = list(inspect.signature(OPTIMIZERS[self.optimizer]).parameters)[2:]  # after lr
-        for option in self.optimizer_options or {}:
+        more = {} if self.optimizer_options is None else self.optimizer_options
+        if not isinstance(more, Mapping):
+            raise TypeError(f"{self.owner}: optimizer_options has to be a dict, got {more!r}.")
+        rule = OPTIMIZERS[self.optimizer]
+        known = list(inspect.signature(rule).parameters)[2:]  # after lr
+        for option in more:
             if option not in known:
                 raise ValueError(
                     f"{self.owner}: optimizer_options has {option!r}; {self.optimizer!r} takes "
                     f"{', '.join(known)}."
                 )
+        try:
+            rule([], lr=self.lr, **more)
+        except (OverflowError, TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.owner}: lr or optimizer_options: {error}") from None
 
 
 def entropy(seed: int | None) -> int:

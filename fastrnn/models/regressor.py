@@ -10,12 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn import losses
 from fastrnn.models import many_to_one, network
+from fastrnn.models import weights as weighting
 from fastrnn.models.estimator import Estimator
 from fastrnn.models.network import Loss
 from fastrnn.models.sequences import Sequences
-from fastrnn.models.targets import numbers
+from fastrnn.models.targets import in_dtype, numbers
 
 
 class RNNRegressor(Estimator):
@@ -53,6 +53,8 @@ class RNNRegressor(Estimator):
             loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -72,6 +74,7 @@ class RNNRegressor(Estimator):
             "validation_loss".
         vocabulary_: the sorted symbols that X had in fit; None where it had floats.
         n_features_in_: I, the size of the last axis of X, or the number of symbols.
+        feature_names_in_: (I,) the names of the columns; only where X was tables that have any.
 
     Example:
         >>> x = np.random.default_rng(0).random((64, 5, 1))
@@ -84,7 +87,7 @@ class RNNRegressor(Estimator):
     _kind = "regressor"
     _names = ("rnn", "head")
 
-    def fit(self, X: Any, y: Any, lengths: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, lengths: Any = None, *, sample_weight: Any = None) -> Self:
         """Learn from sequences and their numbers.
 
         Args:
@@ -92,6 +95,8 @@ class RNNRegressor(Estimator):
                 or one padded array, (N, T, I) of floats or (N, T) of integers.
             y: (N,) or (N, K) floats.
             lengths: (N,) of the sequences in a padded array; None: all T.
+            sample_weight: (N,) numbers of at least 0: how much each sequence counts; one of
+                weight 2 as if it were there twice, one of weight 0 not at all; None: all alike.
 
         Raises:
             TypeError, ValueError: an argument or option is out of range, or X, y and what is in
@@ -99,12 +104,15 @@ class RNNRegressor(Estimator):
             OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
-        x = self._learn_input(X, lengths)
-        targets = self._targets(y)
-        self._check_count(len(x.lengths), len(targets))
-        self.n_outputs_: int | None = None if targets.ndim == 1 else targets.shape[1]
-        columns = targets.reshape(len(targets), -1).astype(self.dtype)
-        return self._train(partial(self._losses, x, columns), x.lengths)
+        with self._fitting():
+            x = self._learn_input(X, lengths)
+            targets = self._targets(y)
+            self._check_count(len(x.lengths), len(targets))
+            self.n_outputs_: int | None = None if targets.ndim == 1 else targets.shape[1]
+            columns = in_dtype(self.owner, "y", targets.reshape(len(targets), -1), self.dtype)
+            weights = weighting.sample_weights(self.owner, sample_weight, len(targets))
+            losses = partial(self._losses, x, columns)
+            return self._train(losses, x.lengths, weights=weighting.per_sequence(weights))
 
     def predict(self, X: Any, lengths: Any = None) -> NDArray:
         """Return (N,) or (N, K) numbers, as y had in fit.
@@ -121,21 +129,28 @@ class RNNRegressor(Estimator):
         answers = many_to_one.answers(self.rnn_, self.head_, x)
         return answers[:, 0] if self.n_outputs_ is None else answers
 
-    def score(self, X: Any, y: Any, lengths: Any = None) -> float:
+    def score(self, X: Any, y: Any, lengths: Any = None, *, sample_weight: Any = None) -> float:
         """Return R^2, the mean over columns of 1 - squared error / variance, as scikit-learn does.
 
         Args:
             X: N sequences, of the kind that fit had.
             y: (N,) or (N, K) floats.
             lengths: (N,) of the sequences in a padded array; None: all T.
+            sample_weight: (N,) how much each sequence counts; None: all alike.
+
+        Raises:
+            NotFittedError: there is no network yet.
+            TypeError, ValueError: X or y is not of the kind that fit had.
         """
         predicted, right = self.predict(X, lengths), self._targets(y)
         if predicted.shape != right.shape:
             raise ValueError(
                 f"{self.owner}: y has shape {right.shape}; expected {predicted.shape}."
             )
-        error = np.square(right - predicted.astype(np.float64)).sum(axis=0)
-        spread = np.square(right - right.mean(axis=0)).sum(axis=0)
+        weights = weighting.sample_weights(self.owner, sample_weight, len(right))
+        count = np.ones(len(right)) if weights is None else weights
+        error = count @ np.square(right - predicted.astype(np.float64))
+        spread = count @ np.square(right - np.average(right, axis=0, weights=weights))
         with np.errstate(divide="ignore", invalid="ignore"):
             constant = np.where(error == 0, 1.0, 0.0)  # of a column without spread, as scikit-learn
             return float(np.where(spread > 0, 1 - error / spread, constant).mean())
@@ -154,8 +169,15 @@ class RNNRegressor(Estimator):
         )
 
     def _losses(
-        self, x: Sequences, targets: NDArray, rows: NDArray, training: bool, *_: Any
+        self,
+        x: Sequences,
+        targets: NDArray,
+        rows: NDArray,
+        training: bool,
+        *_: Any,
+        weights: Sequences | None = None,
     ) -> Iterator[Loss]:
-        criterion = partial(losses.mse, target=targets[rows])
+        some = None if weights is None else weights.values[rows]
+        criterion = partial(weighting.squared_error, targets=targets[rows], weights=some)
         some = x.select(rows)
         yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn.models import guard
 from fastrnn.models import vocabulary as symbols
 from fastrnn.models.vocabulary import Vocabulary
 from fastrnn.nn.layer import RecurrentLayer
@@ -28,12 +29,13 @@ def log_softmax(logits: NDArray) -> NDArray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def prompted(prompt: Sequence, vocabulary: Vocabulary) -> list[int]:
+def prompted(prompt: Sequence, vocabulary: Vocabulary, unknown: int | None = None) -> list[int]:
     """Return the indices of a prompt.
 
     Args:
         prompt: a str where the vocabulary is one, else a sequence of symbols.
         vocabulary: of the network.
+        unknown: the index of a symbol that is not in the vocabulary; None: there may be none.
 
     Raises:
         ValueError: the network has never seen a symbol of it.
@@ -45,11 +47,13 @@ def prompted(prompt: Sequence, vocabulary: Vocabulary) -> list[int]:
         raise ValueError(
             f"the prompt is {prompt!r}; expected a {'str' if text else 'sequence of symbols'}"
         )
-    values = symbols.codes(str(prompt)) if text else np.asarray(prompt)
+    values = symbols.codes(str(prompt)) if text else guard.array("the prompt", prompt)
     indices, inside = symbols.encode(values, vocabulary)
-    if not inside.all():
-        unknown = sorted({prompt[k] for k in np.flatnonzero(~inside).tolist()})
-        listed = ", ".join(map(repr, unknown))
+    if unknown is not None:
+        indices = np.where(inside, indices.astype(np.int64), unknown)
+    elif not inside.all():
+        strange = sorted({prompt[k] for k in np.flatnonzero(~inside).tolist()})
+        listed = ", ".join(map(repr, strange))
         what = "characters" if text else "symbols"
         raise ValueError(f"the prompt has {what} that the model has never seen: {listed}")
     return indices.tolist()

@@ -1,16 +1,16 @@
-"""A model in a file: the arrays of its parts, and as JSON its options and what fit has learnt.
+"""A model in a file: the arrays of its parts, and in JSON what description.py says of it.
 
 The state of an optimiser is not there: for a fit that can go on, see checkpoint.py.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from fastrnn import files
 from fastrnn.models import file, tensors
+from fastrnn.models.description import described, model_of
+from fastrnn.nn import sizes
 
 _WRITER = "`save` of a model"
 
@@ -23,35 +23,15 @@ def save(model: Any, path: Path) -> None:
         path: where; an existing file is replaced.
 
     Raises:
-        ValueError: JSON cannot hold a class or a symbol.
+        ValueError: a file cannot hold a class, a symbol or an option.
+        KeyError, TypeError: `params` of a layer are not what they should be.
         OSError: it cannot be written.
     """
-    arrays = tensors.join({name: part.params for name, part in model.parts.items()})
-    file.write(path, arrays, described(model))
-
-
-def described(model: Any) -> dict[str, str]:
-    """Return the metadata of a model's file: its class, its options and what fit has learnt.
-
-    Args:
-        model: an Estimator, fitted or about to be.
-
-    Raises:
-        ValueError: JSON cannot hold a class or a symbol.
-    """
-    options = model.get_params() | {"dtype": np.dtype(model.dtype).name}
-    del options["checkpoint"]
-    options["init"] = None if callable(options["init"]) else options["init"]
-    options["verbose"] = False if callable(options["verbose"]) else options["verbose"]
-    learnt = {name: getattr(model, name) for name in model.learnt if hasattr(model, name)}
-    try:
-        return {
-            "model": model.owner,
-            "options": json.dumps(_plain(options)),
-            "learnt": json.dumps(_plain(learnt)),
-        }
-    except TypeError as error:
-        raise ValueError(f"{model.owner} cannot be saved: {error}") from None
+    parts = {
+        name: {key: part.parameter(key) for key in part.shapes}
+        for name, part in model.parts.items()
+    }
+    file.write(path, tensors.join(parts), described(model))
 
 
 def load(path: Path, kinds: Mapping[str, type]) -> Any:
@@ -66,42 +46,23 @@ def load(path: Path, kinds: Mapping[str, type]) -> Any:
         OSError: it cannot be read.
     """
     arrays, metadata = file.read(path, _WRITER)
+    name = files.shown(path)
     try:
-        name = metadata["model"]
-        if name not in kinds:
-            raise ValueError(f"it holds a {name}; expected {' or '.join(kinds)}")
-        model = kinds[name](**json.loads(metadata["options"]))
-        learnt = json.loads(metadata["learnt"])
-        for attribute in model.learnt:
-            setattr(model, attribute, _restored(learnt[attribute]))
-        model.check()
+        model = model_of(metadata, kinds)
+        own = [array for key, array in arrays.items() if not key.startswith("training.")]
         # A damaged size has to fail before anything of that size is allocated.
-        shapes = (a.shape for name, a in arrays.items() if not name.startswith("training."))
-        largest = max((size for shape in shapes for size in shape), default=0)
-        if max(model.hidden_size, model.n_features_in_, model.num_layers) > largest:
-            raise ValueError("its options are too large for its tensors")
-        model.build(model.seed)
+        with sizes.at_most(sizes.Amount(len(own), sum(array.nbytes for array in own))):
+            model.build(model.seed)
     except KeyError as error:
-        raise ValueError(f"{path} is not from {_WRITER}: it lacks {error}") from None
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be loaded: {error}") from None
-    file.restore(path, arrays, model.parts)
+        raise ValueError(f"{name} is not from {_WRITER}: it lacks {error}") from None
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(f"{name} cannot be loaded: {error}") from None
+    file.restore(path, arrays, model.parts, ["training"])
     return model
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold in place of a value."""
-    if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.str, "values": value.tolist()}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def _restored(value: Any) -> Any:
-    """Undo `_plain`."""
-    if isinstance(value, dict) and value.keys() == {"dtype", "values"}:
-        return np.array(value["values"], value["dtype"])
-    return value

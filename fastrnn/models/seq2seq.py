@@ -62,6 +62,8 @@ class Seq2Seq(Estimator):
             loss are kept; default 0.0.
         patience: epochs in a row without a lower validation loss after which fit stops; None: it
             does not; default None.
+        unknown: what becomes of a symbol in X that fit has not seen: "error", or "ignore": it is
+            read as zeros, where a known one is read as a one among zeros; default "error".
         dtype: "float32" or "float64"; default "float32".
         seed: of the initial parameters, the order of batches, the held-out part and dropout; None:
             another at every fit; default 0.
@@ -83,6 +85,7 @@ class Seq2Seq(Estimator):
             "validation_loss".
         vocabulary_: the sorted symbols that X had in fit; None where it had floats.
         n_features_in_: I, the size of the last axis of X, or the number of symbols.
+        feature_names_in_: (I,) the names of the columns; only where X was tables that have any.
 
     Source: Sutskever, Vinyals & Le 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078.
 
@@ -112,12 +115,13 @@ class Seq2Seq(Estimator):
             OSError: the checkpoint cannot be read or written.
             FloatingPointError: training diverged.
         """
-        x = self._learn_input(X, lengths)
-        y_read, self.target_vocabulary_ = reading.learn_symbols(self.owner, "y", y, None)
-        self._check_count(len(x.lengths), len(y_read.lengths))
-        self.longest_ = int(y_read.lengths.max())
-        target = y_read.with_boundaries(self._boundary)
-        return self._train(partial(self._losses, x, target), x.lengths + target.lengths)
+        with self._fitting():
+            x = self._learn_input(X, lengths)
+            y_read, self.target_vocabulary_ = reading.learn_symbols(self.owner, "y", y, None)
+            self._check_count(len(x.lengths), len(y_read.lengths))
+            self.longest_ = int(y_read.lengths.max())
+            target = y_read.with_boundaries(self._boundary)
+            return self._train(partial(self._losses, x, target), x.lengths + target.lengths)
 
     def predict(
         self,
@@ -146,9 +150,10 @@ class Seq2Seq(Estimator):
         """
         x = self._known_input(X, lengths)
         written: list[Any] = [None] * len(x.lengths)
+        encoder = network.reader(self.encoder_, x.values)
         for rows in batches.sorted_by_length(x.lengths):
             padded, some = x.select(rows).padded()
-            state = self._handed_over(self.encoder_(padded, lengths=some)[1])
+            state = self._handed_over(encoder(padded, lengths=some)[1])
             found = write(
                 self.owner,
                 Decoder(self.decoder_, self.head_, self.target_vocabulary_, self.longest_),
@@ -171,8 +176,8 @@ class Seq2Seq(Estimator):
             lengths: (N,) of the sequences in a padded array; None: all T.
         """
         written = self.predict(X, lengths)
-        self._check_count(len(written), len(y))
-        right = [row if isinstance(row, str) else np.asarray(row).tolist() for row in y]
+        right = reading.plain(self.owner, "y", y)
+        self._check_count(len(written), len(right))
         return float(np.mean([a == b for a, b in zip(written, right, strict=True)]))
 
     @property

@@ -59,7 +59,8 @@ class Sequences(NamedTuple):
         that reading a sequence to predict `next()` starts and ends with the symbol.
         """
         count, total = len(self.lengths), len(self.values)
-        values = np.full(total + count + 1, symbol, np.min_scalar_type(symbol))
+        largest = max(symbol, int(self.values.max(initial=0)))  # more than symbol: unknown
+        values = np.full(total + count + 1, symbol, np.min_scalar_type(largest))
         moved = np.arange(total) + np.repeat(np.arange(1, count + 1), self.lengths)
         values[moved] = self.values
         return Sequences(values, self.starts + np.arange(count), self.lengths + 1)

@@ -3,7 +3,7 @@
 An LSTM's state is a tuple (h, c); a cell with one state has an array. No layer is run here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,31 @@ def joined(arrays: Sequence[NDArray]) -> State:
     if not arrays:
         return None
     return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def check(rnn: RecurrentLayer, found: Mapping[str, NDArray], batch: int | None = None) -> None:
+    """Raise ValueError if arrays out of a file are no state of a layer.
+
+    Args:
+        rnn: the layer.
+        found: the members of the state by their numbers, as "0"; none of them: there is no state.
+        batch: B; None: any.
+    """
+    if not found:
+        return
+    names = [str(number) for number in range(len(rnn.cell.states))]
+    if sorted(found) != names:
+        raise ValueError(f"state.* does not fit: it has {sorted(found)}; expected {names}")
+    batch = found["0"].shape[1] if batch is None and found["0"].ndim > 1 else batch
+    directions = 1 + rnn.bidirectional
+    for name, array in found.items():
+        width = rnn.spec.emitted if name == "0" else rnn.hidden_size
+        shape = (rnn.num_layers * directions, batch, width)
+        if array.shape != shape or array.dtype != rnn.dtype:
+            raise ValueError(
+                f"state.* does not fit: state.{name} is {array.dtype} {array.shape}; expected "
+                f"{rnn.dtype} {shape}"
+            )
 
 
 def hidden(state: State) -> NDArray:

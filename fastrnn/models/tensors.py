@@ -3,7 +3,7 @@
 Nothing is read or written here: see file.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,6 +29,33 @@ def part(tensors: Mapping[str, NDArray], name: str) -> Tensors:
         for full, array in tensors.items()
         if full.startswith(prefix)
     }
+
+
+def check(tensors: Mapping[str, NDArray], names: Collection[str]) -> None:
+    """Raise ValueError if an array belongs to none of some parts.
+
+    Args:
+        tensors: arrays of all parts, by their full names.
+        names: of the parts.
+    """
+    unknown = sorted(full for full in tensors if full.partition(".")[0] not in names)
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} belongs to nothing here")
+
+
+def check_alike(found: Mapping[str, NDArray], expected: Mapping[str, NDArray]) -> None:
+    """Raise ValueError unless arrays have the names, shapes and types of others.
+
+    Args:
+        found: out of a file.
+        expected: those that it should have.
+    """
+    for name in sorted(found.keys() ^ expected.keys()):
+        raise ValueError(f"{name!r} is {'missing' if name in expected else 'unknown'}")
+    for name, array in expected.items():
+        one, other = ((a.dtype, a.shape) for a in (found[name], array))
+        if one != other:
+            raise ValueError(f"{name} is {one[0]} {one[1]}; expected {other[0]} {other[1]}")
 
 
 def restore(tensors: Mapping[str, NDArray], owners: Mapping[str, Any]) -> None:

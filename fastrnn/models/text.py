@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn.losses import softmax_cross_entropy
+from fastrnn.models import network
 from fastrnn.models.sequences import Sequences
 from fastrnn.models.vocabulary import Vocabulary
 from fastrnn.nn.layer import RecurrentLayer
@@ -79,13 +80,15 @@ def mean_loss(rnn: RecurrentLayer, head: Linear, indices: NDArray) -> float:
 
     Every symbol but the first is predicted once. To be fast, the text is read in 32 sections side
     by side; each starts in the state to which the 512 symbols before it lead (or as many as there
-    are).
+    are). Symbols for which the network has no output are unknown: read as zeros, and not counted.
 
     Args:
         rnn: reads.
         head: predicts the next symbol.
         indices: (length,) integers, at least two.
     """
+    rnn = network.reader(rnn, indices)
+    known = indices < head.out_features
     count = len(indices) - 1
     length = -(-count // _SECTIONS)
     starts = np.minimum(np.arange(_SECTIONS) * length, count)
@@ -97,7 +100,8 @@ def mean_loss(rnn: RecurrentLayer, head: Linear, indices: NDArray) -> float:
         at = starts + np.arange(t, min(t + _CHUNK, length))[:, None]
         inside = at < count
         at = np.minimum(at, count - 1)
+        inside &= known[at + 1]
         output, state = rnn(indices[at], state)
         loss, _ = softmax_cross_entropy(head(output), indices[at + 1], mask=inside, reduction="sum")
         total += loss
-    return total / count
+    return total / int(np.count_nonzero(known[1:]))

@@ -155,7 +155,7 @@ class Trainer:
         *,
         after_update: Callable[[float], None] = lambda loss: None,
         end_epoch: Callable[[], None] | None = None,
-        save: Callable[[], None] = lambda: None,
+        save: Callable[[], object] = lambda: None,
     ) -> None:
         """Train, saving at the start, every minute, and at the end, be that an error or Ctrl-C.
 

@@ -49,8 +49,16 @@ def encode(values: NDArray, vocabulary: Vocabulary) -> tuple[NDArray, NDArray]:
         vocabulary: sorted.
     """
     keys = codes(vocabulary) if isinstance(vocabulary, str) else vocabulary
+    comparable = np.ones(len(values), bool)
+    if keys.dtype.kind + values.dtype.kind in ("iu", "ui"):  # NumPy would compare them as floats
+        comparable = (values >= 0) & (values <= np.iinfo(np.int64).max)
+        if keys.dtype.kind == "i":
+            values = values.astype(np.int64)
+        else:
+            values = values.astype(np.uint64)
     indices = np.minimum(np.searchsorted(keys, values), len(keys) - 1)
-    return indices.astype(np.min_scalar_type(len(keys) - 1)), keys[indices] == values
+    inside = comparable & (keys[indices] == values)
+    return indices.astype(np.min_scalar_type(len(keys) - 1)), inside
 
 
 def decode(indices: Sequence[int] | NDArray, vocabulary: Vocabulary) -> str | list:

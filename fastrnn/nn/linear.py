@@ -4,6 +4,8 @@ Not on NumPy's: the threads of its BLAS go on spinning after a product, for long
 a small recurrent layer takes, and hold the cores that the layer would use.
 """
 
+import math
+
 import numpy as np
 
 from fastrnn import checks
@@ -11,6 +13,7 @@ from fastrnn.engine import buffers
 from fastrnn.engine.plan import is_shared
 from fastrnn.kernels import threads
 from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward
+from fastrnn.nn import sizes
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.module import Module
 
@@ -44,6 +47,9 @@ class Linear(Module):
         self.bias = checks.boolean("Linear", "bias", bias)
         if self.bias:
             shapes["bias"] = (self.out_features,)
+        given = f"in_features = {self.in_features:,} and out_features = {self.out_features:,}"
+        nbytes = sum(map(math.prod, shapes.values())) * self.dtype.itemsize
+        sizes.check(f"Linear with {given}", sizes.Amount(len(shapes), nbytes))
         self._draw_parameters(shapes, self.in_features**-0.5, seed)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastrnn import checks
 from fastrnn.engine import buffers, scan
+from fastrnn.nn import sizes
 from fastrnn.nn.spec import KINDS, Spec
 
 MAX_PROGRAMS = 32  # that a layer remembers
@@ -144,6 +145,9 @@ class Recurrent(Module):
 
     def __init__(self, spec: Spec, seed):
         super().__init__(spec.dtype)
+        given = f"input_size = {spec.input_size:,} and hidden_size = {spec.hidden_size:,}"
+        layers = f" and num_layers = {spec.num_layers:,}" if spec.num_layers > 1 else ""
+        sizes.check(f"{self._owner} with {given}{layers}", spec.amount())
         self._become(spec)
         self._draw_parameters(self.shapes, spec.hidden_size**-0.5, seed)
 

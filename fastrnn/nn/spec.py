@@ -5,6 +5,7 @@ them (program.py). What a user sets on a layer and may change, dropout or batch_
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from fastrnn.engine.cell import Cell
 from fastrnn.engine.records import sizes_of
 from fastrnn.engine.scan import Scan
+from fastrnn.nn.sizes import Amount
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")  # as records.Weights
 
@@ -76,6 +78,16 @@ class Spec(NamedTuple):
         if self.proj_size:
             shapes["weight_hr"] = (self.proj_size, self.hidden_size)
         return {kind + suffix: shape for kind, shape in shapes.items()}
+
+    def amount(self) -> Amount:
+        """Return how much its parameters are: by arithmetic, for any number of layers."""
+        total, two = Amount(0, 0), self._replace(num_layers=min(self.num_layers, 2))
+        for scan in two.scans():  # all layers above the first are alike
+            times = self.num_layers - 1 if scan.slot >= self.directions else 1
+            shapes = self.shapes_of(scan).values()
+            nbytes = sum(map(math.prod, shapes)) * self.dtype.itemsize
+            total = Amount(total.arrays + times * len(shapes), total.nbytes + times * nbytes)
+        return total
 
     def layer(self, number: int) -> "Spec":
         """Return one layer of the stack, by its number, as a stack of its own."""

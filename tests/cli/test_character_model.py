@@ -1,14 +1,16 @@
 """The network of `fastrnn train`: how good it is, and what it writes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fastrnn.cli.character_model import bits_per_character, sample
+from fastrnn.cli.character_model import bits_per_character, built, sample
+from fastrnn.cli.model_file import read
 from fastrnn.cli.training_run import TrainingRun
 from tests.support.compare import assert_close
-from tests.support.trained import CONFIG, TEXT
+from tests.support.trained import CONFIG, TEXT, trained
 
 
 class TestBitsPerCharacter:
@@ -72,3 +74,13 @@ class TestSample:
         model.head.params["bias"][0] = np.nan
         with pytest.raises(FloatingPointError, match="not finite"):
             list(sample(model))
+
+
+def test_no_larger_than_its_file(tmp_path):
+    trained(tmp_path / "m")
+    file = read(tmp_path / "m")
+    made = built(tmp_path / "m", file)
+    assert made.rnn.hidden_size == CONFIG.hidden
+    large = file._replace(config=replace(file.config, hidden=5000))
+    with pytest.raises(ValueError, match="m: --hidden 5000, --layers 1: its options are too large"):
+        built(tmp_path / "m", large)

@@ -4,6 +4,7 @@ That writing is atomic is test_file.py's in tests/models/.
 """
 
 import json
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -58,7 +59,23 @@ class TestFile:
             ({}, {"config": '{"step": 1, "text": "", "hidden": "5"}'}, "metadata that .*--hidden"),
             ({}, {"config": '{"step": -1, "text": ""}'}, "metadata that make .*step"),
             ({}, {"vocabulary": '["a"]'}, r"head.weight has shape \(6, 5\); expected .*\(1, 5\)"),
-            ({}, {"vocabulary": "7"}, "metadata that make no sense here"),
+            *(
+                ({}, {"vocabulary": text}, "metadata that make no sense here: the vocabulary")
+                for text in (
+                    "7",
+                    "null",
+                    "[]",
+                    '"abcdef"',
+                    '["a", "a", "b", "c", "d", "e"]',
+                    '["b", "a", "c", "d", "e", "f"]',
+                    '["a", "b", "c", "d", "e", "fg"]',
+                    '["a", "b", "c", "d", "e", 6]',
+                    '["a", "b", "c", "d", "e", ""]',
+                    '["a", "b", "c", "d", "e", ["f"]]',
+                )
+            ),
+            ({}, {"vocabulary": "[" * 100_000}, "metadata that make no sense here"),
+            ({}, {"config": '{"a":' * 100_000}, "metadata that make no sense here"),
             (
                 {"rnn.weight_ih_l0": np.zeros((20, 7), np.float32)},
                 {},
@@ -72,4 +89,65 @@ class TestFile:
         trained(tmp_path / "m")
         rewrite(tmp_path / "m", tensors, metadata)
         with pytest.raises(ValueError, match=message):
+            load(tmp_path / "m")
+
+    @pytest.mark.parametrize("name", [*asdict(CONFIG), "step", "text"])
+    @pytest.mark.parametrize(
+        "value", [None, "x", [], {}, -1, 1.5, True, float("nan"), 10**40, [1], "missing"], ids=str
+    )
+    def test_options_that_cannot_be(self, name, value, tmp_path):
+        trained(tmp_path / "m")
+        config = json.loads(contents(tmp_path / "m")[1]["config"]) | {name: value}
+        if value == "missing":
+            del config[name]
+        rewrite(tmp_path / "m", metadata={"config": json.dumps(config)})
+        fine = {"text": ["x"], "lr": [1.5], "clip": [1.5], "seed": [10**40]}
+        fine |= {option: [10**40] for option in ("seq_len", "batch", "steps", "step")}
+        if value in fine.get(name, ()):
+            load(tmp_path / "m")
+            return
+        with pytest.raises(ValueError, match=r"m(: | has metadata that | is not from `fastrnn)"):
+            load(tmp_path / "m")
+
+    @pytest.mark.parametrize("option", [{"hidden": 10**9}, {"layers": 10**8}, {"layers": 1000}])
+    def test_sizes_that_cannot_be(self, option, tmp_path):
+        """The shape of the head is made to fit."""
+        trained(tmp_path / "m")
+        config = json.loads(contents(tmp_path / "m")[1]["config"]) | option
+        rewrite(tmp_path / "m", metadata={"config": json.dumps(config)})
+        before = time.monotonic()
+        for call in (load, lambda path: TrainingRun.resume(path, TEXT, {})):
+            with pytest.raises(
+                ValueError, match=r"m: .*(too large for its|head\.weight has shape)"
+            ):
+                call(tmp_path / "m")
+        assert time.monotonic() - before < 5
+
+    @pytest.mark.parametrize("dtype", ["F8_E4M3", "BF16", "F7_NEW"])
+    def test_types_that_numpy_has_not(self, dtype, tmp_path):
+        raw = b'{"head.weight":{"dtype":"%s","shape":[2],"data_offsets":[0,%d]}}'
+        header = raw % (dtype.encode(), 4 if dtype == "BF16" else 2)
+        data = len(header).to_bytes(8, "little") + header + bytes(4 if dtype == "BF16" else 2)
+        (tmp_path / "m").write_bytes(data)
+        for call in (load, lambda path: TrainingRun.resume(path, TEXT, {})):
+            with pytest.raises(ValueError, match=f"m is no safetensors file, .*{dtype}"):
+                call(tmp_path / "m")
+
+    def test_one_damaged_byte(self, tmp_path):
+        trained(tmp_path / "m")
+        raw = (tmp_path / "m").read_bytes()
+        chance = np.random.default_rng(0)
+        for at, bit in zip(
+            chance.integers(0, len(raw), 300), chance.integers(0, 8, 300), strict=True
+        ):
+            damaged = bytearray(raw)
+            damaged[at] ^= 1 << int(bit)
+            (tmp_path / "m").write_bytes(damaged)
+            with pytest.raises(ValueError, match=r"m (is|has)"):
+                load(tmp_path / "m")
+
+    def test_weights_that_are_not_finite(self, tmp_path):
+        trained(tmp_path / "m")
+        rewrite(tmp_path / "m", {"head.bias": np.full(6, np.nan, np.float32)})
+        with pytest.raises(ValueError, match=r"m: head\.bias is not finite: its training diverged"):
             load(tmp_path / "m")

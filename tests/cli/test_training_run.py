@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import math
+import time
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import fastrnn
 from fastrnn.cli.character_model import load, sample
 from fastrnn.cli.training_run import TrainingRun
 from fastrnn.models.options import OPTIMIZERS
+from fastrnn.nn import sizes
 from fastrnn.nn.registry import CELL_NAMES
 from tests.support.compare import assert_close
 from tests.support.model_files import assert_same_file, rewrite, safetensors
@@ -86,6 +88,29 @@ class TestTraining:
         with pytest.raises(ValueError, match=rf"{needed - 1} characters; .* need {needed}: give"):
             TrainingRun(config, TEXT[: needed - 1])
 
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"hidden": 10**9}, r"--hidden 1000000000, .*--seq-len 4: weights, .* need .*GB"),
+            ({"layers": 10**8}, r"--layers 100000000, .*: weights, .* need .*GB"),
+            ({"batch": 10**12}, "lower --batch or --seq-len"),
+            ({"seq_len": 10**30}, "lower --batch or --seq-len"),
+            (
+                {"hidden": 200, "seq_len": 80},
+                "--batch 3, --seq-len 80: weights, .* computed from need",
+            ),
+        ],
+    )
+    def test_sizes_that_cannot_be(self, options, message, monkeypatch):
+        monkeypatch.setattr(sizes, "memory", lambda: 3 * 10**6 if "seq_len" in options else 10**10)
+        before = time.monotonic()
+        with pytest.raises(ValueError, match=message):
+            TrainingRun(replace(CONFIG, **options), TEXT)
+        assert time.monotonic() - before < 5
+
+    def test_any_number_of_steps(self):
+        TrainingRun(replace(CONFIG, steps=10**30), TEXT).advance()
+
     def test_empty_text(self):
         with pytest.raises(ValueError, match="the text has 0 characters"):
             TrainingRun(CONFIG, "")
@@ -155,6 +180,40 @@ class TestResume:
         trained(tmp_path / "m")
         rewrite(tmp_path / "m", {name: replacement})
         with pytest.raises(ValueError, match=message):
+            TrainingRun.resume(tmp_path / "m", TEXT, {})
+
+    @pytest.mark.parametrize(
+        ("tensors", "message"),
+        [
+            (
+                {"state.1": None},
+                r"m: state\.\* does not fit: it has \['0'\]; expected \['0', '1'\]",
+            ),
+            ({"state.0": None}, r"m: state\.\* does not fit: it has \['1'\]"),
+            ({"state.2": np.zeros((1, 3, 5), np.float32)}, r"m: state\.\* does not fit: .*'2'"),
+            ({"state.1": np.zeros((1, 3, 5))}, r"m: state\.\* does not fit: state\.1 is float64"),
+            ({"state.1": np.zeros((1, 4, 5), np.float32)}, r"m: state\.\* does not fit: state\.1"),
+            ({"optimizer.step": np.array(7)}, r"m: optimizer\.step is not 6"),
+            ({"optimizer.step": np.array(-7)}, r"m: optimizer\.step is not 6"),
+            ({"optimizer.more": np.array(7)}, r"m: optimizer\.\* does not fit: .*more"),
+            ({"optimizer.exp_avg.0.bias_hh_l0": None}, r"m: optimizer\.\* does not fit: .*exp_avg"),
+            ({"evil.x": np.zeros(3)}, r"m: 'evil\.x' belongs to nothing here"),
+            (
+                {"rnn.bias_hh_l1": np.zeros(20, np.float32)},
+                r"m: rnn\.\* does not fit: .*bias_hh_l1",
+            ),
+        ],
+    )
+    def test_one_tensor_less_or_more(self, tensors, message, tmp_path):
+        trained(tmp_path / "m")
+        rewrite(tmp_path / "m", tensors)
+        with pytest.raises(ValueError, match=message):
+            TrainingRun.resume(tmp_path / "m", TEXT, {})
+
+    def test_another_vocabulary(self, tmp_path):
+        trained(tmp_path / "m")
+        rewrite(tmp_path / "m", metadata={"vocabulary": '["a", "b", "c", "d", "e", "f"]'})
+        with pytest.raises(ValueError, match="m: its vocabulary is not that of the text"):
             TrainingRun.resume(tmp_path / "m", TEXT, {})
 
     def test_state_is_missing(self, tmp_path):

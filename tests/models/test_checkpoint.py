@@ -6,6 +6,7 @@ That a fit goes on from it bit for bit is test_resume.py's.
 import json
 import sys
 
+import numpy as np
 import pytest
 
 from fastrnn import models
@@ -115,8 +116,64 @@ class TestFile:
             fitted("classifier", "plain", checkpoint=tmp_path / "m")
 
     @pytest.mark.parametrize(
+        "name",
+        [
+            "head.bias",
+            "rnn.weight_ih_l0",
+            "training.best.head.bias",
+            "training.best.rnn.weight_hh_l0",
+            "training.rnn.bias_hh_l0",
+            "training.optimizer.exp_avg.0.weight_hh_l0",
+            "training.state.0",
+            "training.state.1",
+        ],
+    )
+    @pytest.mark.parametrize("change", ["missing", "renamed", "one more", "shape", "dtype"])
+    def test_another_array(self, name, change, tmp_path):
+        """In the middle of a batch, of which a piece has been read."""
+        options = {"truncate": 2, "bidirectional": False, "epochs": 2, "checkpoint": tmp_path / "m"}
+        fitted("tagger", "plain", **options)
+        array = contents(tmp_path / "m")[0][name]
+        changed = {name: None} if change in ("missing", "renamed") else {}
+        if change in ("renamed", "one more"):
+            changed[name + "x"] = array
+        if change in ("shape", "dtype"):
+            other = array.astype(np.float64) if change == "dtype" else np.concatenate([array] * 2)
+            changed[name] = other
+        rewrite(tmp_path / "m", changed)
+        with pytest.raises(ValueError, match=r"m is damaged: "):
+            fitted("tagger", "plain", **options | {"epochs": 3})
+
+    def test_one_fit_at_a_time(self, tmp_path):
+        told = []
+
+        def second(*done):
+            with pytest.raises(
+                BlockingIOError, match="m is being written by another run of this p"
+            ):
+                fitted("classifier", "plain", checkpoint=tmp_path / "m")
+            told.append(done)
+
+        whole = fitted("classifier", "plain", checkpoint=tmp_path / "m", verbose=second)
+        assert told == [(1, 3), (2, 3), (3, 3)]
+        assert_same_fit(
+            fitted("classifier", "plain", checkpoint=tmp_path / "m"), whole, "classifier"
+        )
+        assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+    def test_given_back_after_an_error(self, tmp_path):
+        def error(*done):
+            raise ZeroDivisionError
+
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                fitted("classifier", "plain", checkpoint=tmp_path / "m", verbose=error)
+            assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+    @pytest.mark.parametrize(
         ("name", "text", "message"),
         [
+            ("training", "[" * 100_000, "m is damaged: "),
             ("training", "{}", "m exists and is not the checkpoint of a fit: it lacks 'data'"),
             ("training", "{", "m is damaged: "),
             ("training", "[]", "m is damaged: "),
@@ -137,9 +194,21 @@ class TestFile:
             ("random", 3, "m is damaged: "),
             ("random", {"bit_generator": "MT19937"}, "m is damaged: "),
             ("batch", 999, "m is damaged: there is no batch 999 of 6"),
-            ("batch", -1, "m is damaged: there is no batch -1 of 6"),
+            ("batch", -1, "m is damaged: there is no batch -1"),
             ("piece", 7, "there is no piece 7 of batch 0"),
             ("best", None, "m is damaged: "),
+            ("best", {"loss": "x", "stale": 0}, "m is damaged: there is no best epoch"),
+            ("best", {"loss": 0.5, "stale": 0.5}, "m is damaged: there is no best epoch"),
+            ("epoch", 2, "m is damaged: its history is not of 2 epochs"),
+            ("epoch", -1, "m is damaged: there is no epoch -1"),
+            ("epoch", True, "m is damaged: there is no epoch True"),
+            ("step", 3, r"m is damaged: optimizer\.step is not 3"),
+            ("step", 10**40, r"m is damaged: optimizer\.step is not 1000"),
+            ("step", 1.5, r"m is damaged: there is no step 1\.5"),
+            ("piece", None, "m is damaged: there is no piece None"),
+            ("seconds", 10**400, "m is damaged: "),
+            ("dropout", {"tail": {}}, "m is damaged: "),
+            ("seed", "x", "m is damaged: "),
         ],
     )
     def test_damaged_facts(self, fact, value, message, tmp_path):
@@ -167,3 +236,14 @@ def test_parameters_and_copies(tmp_path):
     assert "checkpoint=" in repr(model)
     with pytest.raises(TypeError, match="RNNClassifier: checkpoint has to be a path, got 3"):
         model.set_params(checkpoint=3).fit(["a", "b"], [0, 1])
+
+
+def test_options_that_are_younger_than_the_file(tmp_path):
+    """They had what is now their default."""
+    fitted("classifier", "plain", checkpoint=tmp_path / "m")
+    options = json.loads(contents(tmp_path / "m")[1]["options"])
+    del options["unknown"], options["class_weight"]
+    rewrite(tmp_path / "m", metadata={"options": json.dumps(options)})
+    fitted("classifier", "plain", checkpoint=tmp_path / "m")
+    with pytest.raises(ValueError, match="class_weight was None and is 'balanced'"):
+        fitted("classifier", "plain", checkpoint=tmp_path / "m", class_weight="balanced")

@@ -122,6 +122,78 @@ except ModuleNotFoundError as error:
     assert done == 'model files need safetensors: pip install "fastrnn[cli]"'
 
 
+class TestUnknown:
+    """Symbols that fit has not seen: refused, or read as zeros."""
+
+    @every
+    def test_refused_unless_told(self, kind):
+        x, y = KINDS[kind]
+        model = kind(3, **SMALL).fit(x, y)
+        with pytest.raises(ValueError, match=r"'z', which fit has not seen.*unknown='ignore'"):
+            model.score(*((x[:1], ["z"]) if kind is RNNGenerator else (["z"], y[:1])))
+        with pytest.raises(ValueError, match="unknown must be 'error' or 'ignore', got 'skip'"):
+            kind(unknown="skip").fit(x, y)
+
+    @every
+    def test_the_fit_is_the_same(self, kind):
+        """To the bit: what is done with others shows only when they come."""
+        x, y = KINDS[kind]
+        one, other = (kind(3, unknown=way, **SMALL).fit(x, y) for way in ("error", "ignore"))
+        for part, same in zip(one.parts.values(), other.parts.values(), strict=True):
+            assert all((part.params[name] == same.params[name]).all() for name in part.params)
+        assert one.score(x, y) == other.score(x, y)
+
+    @pytest.mark.parametrize("cell", ["rnn", "relu", "lstm", "gru"])
+    @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2}], ids=str)
+    @pytest.mark.parametrize("kind", [RNNClassifier, RNNRegressor, RNNTagger])
+    def test_zeros_are_what_is_read(self, kind, cell, options):
+        """As where the symbols are given as one-hot vectors, and one that is unknown as zeros."""
+        symbols = {"a": [1.0, 0.0], "b": [0.0, 1.0]}
+        options = {"cell": cell, "dtype": "float64", **SMALL, **options}
+        x, y = KINDS[kind]
+        model = kind(4, unknown="ignore", **options).fit(x, y)
+        floats = kind(4, **options).fit([[symbols[c] for c in word] for word in x], y)
+        for name, part in model.parts.items():
+            floats.parts[name].load_state_dict(part.state_dict())
+        given = ["az", "zzz", "ab", "bza"]
+        vectors = [[symbols.get(c, [0.0, 0.0]) for c in word] for word in given]
+        ask = "predict" if kind is RNNRegressor else "predict_proba"
+        found = zip(getattr(model, ask)(given), getattr(floats, ask)(vectors), strict=True)
+        for got, expected in found:
+            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+        alone = getattr(model, ask)(["ab"])[0]
+        assert np.array_equal(alone, getattr(model, ask)(given)[2])
+
+    @pytest.mark.parametrize(
+        ("x", "given"),
+        [
+            ([["ein", "Wort"], ["Wort"]], [["ein", "anderes"]]),
+            ([[1, 300], [300]], [[1, -7, 2**40]]),
+            (np.array([[1, 2], [2, 2]]), np.array([[3, 1]])),
+        ],
+        ids=str,
+    )
+    def test_words_and_integers(self, x, given):
+        model = RNNClassifier(3, unknown="ignore", **SMALL).fit(x, [0, 1])
+        assert np.isfinite(model.predict_proba(given)).all()
+        with pytest.raises(ValueError, match="X is strings, and in fit it was"):
+            model.predict(["ab"])
+
+    def test_a_vocabulary_as_large_as_its_type(self):
+        """The index of unknown symbols needs a larger one."""
+        x = np.arange(256)[:, None]
+        model = RNNClassifier(3, unknown="ignore", **SMALL).fit(x, x[:, 0] % 2)
+        known, unknown = model.predict_proba(np.array([[0], [300]]))
+        assert (known != unknown).any()
+        text = RNNGenerator(3, unknown="ignore", **SMALL).fit(x)
+        assert np.isfinite(text.score(np.array([[0, 300], [300, 255]])))
+
+    def test_encoder_and_decoder(self):
+        model = Seq2Seq(4, unknown="ignore", **SMALL).fit(WORDS, WORDS)
+        assert model.predict(["az", "zz", "ab"])[2] == model.predict(["ab"])[0]
+        assert model.score(["zz"], ["zz"]) == 0  # what it has not seen it cannot write
+
+
 class TestScikitLearn:
     @pytest.fixture(autouse=True)
     def sklearn(self):

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from fastrnn.models import batches, training
+from fastrnn import optim
+from fastrnn.models import NotFittedError, RNNRegressor, batches, training
 from tests.support.fitted import fit
 from tests.support.small_fits import every, made, same, weights
 
@@ -136,3 +137,93 @@ class TestStopping:
         _, held_out = batches.split(24, 0.5, random)
         kept = training.evaluate(seen.losses, seen.lengths, held_out)
         assert math.isclose(kept, min(model.history_["validation_loss"]), rel_tol=1e-5)
+
+
+def left(model):
+    """Return what a fit has set."""
+    return [name for name in vars(model) if name.endswith("_")]
+
+
+class TestFailing:
+    """What a fit leaves: after an epoch the best one, before that nothing at all."""
+
+    @every
+    @pytest.mark.parametrize("what", [FloatingPointError, OSError, MemoryError])
+    def test_in_the_first_epoch(self, name, what, monkeypatch):
+        model, data = made(name, epochs=5)
+        with pytest.raises(what, match="stop"):
+            interrupted(model, data, monkeypatch, 0, what)
+        assert not left(model)
+        with pytest.raises(NotFittedError):
+            model.predict(data[0])
+        monkeypatch.undo()
+        again, _ = made(name, epochs=5)
+        assert same(weights(model.fit(*data)), weights(again.fit(*data)))
+
+    @every
+    @pytest.mark.parametrize("what", [FloatingPointError, OSError])
+    def test_later(self, name, what, monkeypatch):
+        model, data = made(name, epochs=5, lr=0.3)
+        with pytest.raises(what, match="stop"):
+            interrupted(model, data, monkeypatch, 3, what)
+        losses = model.history_["loss"]
+        assert len(losses) == 3
+        monkeypatch.undo()
+        until, _ = made(name, epochs=1 + int(np.argmin(losses)), lr=0.3)
+        assert same(weights(model), weights(until.fit(*data)))
+
+    @every
+    def test_of_a_model_that_was_fitted(self, name, monkeypatch):
+        """It is as after a fit that failed: nothing of the fit before is left, nor half of it."""
+        model, data = made(name)
+        for breaking in ({"lr": -1.0}, {"hidden_size": 0}, {"cell": "none"}):
+            model.set_params(epochs=1, hidden_size=6, cell="gru", lr=0.01).fit(*data)
+            with pytest.raises(ValueError, match=next(iter(breaking))):
+                model.set_params(**breaking).fit(*data)
+            assert not left(model)
+        model.set_params(cell="gru").fit(*data)
+        with pytest.raises(ValueError, match=r"X\[0\] is None|X is None"):
+            model.fit(None, *data[1:]) if len(data) == 1 else model.fit([None] * 24, data[1])
+        assert not left(model)
+
+    def test_a_callback_that_raises(self):
+        def verbose(done, of):
+            if done == 2:
+                raise RuntimeError("stop")
+
+        model, data = made("classifier", epochs=9, verbose=verbose)
+        with pytest.raises(RuntimeError, match="stop"):
+            model.fit(*data)
+        assert len(model.history_["loss"]) == 2
+        model.predict(data[0])
+
+    def test_parameters_that_are_not_finite(self, monkeypatch):
+        """After the last update no loss tells of them."""
+        monkeypatch.setattr(optim.Adam, "step", lambda self, grads: _spoil(model))
+        model, data = made("classifier", epochs=1, batch_size=100)
+        with pytest.raises(
+            FloatingPointError, match=r"diverged at epoch 0: rnn\.weight_ih_l0 is no"
+        ):
+            model.fit(*data)
+        assert not left(model)
+
+    @pytest.mark.parametrize(("cell", "lr"), [("relu", 1e6), ("relu", 1e15), ("lstm", 1e20)])
+    def test_an_epoch_whose_last_update_spoils_all(self, cell, lr):
+        """Its loss, which is that before the update, is fine."""
+        model = RNNRegressor(4, cell=cell, lr=lr, epochs=9, batch_size=100)
+        x = np.random.default_rng(0).random((8, 5, 2))
+        with pytest.raises(FloatingPointError, match="training diverged at epoch 1"):
+            model.fit(x, x[:, 0, 0])
+        assert not left(model)
+
+    def test_a_validation_loss_that_is_not_finite(self, monkeypatch):
+        found = iter([0.5, math.nan])
+        monkeypatch.setattr(training, "evaluate", lambda *args: next(found))
+        model, data = made("classifier", epochs=9, validation_fraction=0.25)
+        with pytest.raises(FloatingPointError, match="at epoch 1: the validation loss is nan"):
+            model.fit(*data)
+        assert model.history_["validation_loss"] == [0.5]
+
+
+def _spoil(model):
+    model.rnn_.params["weight_ih_l0"][0, 0] = np.inf

@@ -97,7 +97,7 @@ class TestText:
             model.predict(np.ones((2, 3)))
 
     def test_score_wants_two_symbols_that_are_known(self, model):
-        with pytest.raises(ValueError, match="X has one symbol; expected at least two"):
+        with pytest.raises(ValueError, match="X has one symbol; expected one more"):
             model.score("h")
         with pytest.raises(ValueError, match=r"X\[0\]\[1\] is 'z', which fit has not seen"):
             model.score("hz")
@@ -168,3 +168,31 @@ class TestVectors:
     def test_a_vector_is_needed(self, model):
         with pytest.raises(ValueError, match="this network begins with one: give vector="):
             model.generate()
+
+
+class TestUnknown:
+    """What has no probability does not count; what cannot be read is zeros."""
+
+    def test_score_of_sequences(self):
+        model = RNNGenerator(3, epochs=1, dtype="float64", unknown="ignore").fit(["ab", "ba", "b"])
+        rnn, head = model.rnn_, model.head_
+        symbols = np.array([[2, 0, 3, 1, 2]])  # boundary, a, z, b, boundary
+        logits = head(rnn(np.eye(4)[symbols[0, :-1], None, :3])[0])[:, 0]
+        chances = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        expected = np.mean([chances[k, symbols[0, k + 1]] for k in (0, 2, 3)])
+        assert np.isclose(model.score(["azb"]), expected, rtol=0, atol=1e-12)
+        assert np.isclose(model.set_params(truncate=2).score(["azb"]), expected, atol=1e-12)
+
+    @pytest.mark.parametrize("x", [["ab", "ba"], "abab" * 20], ids=["sequences", "text"])
+    def test_prompt(self, x):
+        model = RNNGenerator(3, epochs=1, truncate=4, batch_size=2, unknown="ignore").fit(x)
+        assert set(model.generate("azq", length=4)) <= {"a", "b"}
+        with pytest.raises(ValueError, match="never seen: 'z'"):
+            model.set_params(unknown="error").generate("az")
+
+    def test_a_text_of_which_nothing_is_known(self):
+        model = RNNGenerator(3, epochs=1, truncate=4, batch_size=2, unknown="ignore")
+        model.fit("abab" * 20)
+        with pytest.raises(ValueError, match="expected one more, a known one"):
+            model.score("zz")
+        assert np.isfinite(model.score("zza"))

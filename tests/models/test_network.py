@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastrnn
-from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
+from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq, network
 from tests.support.fitted import fit
 
 VALUES = np.random.default_rng(0)
@@ -14,6 +14,8 @@ WORDS = ["abca", "b", "acbbac", "cba"]
 SHAPES = {
     "classifier": (RNNClassifier, {}, (VECTORS, [0, 1, 2, 1])),
     "classifier, both": (RNNClassifier, {"bidirectional": True}, (WORDS, [0, 1, 2, 1])),
+    "classifier, weights": (RNNClassifier, {"class_weight": "balanced"}, (WORDS, [0, 1, 2, 1])),
+    "tagger, weights": (RNNTagger, {"class_weight": {"a": 3}}, (VECTORS, WORDS)),
     "regressor": (RNNRegressor, {}, (WORDS, VALUES.standard_normal((4, 2)))),
     "tagger": (RNNTagger, {}, (VECTORS, WORDS)),
     "generator": (RNNGenerator, {}, (WORDS,)),
@@ -43,3 +45,19 @@ def test_gradients(shape, cell):
     inputs = tuple(param.copy() for param in live)
     report = fastrnn.gradcheck(loss, inputs, mode="project", n_projections=3)
     assert report.ok
+
+
+@pytest.mark.parametrize("kind", [fastrnn.RNN, fastrnn.LSTM, fastrnn.GRU])
+def test_reader(kind):
+    rnn = kind(3, 4, 2, bidirectional=True, dtype=np.float64, seed=0)
+    known, unknown = np.array([[0, 2], [1, 1]]), np.array([[0, 3], [3, 1]])
+    assert network.reader(rnn, known.reshape(-1)) is rnn
+    assert network.reader(rnn, np.full((2, 3), 7.0)) is rnn
+    reader = network.reader(rnn, unknown.reshape(-1))
+    vectors = np.eye(4)[unknown][..., :3]
+    for got, expected in zip(reader(unknown), rnn(vectors), strict=True):
+        for one, other in zip(np.atleast_1d(got), np.atleast_1d(expected), strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+    assert np.array_equal(reader(known)[0], rnn(known)[0])
+    with pytest.raises(IndexError):
+        rnn(unknown)

@@ -83,8 +83,8 @@ class TestKinds:
         ([np.ones((2, 3)), np.ones((2, 4))], None, r"X\[1\] has shape \(2, 4\), and X\[0\] \(2, 3"),
         ([np.ones((2, 3)), np.ones(3)], None, r"X\[1\] has shape \(3,\)"),
         ([np.ones((2, 3, 4))], None, r"expected \(T_n, I\) floats"),
-        ([np.ones(3)], None, r"sequences of float64 of one axis; a sequence of floats is \(T, I\)"),
-        (np.ones((3, 4)), None, r"for one feature give x\[..., None\]"),
+        ([np.ones(3)], None, r"sequences of float64 of one axis; Reshape your data: "),
+        (np.ones((3, 4)), None, r"for one feature a sequence is \(T, 1\), x\[..., None\]"),
         (np.ones(3), None, r"X has shape \(3,\); expected \(N, T, I\) floats or"),
         (np.ones((1, 2, 3, 4)), None, r"X has shape \(1, 2, 3, 4\)"),
         (np.ones((0, 2, 3)), None, "expected at least one sequence, T > 0"),
@@ -124,7 +124,11 @@ def test_floats_are_refused_where_symbols_are_wanted():
         ([["ab"]], [[1, 2]], "X is integers, and in fit it was words"),
         ([[1, 2]], [np.ones((1, 2))], "X is floats, and in fit it was integers"),
         ([np.ones((1, 2))], ["ab"], "X is strings, and in fit it was floats"),
-        ([np.ones((1, 2))], [np.ones((1, 3))], "X has 3 features, and in fit it had 2"),
+        (
+            [np.ones((1, 2))],
+            [np.ones((1, 3))],
+            "X has 3 features, but Model is expecting 2 features",
+        ),
     ],
     ids=str,
 )

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from fastrnn import models, optim
@@ -176,3 +177,27 @@ def test_after_divergence(tmp_path, monkeypatch):
             fitted("classifier", "plain", checkpoint=tmp_path / "m")
     resumed = fitted("classifier", "plain", checkpoint=tmp_path / "m")
     assert_same_fit(resumed, fitted("classifier", "plain"), "classifier")
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor", "tagger"])
+@pytest.mark.parametrize("case", OPTIONS)
+def test_with_weights(name, case, tmp_path, monkeypatch):
+    weight = np.arange(24) % 4
+    options = OPTIONS[case] | ({} if name == "regressor" else {"class_weight": "balanced"})
+
+    def fitted_with(weights, **more):
+        model, data = made(name, **options, **more)
+        return model.fit(*data, sample_weight=weights)
+
+    path = tmp_path / "m"
+    whole = fitted_with(weight)
+    with monkeypatch.context() as patch:
+        Stop(patch, {5})
+        with pytest.warns(UserWarning, match="interrupted"):
+            fitted_with(weight, checkpoint=path)
+    kept = path.read_bytes()
+    for other in (weight[::-1], None):
+        with pytest.raises(ValueError, match="of another fit: the data is not the same"):
+            fitted_with(other, checkpoint=path)
+    assert path.read_bytes() == kept
+    assert_same_fit(fitted_with(weight, checkpoint=path), whole, name)

@@ -33,6 +33,9 @@ def test_prompted():
         sampling.prompted("axx", "abc")
     with pytest.raises(ValueError, match="expected a str"):
         sampling.prompted(["a"], "abc")
+    assert sampling.prompted("axb", "abc", unknown=300) == [0, 300, 1]
+    with pytest.raises(ValueError, match=r"the prompt\[1\] is None"):
+        sampling.prompted([5, None], np.array([5, 7]))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])

@@ -4,6 +4,7 @@ That writing is atomic is test_file.py's.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,15 +12,15 @@ import pytest
 import fastrnn
 from fastrnn import models
 from fastrnn.models import RNNClassifier, RNNGenerator, RNNRegressor, RNNTagger, Seq2Seq
+from tests.support.model_files import rewrite, safetensors
 
-safetensors = pytest.importorskip("safetensors.numpy")
 WORDS = ["ab", "b", "ba", "aab", "bb", "a"]
 VECTORS = np.random.default_rng(0).random((6, 4, 3))
 SMALL = {"epochs": 2, "num_layers": 2}
 CASES = [
     (RNNClassifier, {"cell": "relu"}, WORDS, ["x", "y", "x", "z", "x", "y"]),
     (RNNClassifier, {"bidirectional": True}, VECTORS, [3, 1, 3, 2, 1, 1]),
-    (RNNClassifier, {"dtype": np.float64}, [[5, 7], [7], [5], [5], [7], [5]], [0.1, 2, 1, 2, 1, 2]),
+    (RNNClassifier, {"dtype": np.float64}, [[5, 7], [7], [5], [5], [7], [5]], [0.0, 2, 1, 2, 1, 2]),
     (RNNClassifier, {"truncate": 2}, [["ein", "Wort"], ["Wort"]] * 3, [True, False] * 3),
     (RNNClassifier, {}, WORDS, np.array(list("xyxyxy"), object)),
     (
@@ -88,12 +89,47 @@ def test_a_function_is_not_kept(tmp_path):
     assert models.load(tmp_path / "m").init is None
 
 
-def test_labels_that_json_has_not(tmp_path):
-    labels = np.array(["2024-01-01", "2024-01-02"] * 3, "datetime64[D]")
-    model = RNNClassifier(4, epochs=1).fit(WORDS, labels)
-    with pytest.raises(ValueError, match=r"RNNClassifier cannot be saved: .*date"):
+def test_changed_parameters_are_saved_as_they_are(tmp_path):
+    """`params` is the user's: another layout is saved right, what does not fit not at all."""
+    model = RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3)
+    params = model.rnn_.params
+    params["weight_hh_l0"] = np.asfortranarray(params["weight_hh_l0"])
+    params["weight_ih_l0"] = np.repeat(params["weight_ih_l0"], 2, axis=1)[:, ::2]
+    model.save(tmp_path / "m")
+    before = (tmp_path / "m").read_bytes()
+    loaded = models.load(tmp_path / "m")
+    assert (loaded.predict_proba(WORDS) == model.predict_proba(WORDS)).all()
+    params["weight_hh_l0"] = np.ones((16, 5), np.float32)
+    with pytest.raises(ValueError, match="weight_hh_l0 has shape"):
         model.save(tmp_path / "m")
-    assert list(tmp_path.iterdir()) == []
+    del params["weight_hh_l0"]
+    with pytest.raises(KeyError):
+        model.save(tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == before
+
+
+def test_four_threads_save(tmp_path):
+    fits = [RNNClassifier(4, epochs=1, seed=k).fit(WORDS, [0, 1] * 3) for k in range(4)]
+    wanted = [model.predict_proba(WORDS).tolist() for model in fits]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda model: [model.save(tmp_path / "m") for _ in range(60)], fits))
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert models.load(tmp_path / "m").predict_proba(WORDS).tolist() in wanted
+
+
+def test_one_damaged_byte(tmp_path):
+    """495 of them, in the tensors, were another model before."""
+    RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(tmp_path / "m")
+    raw = (tmp_path / "m").read_bytes()
+    chance = np.random.default_rng(0)
+    for at, change in zip(
+        chance.integers(0, len(raw), 495), chance.integers(1, 256, 495), strict=True
+    ):
+        damaged = bytearray(raw)
+        damaged[at] ^= change
+        (tmp_path / "m").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"m (is|cannot)"):
+            models.load(tmp_path / "m")
 
 
 def test_another_class(tmp_path):
@@ -124,19 +160,14 @@ def test_no_file(tmp_path):
         ({}, {"learnt": "[]"}, "m cannot be loaded: "),
         ({"head.bias": None}, {}, r"m: head\.\* does not fit: .*bias"),
         ({"head.bias": np.zeros(2)}, {}, r"m: head\.\* does not fit: .*bias"),
+        ({"else.extra": np.zeros(2)}, {}, r"m: 'else\.extra' belongs to nothing here"),
         ({"rnn.extra": np.zeros(2)}, {}, r"m: rnn\.\* does not fit: .*extra"),
     ],
 )
 def test_damaged(tensors, metadata, message, tmp_path):
     path = tmp_path / "m"
     RNNClassifier(4, epochs=1).fit(WORDS, [0, 1] * 3).save(path)
-    with safetensors.safe_open(path, framework="numpy") as file:
-        parts = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
-    for old, new in zip(parts, (tensors, metadata), strict=True):
-        old.update(new)
-        for name in [name for name, value in old.items() if value is None]:
-            del old[name]
-    path.write_bytes(safetensors.save(*parts))
+    rewrite(path, tensors, metadata)
     with pytest.raises(ValueError, match=message):
         models.load(path)
 
@@ -183,7 +214,8 @@ def test_a_file_of_the_first_version(tmp_path):
     (tmp_path / "m").write_bytes(safetensors.save(tensors, metadata))
     model = models.load(tmp_path / "m")
     assert type(model) is RNNClassifier
-    assert model.get_params() == options | {"checkpoint": None}
+    younger = {"checkpoint": None, "unknown": "error", "class_weight": None}
+    assert model.get_params() == options | younger
     assert model.history_ == history
     x = np.array([[0, 0, 1], [1, 0, 1]])
     logits = head(rnn(x.T)[1][0])
@@ -200,3 +232,30 @@ def test_what_belongs_to_one_process_is_not_kept(tmp_path):
     loaded = models.load(tmp_path / "m")
     assert loaded.verbose is False
     assert loaded.checkpoint is None
+
+
+@pytest.mark.parametrize(
+    "weight", [{1: 2.0, 3: 0.5}, {np.int64(1): np.float32(2)}, "balanced", None]
+)
+def test_options_of_weights_and_symbols(weight, tmp_path):
+    model = RNNClassifier(4, epochs=1, class_weight=weight, unknown="ignore")
+    model.fit(WORDS, [1, 3] * 3, sample_weight=[1, 2, 3] * 2).save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.class_weight == weight
+    assert loaded.unknown == "ignore"
+    given = [*WORDS, "az", "zz"]
+    assert (loaded.predict_proba(given) == model.predict_proba(given)).all()
+    again, more = (m.fit(WORDS, [1, 3] * 3).predict_proba(WORDS) for m in (loaded, model))
+    assert (again == more).all()
+
+
+def test_names_of_columns(tmp_path):
+    pd = pytest.importorskip("pandas")
+    tables = [pd.DataFrame({"a": [1.0, 2.0], "b": [0.0, 1.0]})] * 2
+    model = RNNClassifier(4, epochs=1).fit(tables, [0, 1])
+    model.save(tmp_path / "m")
+    loaded = models.load(tmp_path / "m")
+    assert loaded.feature_names_in_.tolist() == ["a", "b"]
+    assert loaded.feature_names_in_.dtype == object
+    with pytest.raises(ValueError, match="must be in the same order"):
+        loaded.predict([table[["b", "a"]] for table in tables])

@@ -64,3 +64,9 @@ def test_padded_real_and_steps(rows, begin):
     real = x.reshape(-1) if found.real() is None else x.reshape(-1)[found.real()]
     wanted = [row[t] for t in range(len(x)) for row in rows if t < len(row)]
     assert real.tolist() == found.steps().tolist() == wanted
+
+
+def test_a_boundary_beside_unknown_symbols():
+    """Their index is larger, and may need a larger type."""
+    given = Sequences(np.array([0, 256], np.uint16), np.array([0]), np.array([2]))
+    assert given.with_boundaries(255).values.tolist() == [255, 0, 256, 255]

@@ -69,3 +69,32 @@ def test_from_hidden():
     h = np.ones((2, 3, 6))
     assert states.from_hidden(fastrnn.GRU(4, 6, 2), h) is h
     assert states.from_hidden(fastrnn.LSTM(4, 6, 2), h) == (h, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"0": (2, 3, 4)}, r"it has \['0'\]; expected \['0', '1'\]"),
+        ({"0": (2, 3, 4), "1": (2, 3, 5), "2": (2, 3, 4)}, "it has .*'2'"),
+        ({"0": (2, 3, 4), "x": (2, 3, 5)}, "it has .*'x'"),
+        (
+            {"0": (2, 3, 5), "1": (2, 3, 5)},
+            r"state\.0 is float32 \(2, 3, 5\); expected float32 \(2, 3",
+        ),
+        ({"0": (2, 3, 4), "1": (2, 1, 5)}, r"state\.1 is float32 \(2, 1, 5\)"),
+        ({"0": (1, 3, 4), "1": (2, 3, 5)}, r"state\.0 is float32 \(1, 3, 4\)"),
+        ({"0": (2,), "1": (2, 3, 5)}, r"state\.0 is float32 \(2,\)"),
+    ],
+)
+def test_what_is_no_state(found, message):
+    layer = fastrnn.LSTM(2, 5, num_layers=2, proj_size=4)
+    right = {"0": np.zeros((2, 3, 4), np.float32), "1": np.zeros((2, 3, 5), np.float32)}
+    states.check(layer, {})
+    states.check(layer, right)
+    states.check(layer, right, batch=3)
+    for wrong, batch in ((right, 4), ({name: a.astype(float) for name, a in right.items()}, None)):
+        with pytest.raises(ValueError, match=r"state\.\* does not fit: state"):
+            states.check(layer, wrong, batch)
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in found.items()}
+    with pytest.raises(ValueError, match=rf"state\.\* does not fit: .*{message}"):
+        states.check(layer, arrays)

@@ -79,3 +79,20 @@ def test_labels_that_do_not_fit(y, message):
 def test_truncated_with_two_directions():
     with pytest.raises(ValueError, match=r"truncate = 3 with bidirectional=True: the reverse dire"):
         RNNTagger(truncate=3).fit(WORDS, PARITY)
+
+
+def test_columns_of_labels():
+    """A list, or what is one in effect, goes with padded arrays of any lengths."""
+    pd = pytest.importorskip("pandas")
+    x, lengths = np.array([[1, 2, 9], [2, 1, 1]]), [2, 3]
+    model = RNNTagger(3, epochs=1)
+    for y in (["ab", "aba"], pd.Series(["ab", "aba"]), pd.DataFrame({"tags": ["ab", "aba"]})):
+        assert model.fit(x, y, lengths).classes_.tolist() == ["a", "b"]
+        model.score(x, y, lengths)
+    with_padding = np.array([["a", "b", "?"], ["a", "b", "a"]])
+    assert model.fit(x, with_padding, lengths).classes_.tolist() == ["a", "b"]
+
+
+def test_an_array_of_one_label_each():
+    model = RNNTagger(3, epochs=1).fit(np.ones((2, 1), int), np.array([["cat"], ["dog"]]))
+    assert model.classes_.tolist() == ["cat", "dog"]

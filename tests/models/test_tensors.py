@@ -35,3 +35,27 @@ def test_what_does_not_fit(name, value, message):
     found = {name: array for name, array in found.items() if array is not None}
     with pytest.raises(ValueError, match=message):
         tensors.restore(found, {"head": head})
+
+
+def test_what_belongs_to_nothing():
+    tensors.check({"a.b": np.ones(1), "a": np.ones(1)}, ["a"])
+    with pytest.raises(ValueError, match=r"^'ab\.c' belongs to nothing here"):
+        tensors.check({"a.b": np.ones(1), "ab.c": np.ones(1)}, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("a", None, "^'a' is missing"),
+        ("b", np.ones(3), "^'b' is unknown"),
+        ("a", np.ones(4), r"^a is float64 \(4,\); expected float64 \(3,\)"),
+        ("a", np.ones(3, np.float32), r"^a is float32 \(3,\); expected float64 \(3,\)"),
+    ],
+)
+def test_not_alike(name, value, message):
+    found = {
+        key: array for key, array in {"a": np.ones(3), name: value}.items() if array is not None
+    }
+    tensors.check_alike({"a": np.zeros(3)}, {"a": np.ones(3)})
+    with pytest.raises(ValueError, match=message):
+        tensors.check_alike(found, {"a": np.ones(3)})

@@ -80,3 +80,14 @@ def test_first_symbol():
 )
 def test_is_text(x, expected):
     assert text.is_text(x) == expected
+
+
+def test_unknown_symbols_are_read_as_zeros_and_do_not_count(network):
+    rnn, head = network
+    indices = np.random.default_rng(1).integers(0, 7, 60)  # 6 is none of the network's
+    assert (indices[1:] == 6).any()
+    logits = head(rnn(np.eye(7, dtype=np.float32)[indices[:-1], None, :6])[0])[:, 0]
+    counts = indices[1:] < 6
+    logits, right = logits[counts].astype(np.float64), indices[1:][counts]
+    expected = (np.log(np.exp(logits).sum(1)) - logits[np.arange(len(right)), right]).mean()
+    assert np.isclose(text.mean_loss(rnn, head, indices), expected, rtol=0, atol=1e-5)

@@ -48,3 +48,11 @@ def test_indices_are_small(count, dtype):
     for found in (vocabulary.learn(values, text=False), vocabulary.learn(values, text=True)):
         assert found[1].dtype == dtype
         assert vocabulary.encode(values, np.arange(count))[0].dtype == dtype
+
+
+def test_unsigned_and_signed_integers_are_compared_exactly():
+    signed, unsigned = np.array([-1, 2**62 + 1]), np.array([5, 2**63 + 1], np.uint64)
+    given = np.array([2**62, 2**62 + 1, 2**64 - 1], np.uint64)
+    assert vocabulary.encode(given, signed)[1].tolist() == [False, True, False]
+    assert vocabulary.encode(np.array([-1, 5, 6]), unsigned)[1].tolist() == [False, True, False]
+    assert vocabulary.encode(unsigned, unsigned)[0].tolist() == [0, 1]
