@@ -236,3 +236,16 @@ def test_parameters_and_copies(tmp_path):
     assert "checkpoint=" in repr(model)
     with pytest.raises(TypeError, match="RNNClassifier: checkpoint has to be a path, got 3"):
         model.set_params(checkpoint=3).fit(["a", "b"], [0, 1])
+
+
+def test_options_of_earlier_versions(tmp_path):
+    """They had lists for tuples."""
+    options = {"optimizer_options": {"betas": (0.5, 0.9)}, "checkpoint": tmp_path / "m"}
+    fitted("classifier", "plain", **options)
+    metadata = contents(tmp_path / "m")[1]
+    old = json.loads(metadata["options"]) | {"optimizer_options": {"betas": [0.5, 0.9]}}
+    assert old != json.loads(metadata["options"])
+    rewrite(tmp_path / "m", metadata={"options": json.dumps(old)})
+    fitted("classifier", "plain", **options)
+    with pytest.raises(ValueError, match="is of another fit: optimizer_options was"):
+        fitted("classifier", "plain", **options | {"optimizer_options": {"betas": (0.5, 0.8)}})
