@@ -191,7 +191,7 @@ def _replace(
             if unnamed:
                 try:  # src_dir_fd says nothing but that the link is to be followed
                     os.link(way, temporary, src_dir_fd=descriptor)
-                except OSError:
+                except (OSError, NotImplementedError):
                     return _replace(target, old, data, keep, unnamed=False)
         kept = _moved_in(temporary, target, keep and old is not None)
     except BaseException:

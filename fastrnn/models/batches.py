@@ -43,7 +43,7 @@ def shuffled(
         random: draws the order.
     """
     order = random.permutation(rows)
-    found = []
+    found, size = [], int(size)  # a small NumPy integer would overflow
     for at in range(0, len(order), _POOL * size):
         pool = order[at : at + _POOL * size]
         pool = pool[np.argsort(lengths[pool], kind="stable")]

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrnn import files
 from fastrnn.claims import Claim
-from fastrnn.models import file, states, tensors
+from fastrnn.models import file, plain, states, tensors
 from fastrnn.models.description import described, is_history
 from fastrnn.models.fitting import Fit
 from fastrnn.models.options import entropy
@@ -167,11 +167,16 @@ class Checkpoint:
         differing = [
             f"{name} was {options[name]!r} and is {value!r}"
             for name, value in json.loads(mine["options"]).items()
-            if name not in _FREE and options[name] != value
+            if name not in _FREE and _plainest(options[name]) != _plainest(value)
         ]
         if learnt != json.loads(mine["learnt"]) or data != self._digest:
             differing.append("the data is not the same")
         return differing
+
+
+def _plainest(option: Any) -> str:
+    """Return an option in JSON as earlier versions had it too: tuples were lists."""
+    return json.dumps(plain.decode(option), sort_keys=True, default=repr)
 
 
 def digest(data: Iterable[Any]) -> str:

@@ -108,7 +108,7 @@ class Fit:
                 )
             except KeyboardInterrupt:
                 self.best.put_back()
-                warnings.warn(self._interrupted(), stacklevel=4)
+                warnings.warn(self._interrupted(), stacklevel=5)
             except FloatingPointError:
                 self.best.put_back()
                 if self._worse_than_at_first():

@@ -276,7 +276,7 @@ class RNNGenerator(Estimator):
         symbols = len(self._symbols) + (not self.is_text_)
         self.rnn_, self.head_ = network.read_out(self, symbols, symbols, seeds, False)
         if self.has_vectors_:
-            wide = self.num_layers * self.hidden_size
+            wide = self.rnn_.num_layers * self.rnn_.hidden_size
             self.bridge_ = Linear(self.n_features_in_, wide, dtype=self.dtype, seed=seeds[2])
         else:
             self.bridge_ = None

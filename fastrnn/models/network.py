@@ -88,7 +88,7 @@ def read_out(
         bidirectional: whether the recurrent layer has two directions.
     """
     rnn = recurrent(options, input_size, options.hidden_size, bidirectional, seeds[0])
-    width = options.hidden_size * (1 + bidirectional)
+    width = rnn.hidden_size * (1 + bidirectional)
     return rnn, Linear(width, outputs, dtype=options.dtype, seed=seeds[1])
 
 

@@ -34,11 +34,11 @@ class Sequences(NamedTuple):
 
     def before(self, steps: int) -> "Sequences":
         """Return each without its last `steps` steps."""
-        return self._replace(lengths=np.maximum(self.lengths - steps, 0))
+        return self._replace(lengths=np.maximum(self.lengths - int(steps), 0))
 
     def last(self, steps: int) -> "Sequences":
         """Return the last `steps` steps of each."""
-        skipped = np.maximum(self.lengths - steps, 0)
+        skipped = np.maximum(self.lengths - int(steps), 0)
         return self._replace(starts=self.starts + skipped, lengths=self.lengths - skipped)
 
     def next(self) -> "Sequences":
@@ -50,7 +50,7 @@ class Sequences(NamedTuple):
         longest = int(self.lengths.max())
         if steps is None or steps >= longest:
             return [self]
-        return [self.cut(t, t + steps) for t in range(0, longest, steps)]
+        return [self.cut(t, t + int(steps)) for t in range(0, longest, int(steps))]
 
     def with_boundaries(self, symbol: int) -> "Sequences":
         """Return the sequences, which must be all of `values`, with a symbol before and after each.

@@ -59,6 +59,7 @@ def streams(indices: NDArray, rows: int, steps: int | None) -> Sequences:
     Raises:
         ValueError: the text is too short.
     """
+    rows, steps = int(rows), None if steps is None else int(steps)
     length = (len(indices) - 1) // rows
     if length < (steps or 1):
         raise ValueError(

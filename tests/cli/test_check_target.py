@@ -95,7 +95,7 @@ class TestErrors:
             (["lstm", "--dropout", "5", "--layers", "2"], "dropout should be a number in [0, 1]"),
             (["lstm", "--method", "best"], "method is 'best'; expected one of auto, "),
             (["lstm", "--mode", "fast"], "mode is 'fast'; expected one of full, "),
-            (["lstm", "--hidden", "1000000"], "Unable to allocate"),
+            (["lstm", "--hidden", "1000000"], "GB of memory"),
             (["lstm", "--json", "{tmp}/no/f.json"], "No such file or directory"),
             (["lstm", "--json", "{tmp}"], "Is a directory"),
             (["lstm", "--plot", "{tmp}/f.foo"], "expected a name that ends in .png, "),

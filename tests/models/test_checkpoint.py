@@ -247,3 +247,16 @@ def test_options_that_are_younger_than_the_file(tmp_path):
     fitted("classifier", "plain", checkpoint=tmp_path / "m")
     with pytest.raises(ValueError, match="class_weight was None and is 'balanced'"):
         fitted("classifier", "plain", checkpoint=tmp_path / "m", class_weight="balanced")
+
+
+def test_options_of_earlier_versions(tmp_path):
+    """They had lists for tuples."""
+    options = {"optimizer_options": {"betas": (0.5, 0.9)}, "checkpoint": tmp_path / "m"}
+    fitted("classifier", "plain", **options)
+    metadata = contents(tmp_path / "m")[1]
+    old = json.loads(metadata["options"]) | {"optimizer_options": {"betas": [0.5, 0.9]}}
+    assert old != json.loads(metadata["options"])
+    rewrite(tmp_path / "m", metadata={"options": json.dumps(old)})
+    fitted("classifier", "plain", **options)
+    with pytest.raises(ValueError, match="is of another fit: optimizer_options was"):
+        fitted("classifier", "plain", **options | {"optimizer_options": {"betas": (0.5, 0.8)}})

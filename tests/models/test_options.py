@@ -182,3 +182,27 @@ def test_a_seed_of_its_own_stays():
     ]
     one, other = (model.fit(*DATA).rnn_.params["weight_hh_l0"] for model in models)
     np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.uint64])
+@pytest.mark.parametrize(
+    "option", ["hidden_size", "num_layers", "batch_size", "epochs", "truncate"]
+)
+def test_numpy_integers(option, kind):
+    """They count as Python's do, and 64 * int8(100) does not overflow."""
+    words, vectors = DATA[0] * 30, np.eye(4).repeat(30, axis=0)
+    value = {"hidden_size": 100, "batch_size": 100}.get(option, 2)
+    options = {"hidden_size": 4, "epochs": 2, "truncate": 3, "bidirectional": False}
+    for model, data in (
+        (RNNClassifier, (words, DATA[1] * 30)),
+        (RNNTagger, (words, words)),
+        (RNNGenerator, (words,)),
+        (RNNGenerator, (vectors, words)),
+        (RNNGenerator, ("hello world\n" * 100,)),
+        (Seq2Seq, (words, words)),
+    ):
+        plain, other = (
+            model(**options | {option: given}).fit(*data) for given in (value, kind(value))
+        )
+        assert other.history_["loss"] == plain.history_["loss"]
+        assert type(other.get_params()[option]) is kind

@@ -108,7 +108,7 @@ def test_numpy_scalars(kind):
         np.zeros(2, [("a", int)]),
         {"a": [object()]},
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_refused(value):
     with pytest.raises(TypeError, match="no file can hold"):
