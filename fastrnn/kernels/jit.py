@@ -9,14 +9,22 @@ import functools
 import hashlib
 import itertools
 import os
+import pickle
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 from numba import config, njit, types
 from numba.core import caching, codegen, compiler
+from numba.core.serialize import dumps
 
+from fastrnn.kernels.target import check_settings
+
+check_settings()  # before the first compiler is made
 _PACKAGE = Path(__file__).parent.parent
 COMPILED = ("cells", "engine", "kernels")  # the folders whose code ends up in kernels
 _FLAGS = {
@@ -25,6 +33,21 @@ _FLAGS = {
     "boundscheck": None,  # follows NUMBA_BOUNDSCHECK; the raw-memory intrinsics follow it too
     "no_cfunc_wrapper": True,  # nobody calls them from C: compiles faster
 }
+# What else decides on the machine code, besides sources and processor: settings of Numba, which
+# has no such list, and whether it found Intel's library of functions.
+_SETTINGS = (
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "DEBUG_NRT",
+    "DEBUG_NRT_STACK_LIMIT",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LLVM_REFPRUNE_FLAGS",
+    "LLVM_REFPRUNE_PASS",
+    "LOOP_VECTORIZE",
+    "OPT",
+    "SLP_VECTORIZE",
+    "USING_SVML",
+)
 
 
 _providers: list[Callable] = []
@@ -44,26 +67,42 @@ def source_digest() -> str:
     """Return a digest of every source that can end up inside a compiled kernel.
 
     Numba's own cache notices a change in the file of the function it compiles, not in the files
-    that function calls into; after an upgrade it would run stale kernels. So the cache lives
-    in a folder named by this digest.
+    that function calls into; after an upgrade it would run stale kernels.
     """
     digest = hashlib.sha256(sys.version.encode())
-    for folder in COMPILED:
-        for path in sorted((_PACKAGE / folder).glob("**/*.py")):
-            digest.update(path.read_bytes())
+    sources = [p for folder in COMPILED for p in sorted((_PACKAGE / folder).glob("**/*.py"))]
+    for path in sources:
+        digest.update(path.read_bytes())
+    if not sources:  # in an archive or a frozen application: then that is what has a version
+        packed = [path for path in (*_PACKAGE.parents, Path(sys.executable)) if path.is_file()]
+        for status in map(os.stat, packed[:1]):
+            digest.update(repr((status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()[:16]
 
 
 @functools.cache
-def cache_folder() -> Path:
-    """Return the folder of the compiled kernels: below NUMBA_CACHE_DIR, else the user's cache."""
+def cache_folder() -> Path | None:
+    """Return the folder of the compiled kernels: below NUMBA_CACHE_DIR, else the user's cache.
+
+    None: there is no place for it, as the user has no home. Kernels are then compiled each time.
+    """
     if config.CACHE_DIR:
-        base = Path(config.CACHE_DIR)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastrnn"
+        base = Path(config.CACHE_DIR).absolute()
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastrnn"
+        windows = sys.platform == "win32"
+        base = _absolute(os.environ.get("LOCALAPPDATA" if windows else "XDG_CACHE_HOME", ""))
+        if base is None:
+            with contextlib.suppress(RuntimeError):
+                base = _absolute(Path.home() / ("AppData/Local" if windows else ".cache"))
+        if base is None:
+            return None
+        base /= "fastrnn"
     return base / f"kernels-{source_digest()}"
+
+
+def _absolute(path: str | Path) -> Path | None:
+    """Return an absolute path; what is empty or relative counts as unset, as XDG has it."""
+    return Path(path) if Path(path).is_absolute() else None
 
 
 class _Locator(caching._CacheLocator):
@@ -71,6 +110,7 @@ class _Locator(caching._CacheLocator):
 
     def __init__(self, py_func, py_file):
         self._module = py_func.__module__.rpartition(".")[2]
+        self._py_file = py_file  # in Numba's warning of what cannot be kept
 
     def get_cache_path(self):
         return str(cache_folder())
@@ -83,18 +123,21 @@ class _Locator(caching._CacheLocator):
 
     @classmethod
     def from_function(cls, py_func, py_file):
-        return cls(py_func, py_file)
+        return cls(py_func, py_file) if cache_folder() else None
 
 
 class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
+    _locator_classes = (_Locator,)  # if NUMBA_CACHE_LOCATOR_CLASSES does not name others
 
 
 class _Cache(caching.FunctionCache):
-    """Numba's cache, but a function made in a factory is known by its name.
+    """Numba's cache, but each kernel is one file, which is sealed and named by all that it is of.
 
-    Numba keys such a function by the pickled contents of its closure, which differ in every
-    process if a jitted function is among them. The digest of the sources covers what they are.
+    Numba has an index beside its files, by which processes that write at once can lose or mix
+    their kernels, trusts what it reads, and keys a function made in a factory by the pickled
+    contents of its closure, which differ in every process. Here the digest of the sources, in the
+    key whatever folder Numba is told to use, covers what functions are; and a file that is
+    damaged, or of somebody else's making, is not read but compiled and written anew.
     """
 
     _impl_class = _Implementation
@@ -105,22 +148,52 @@ class _Cache(caching.FunctionCache):
                 provide(dtype)
         return super().load_overload(sig, target_context)
 
-    def _index_key(self, sig, codegen):
-        return sig, codegen.magic_tuple(), config.BOUNDSCHECK
+    def flush(self):
+        pass  # what is compiled again is written again
+
+    def _key(self, sig, codegen) -> bytes:
+        settings = [(name, getattr(config, name, None)) for name in _SETTINGS]
+        versions = numba.__version__, llvmlite.__version__, source_digest()
+        parts = self._py_func.__module__, self._impl.filename_base, str(sig), versions, settings
+        return repr((*parts, codegen.magic_tuple())).encode()
+
+    def _path(self, key: bytes) -> Path:
+        name = hashlib.sha256(key).hexdigest()[:16]
+        return Path(self._cache_path, f"{self._impl.filename_base}.{name}.nbc")
 
     def _load_overload(self, sig, target_context):
-        try:
-            return super()._load_overload(sig, target_context)
-        except Exception:  # a damaged file costs one compilation, not the user's program
-            with contextlib.suppress(OSError):
-                self.flush()  # or saving would read the same index
+        if not self._enabled:
             return None
+        key = self._key(sig, target_context.codegen())
+        try:
+            content = self._path(key).read_bytes()
+            seal, body = content[:_SEAL], content[_SEAL:]
+            if seal == hashlib.sha256(key + body).digest():
+                return self._impl.rebuild(target_context, pickle.loads(body))
+        except Exception:  # it is not there, or of no use: a compilation, not the user's problem
+            pass
+        return None
 
     def _save_overload(self, sig, data):
+        if not self._enabled or not self._impl.check_cachable(data):
+            return
+        key, body = self._key(sig, data.codegen), dumps(self._impl.reduce(data))
+        path = self._path(key)
+        new = path.with_name(f"{path.name}.{uuid.uuid4().hex[:16]}.tmp")
         try:
-            super()._save_overload(sig, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                new.write_bytes(hashlib.sha256(key + body).digest() + body)
+                if path.is_dir():
+                    path.rename(new.with_suffix(".old"))
+                new.replace(path)
+            finally:
+                new.unlink(missing_ok=True)
         except OSError:  # a read-only home or a full disk: work on without a cache
             self.disable()
+
+
+_SEAL = hashlib.sha256().digest_size  # bytes at the start of a file
 
 
 def kernel(function: Callable | None = None, *, name: str | None = None) -> Any:
@@ -132,9 +205,30 @@ def kernel(function: Callable | None = None, *, name: str | None = None) -> Any:
     """
     if function is None:
         return functools.partial(kernel, name=name)
+    if config.DISABLE_JIT:
+        return _not_compiled(function)
     dispatcher = _dispatcher(function, name)
-    dispatcher._cache = _Cache(function)
+    try:
+        dispatcher._cache = _Cache(function)
+    except RuntimeError as error:
+        if "no locator" not in str(error):  # but that there is no folder for it: see cache_folder
+            names = config.CACHE_LOCATOR_CLASSES
+            raise ValueError(f"NUMBA_CACHE_LOCATOR_CLASSES is {names!r}: {error}") from None
     return dispatcher
+
+
+def _not_compiled(function):
+    """Return a stand-in that says why it cannot be called, so that all else goes on working."""
+
+    @functools.wraps(function)
+    def refuse(*args, **kwargs):
+        raise ValueError(
+            f"NUMBA_DISABLE_JIT is {config.DISABLE_JIT}, and layers, cells and Linear run as "
+            "compiled kernels only: unset it; what works with it is fastrnn.reference, losses, "
+            "optim, init, and gradcheck of functions of your own."
+        )
+
+    return refuse
 
 
 class _PartLibrary(codegen.JITCodeLibrary):
@@ -188,6 +282,8 @@ def jit(function: Callable | None = None, *, name: str | None = None, inline: bo
     """
     if function is None:
         return functools.partial(jit, name=name, inline=inline)
+    if config.DISABLE_JIT:
+        return _not_compiled(function)
     dispatcher = _dispatcher(function, name, no_cpython_wrapper=True, forceinline=inline,
                              pipeline_class=_PartCompiler)  # fmt: skip
 

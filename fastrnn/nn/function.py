@@ -32,7 +32,7 @@ def run_cell(
         checkpoint: `checkpoint` and `memory`, with vjp: see RecurrentLayer.vjp.
     """
     spec, names, weights = _weights(name, cell, given)
-    x, call = read_sequence(name, spec, x, unbatched=False)
+    x, call = read_sequence(name, spec, x, lengths, unbatched=False)
     lengths = checks.lengths(name, lengths, call.time, call.batch, True)
     reverse = checks.boolean(name, "reverse", reverse)
     program = prepare(

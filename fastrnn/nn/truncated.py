@@ -93,17 +93,17 @@ def truncated_bptt(
         )
     if update is not None and not callable(update):
         raise TypeError(f"{NAME}: update is a {type(update).__name__}; expected a function.")
-    source = Source(layer, x)
+    source = Source(layer, x, lengths)
     if not callable(d_output):
         d_output = _slices(d_output, source)
     if checks.boolean(NAME, "wrt_input", wrt_input) and not source.has_gradient():
         raise ValueError(f"{NAME}: wrt_input=True; expected x to be one array of floats.")
     d_x = np.zeros(x.shape, layer.dtype) if wrt_input else None
-    window = _Window(layer, k2, state, source.lengths(lengths), training)
+    window = _Window(layer, k2, state, source.lengths, training)
     # Where windows start: k2 % k1 steps before a time.
     parts = [k1 - k2 % k1, k2 % k1]
     if source.is_at_end():
-        (_, after), pullback = layer.vjp(source.take(0), state)
+        (_, after), pullback = layer.vjp(source.take(0), state, source.lengths, training)
         return after, pullback(None)._replace(input=d_x)
     total = None
     while not source.is_at_end():

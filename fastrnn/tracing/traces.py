@@ -140,7 +140,7 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
             "layer.load_state_dict(module.state_dict()); for a cell take its layer."
         )
     owner = type(layer).__name__
-    x, call = read_sequence(owner, layer.spec, x, batch_first=layer.batch_first)
+    x, call = read_sequence(owner, layer.spec, x, lengths, batch_first=layer.batch_first)
     lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
     program = prepare(layer.spec, call._replace(keep=True, plain=False))
     assert isinstance(program, Program)  # what is not plain is no single step
