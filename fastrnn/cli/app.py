@@ -1,7 +1,6 @@
 """The command line, `python -m fastrnn` or `fastrnn`: parsing and printing, nothing else.
 
-What each command does is in the file of its name, and Ctrl-C is answered in `interrupt`, with
-status 130. A user's error is one line on stderr and status 2.
+What each command does is in the file of its name; how it ends, in `ending` and `interrupt`.
 """
 
 import contextlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import fastrnn
+from fastrnn.cli.ending import CTRL_C, ended, refuse
 from fastrnn.cli.info import installation
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
 
@@ -28,12 +28,12 @@ except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("typer", "rich", "safetensors"):
         raise
-    print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
-    sys.exit(2)
+    refuse(f'the commands need {package}: pip install "fastrnn[cli]"')
 
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the only one of the family that Typer shows
 DEFAULTS = config.Config()
 app = typer.Typer(
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -49,6 +49,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -57,6 +58,8 @@ def common(
     ] = False,
 ) -> None:
     """Fast recurrent networks on the CPU."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
@@ -113,7 +116,8 @@ def train(
     }
     options = {name: value for name, value in asked.items() if value is not None}
     run = train_command.prepared(options, text or (), resume)
-    train_command.train(run, out or resume or Path("model.safetensors"), resume)
+    with ended_by_ctrl_c():  # or saved, and then ended
+        train_command.train(run, out or resume or Path("model.safetensors"), resume)
 
 
 @app.command()
@@ -265,11 +269,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character that a model has
-    try:
-        app(arguments)
-    except (ArithmeticError, MemoryError, OSError, ValueError) as error:
-        print(f"fastrnn: {error}", file=sys.stderr)
-        sys.exit(2)
+    with ended():
+        try:
+            status = app(arguments, prog_name="fastrnn", standalone_mode=False)
+        except typer.Abort:
+            status = CTRL_C
+        except SystemExit as stop:
+            if isinstance(stop.__context__, BrokenPipeError):  # which Typer makes a 1
+                raise stop.__context__ from None
+            raise
+        except _USAGE_ERROR as error:
+            refuse(f"{error.format_message().rstrip('.')}. {_usage(error)}")
+    sys.exit(int(status or 0))
+
+
+def _usage(error: Any) -> str:
+    """Return how the command that was called is called, in a line."""
+    if error.ctx is None:
+        return "See fastrnn --help."
+    return f"{' '.join(error.ctx.get_usage().split())}; see {error.ctx.command_path} --help."
 
 
 def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:

@@ -83,7 +83,7 @@ def show(report: GradcheckReport, json: Path | None, picture: Path | None) -> No
         for kind, line in report.lines():
             console.print(Text(line, _STYLES.get(kind, "")), soft_wrap=True)
     if json is not None and str(json) != "-":
-        json.write_text(report.to_json(indent=2) + "\n")
+        json.write_text(report.to_json(indent=2) + "\n", encoding="utf-8")
         print(f"the report is in {json}", file=sys.stderr)
     if picture is not None:
         report.plot(picture)
