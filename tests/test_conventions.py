@@ -39,7 +39,8 @@ ALONE = {
     "checks": set(),
     "plotting": set(),
     "nn.gradients": set(),
-    "cli.interrupt": set(),
+    "cli.ending": set(),
+    "cli.interrupt": {"cli.ending"},
     "kernels": {"kernels"},
     "pytest_plugin": set(),
 }

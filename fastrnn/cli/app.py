@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import fastrnn
-from fastrnn.cli.ending import CTRL_C, ended, refuse
+from fastrnn.cli.ending import CTRL_C, ended, refuse, refuse_usage
 from fastrnn.cli.info import installation
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
 
@@ -279,15 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise stop.__context__ from None
             raise
         except _USAGE_ERROR as error:
-            refuse(f"{error.format_message().rstrip('.')}. {_usage(error)}")
+            refuse_usage(error)
     sys.exit(int(status or 0))
-
-
-def _usage(error: Any) -> str:
-    """Return how the command that was called is called, in a line."""
-    if error.ctx is None:
-        return "See fastrnn --help."
-    return f"{' '.join(error.ctx.get_usage().split())}; see {error.ctx.command_path} --help."
 
 
 def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:

@@ -11,7 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 MISUSE, CTRL_C, UNREAD = 2, 130, 141
 
@@ -55,6 +55,21 @@ def refuse(error: object) -> NoReturn:
         if sys.stderr is not None:
             print(f"fastrnn: {text}", file=sys.stderr, flush=True)
     sys.exit(MISUSE)
+
+
+def refuse_usage(error: Any) -> NoReturn:
+    """Say in one line what is wrong with the arguments, and how the command is called.
+
+    Args:
+        error: Typer's.
+
+    Raises:
+        SystemExit: always.
+    """
+    usage, command = "", "fastrnn"
+    if error.ctx is not None:
+        usage, command = f" {error.ctx.get_usage()};", error.ctx.command_path
+    refuse(f"{error.format_message().rstrip('.')}.{usage} see {command} --help.")
 
 
 def _stop_output() -> None:

@@ -129,7 +129,7 @@ def _from_environment() -> int:
     n = int(text) if text.isdecimal() and len(text) <= len(str(MOST)) else 0
     if not 1 <= n <= MOST:
         raise ValueError(
-            f"FASTRNN_NUM_THREADS is {text!r}; expected a whole number from 1 to {MOST}: "
+            f"FASTRNN_NUM_THREADS is {text[:30]!r}; expected a whole number from 1 to {MOST}: "
             "unset it to use every core."
         )
     return n
