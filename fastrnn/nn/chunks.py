@@ -23,6 +23,7 @@ class Source:
     Attributes:
         axis: of time.
         steps: how long the whole sequence is, if that is known; else None.
+        leading: the axes of the whole but its last, if that is known; else None.
         lengths: (B,) int64, of whole sequences, or None.
     """
 
@@ -41,6 +42,7 @@ class Source:
         call = self._check()
         self._batch, self.axis = call.batch, int(call.batch_first)
         self.steps = call.time if whole else None
+        self.leading = self._chunk.shape[: 1 + call.batched] if whole else None
         self.lengths = checks.lengths(
             NAME, lengths, call.time if whole else 1 << 62, call.batch, call.batched
         )
