@@ -51,10 +51,10 @@ def read_shape(
     return x, Call(time, batch, get_num_threads(), x.dtype.kind in "iu", batched, batch_first)
 
 
-def read_sequence(
-    owner: str, spec: Spec, x: Any, lengths: Any = None, **axes: bool
-) -> tuple[np.ndarray, Call]:
-    """Return what read_shape does, after integers have been looked at up to the row's ends.
+def read_call(
+    owner: str, spec: Spec, x: Any, lengths: Any, **axes: bool
+) -> tuple[np.ndarray, Call, np.ndarray | None]:
+    """Return what read_shape does, and the lengths; integers are looked at up to the rows' ends.
 
     Args:
         owner: names the call in errors.
@@ -67,10 +67,15 @@ def read_sequence(
         TypeError, ValueError, IndexError: x is not a valid input, or lengths are none.
     """
     x, call = read_shape(owner, spec, x, **axes)
+    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
     if call.one_hot:
-        known = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
-        checks.classes(owner, x, spec.input_size, known, call.batch_first)
-    return x, call
+        checks.classes(owner, x, spec.input_size, lengths, call.batch_first)
+    return x, call, lengths
+
+
+def read_sequence(owner: str, spec: Spec, x: Any, **axes: bool) -> tuple[np.ndarray, Call]:
+    """Return what read_call does, of whole rows."""
+    return read_call(owner, spec, x, None, **axes)[:2]
 
 
 def read_step(owner: str, spec: Spec, x: Any) -> tuple[np.ndarray, Call]:

@@ -17,7 +17,7 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.cells import Cell
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
+from fastrnn.nn.arguments import Pullback, bare, read_call, read_state
 from fastrnn.nn.module import Recurrent
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
@@ -224,8 +224,9 @@ class RecurrentLayer(Recurrent):
             program = self._programs.get(key)
             if program is not None:
                 return x, None, program
-        x, call = read_sequence(self._owner, self.spec, x, lengths, batch_first=self.batch_first)
-        lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
+        x, call, lengths = read_call(
+            self._owner, self.spec, x, lengths, batch_first=self.batch_first
+        )
         plain = lengths is None and way != "dropout"
         program = prepare(self.spec, call._replace(keep=way != "call", plain=plain))
         if lengths is None and not call.one_hot:

@@ -244,5 +244,5 @@ def _slices(d_output, source: Source, layer: RecurrentLayer) -> Callable:
             f"{NAME}: d_output has shape {array.shape}; expected that of the output, with "
             f"{source.steps} steps on axis {source.axis}."
         )
-    array = checks.cotangent(NAME, array, (*source.leading, layer.spec.emitted), layer.dtype)
+    checks.cotangent(NAME, array, (*source.leading, layer.spec.emitted), layer.dtype)
     return lambda output, t: cut(array, source.axis, t, t + output.shape[source.axis])
