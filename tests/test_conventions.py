@@ -245,6 +245,7 @@ WHOLE = {
     "kernels/test_instruction_sets",
     "models/test_resume",
     "models/test_torch",
+    "nn/test_every_way",
     "nn/test_training",
     "support/test_compare",
     "support/test_configurations",

@@ -210,9 +210,9 @@ def gradcheck(
         {**asked, "samples": samples, "projections": projections, "seed": seed}
     )
     check_command.prepare(json, picture)
-    with ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
         found, inputs = check_target.find(target, asked, seed)
-        with check_command.progress_bar(mode) as progressed:
+        with ended_by_ctrl_c(), check_command.progress_bar(mode) as progressed:
             report = interruptible(
                 lambda: check_command.check(
                     str(target),

@@ -47,7 +47,8 @@ def ended_by_ctrl_c() -> Iterator[None]:
     """End the process with status 130 at Ctrl-C, as `interruptible` requires.
 
     Inside, Ctrl-C raises KeyboardInterrupt, so that a progress bar is cleared away or a model
-    saved; outside, `__main__` ends the process at once.
+    saved; outside, `__main__` ends the process at once. Nothing may be compiled inside but in
+    `interruptible`: the compiler calls Python back, and would swallow the exception.
     """
     before = signal.getsignal(signal.SIGINT)
     answered = callable(before) and threading.current_thread() is threading.main_thread()
