@@ -68,7 +68,7 @@ def room(owner: str, count: int, dtype: np.dtype) -> None:
     except (MemoryError, OverflowError, ValueError):
         size = count * dtype.itemsize
         raise MemoryError(
-            f"{owner}: {count:,} parameters take {size:,} bytes, which there are not; use smaller "
+            f"{owner}: Unable to allocate {size:,} bytes for {count:,} parameters; use smaller "
             "sizes or fewer layers."
         ) from None
 

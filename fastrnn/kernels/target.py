@@ -7,7 +7,6 @@ compiled for the processor that Numba names, and the instructions are looked at.
 
 import functools
 import re
-import subprocess
 import sys
 
 import llvmlite.binding as llvm
@@ -64,6 +63,8 @@ def check_settings() -> None:
             raise _refusal(f"this processor has no {feature[1:]}")
     # What it cannot make anything of ends the process: so it is tried in another one.
     if sys.executable and not getattr(sys, "frozen", False):
+        import subprocess  # seldom needed
+
         command = [sys.executable, "-P", "-c", _TRIAL, *_numbas(), _FUNCTIONS]
         if subprocess.run(command, check=False, capture_output=True).returncode:
             raise _refusal("the compiler cannot make code for such a 64-bit processor")
