@@ -94,7 +94,7 @@ def read_step(owner: str, spec: Spec, x: Any) -> tuple[np.ndarray, Call]:
     )
     batch, one_hot = x.shape[0] if batched else 1, x.dtype.kind in "iu"
     if one_hot:
-        checks.classes(owner, x, spec.input_size)
+        checks.classes(owner, one_step, spec.input_size)
     return x, Call(1, batch, get_num_threads(), one_hot, batched, stacked=False, emit=False)
 
 
