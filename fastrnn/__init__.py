@@ -14,10 +14,9 @@ of a projection, E what a step emits (P, or H without a projection), D direction
 does. pytest imports the package at every start, for its plugin, even where nobody wants a network.
 """
 
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+TYPE_CHECKING = False  # type checkers know the name; `typing` takes longer to load than all else
 if TYPE_CHECKING:
     from fastrnn._public import *  # noqa: F403
 else:  # type checkers would take a module with a `__getattr__` to have every name

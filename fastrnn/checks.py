@@ -4,6 +4,7 @@ A message says which argument, what it was, what it had to be in symbols and num
 do. Nothing is computed here, and nothing converted but the byte order.
 """
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,17 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 def integer(owner: str, name: str, value: Any, least: int = 1) -> int:
     """Return an integer of at least `least`."""
-    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+    try:
+        result = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        result = None
+    if result is None:
         raise TypeError(
             f"{owner}: {name} should be of type int, got {value!r} ({type(value).__name__})."
         )
-    if value.__index__() < least:
-        raise ValueError(f"{owner}: {name} must be at least {least}, got {value}.")
-    return value.__index__()
+    if result < least:
+        raise ValueError(f"{owner}: {name} must be at least {least}, got {result}.")
+    return result
 
 
 def boolean(owner: str, name: str, value: Any) -> bool:
@@ -53,6 +58,18 @@ def probability(owner: str, name: str, value: Any) -> float:
             f"becomes zero, got {value!r}."
         )
     return float(value)
+
+
+def room(owner: str, count: int, dtype: np.dtype) -> None:
+    """Raise MemoryError where so many parameters cannot be, before the first is made."""
+    try:
+        np.empty(count, dtype)  # memory that nobody touches costs nothing
+    except (MemoryError, OverflowError, ValueError):
+        size = count * dtype.itemsize
+        raise MemoryError(
+            f"{owner}: Unable to allocate {size:,} bytes for {count:,} parameters; use smaller "
+            "sizes or fewer layers."
+        ) from None
 
 
 def array(owner: str, name: str, value: Any, usual: str = "float32") -> np.ndarray:
@@ -93,13 +110,33 @@ def floats(owner: str, name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     return result
 
 
-def _indices(owner: str, x: np.ndarray, size: int) -> None:
-    """Raise IndexError where an integer input is not a class in [0, size)."""
-    if x.size and (x.min() < 0 or x.max() >= size):
-        at = tuple(int(i) for i in np.argwhere((x < 0) | (x >= size))[0])
+def classes(
+    owner: str,
+    x: np.ndarray,
+    input_size: int,
+    lengths: np.ndarray | None = None,
+    batch_first: bool = False,
+) -> None:
+    """Raise IndexError where an integer input is not a class in [0, input_size).
+
+    Args:
+        owner: the layer's name.
+        x: the input, in the caller's axes.
+        input_size: I.
+        lengths: (B,) int64: what is past a row's end is not read, and may be anything; or None.
+        batch_first: x is (B, T).
+    """
+    if not x.size or (x.min() >= 0 and x.max() < input_size):
+        return
+    wrong = (x < 0) | (x >= input_size)
+    if lengths is not None:
+        read = np.arange(x.shape[batch_first]) < lengths[:, None]
+        wrong &= read if batch_first else read.T
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise IndexError(
             f"{owner}: input{list(at)} is {x[at]}; integer input means one-hot, with indices in "
-            f"[0, input_size) = [0, {size})."
+            f"[0, input_size) = [0, {input_size})."
         )
 
 
@@ -107,6 +144,8 @@ def sequence(
     owner: str, x: Any, input_size: int, dtype: np.dtype, *, batch_first: bool, unbatched: bool
 ) -> tuple[np.ndarray, bool]:
     """Return the input as an array, in the caller's axes, and whether it has a batch axis.
+
+    Whether integers are classes is looked at by `classes`, which has to know the lengths.
 
     Args:
         owner: the layer's name.
@@ -129,9 +168,7 @@ def sequence(
             + f" or integers that stand for one-hot vectors, ({order})"
             + (" or (T,)." if unbatched else ".")
         )
-    if one_hot:
-        _indices(owner, x, input_size)
-    elif x.shape[-1] != input_size:
+    if not one_hot and x.shape[-1] != input_size:
         raise ValueError(
             f"{owner}: input has shape {x.shape}; its last axis must be input_size = {input_size}."
         )

@@ -41,7 +41,8 @@ ALONE = {
     "claims": {"files"},
     "plotting": {"files"},
     "nn.gradients": set(),
-    "cli.interrupt": set(),
+    "cli.ending": set(),
+    "cli.interrupt": {"cli.ending"},
     "kernels": {"kernels"},
     "pytest_plugin": set(),
 }
@@ -247,6 +248,7 @@ WHOLE = {
     "models/test_resume",
     "models/test_sklearn",
     "models/test_torch",
+    "nn/test_every_way",
     "nn/test_training",
     "support/test_compare",
     "support/test_configurations",

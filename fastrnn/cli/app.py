@@ -1,7 +1,6 @@
 """The command line, `python -m fastrnn` or `fastrnn`: parsing and printing, nothing else.
 
-What each command does is in the file of its name, and Ctrl-C is answered in `interrupt`, with
-status 130. A user's error is one line on stderr and status 2.
+What each command does is in the file of its name; how it ends, in `ending` and `interrupt`.
 """
 
 import contextlib
@@ -13,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import fastrnn
 from fastrnn.claims import Claim
+from fastrnn.cli.ending import CTRL_C, ended, refuse, refuse_usage
 from fastrnn.cli.info import installation
 from fastrnn.cli.interrupt import ended_by_ctrl_c, interruptible
 
@@ -29,12 +29,12 @@ except ModuleNotFoundError as error:
     package = (error.name or "").partition(".")[0]
     if package not in ("typer", "rich", "safetensors"):
         raise
-    print(f'fastrnn: the commands need {package}: pip install "fastrnn[cli]"', file=sys.stderr)
-    sys.exit(2)
+    refuse(f'the commands need {package}: pip install "fastrnn[cli]"')
 
+_USAGE_ERROR: Any = typer.BadParameter.__bases__[0]  # the only one of the family that Typer shows
 DEFAULTS = config.Config()
 app = typer.Typer(
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -50,6 +50,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -58,6 +59,8 @@ def common(
     ] = False,
 ) -> None:
     """Fast recurrent networks on the CPU."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _option(name: str, help: str, of: Any = DEFAULTS) -> Any:
@@ -114,7 +117,7 @@ def train(
     }
     options = {name: value for name, value in asked.items() if value is not None}
     path = out or resume or Path("model.safetensors")
-    with Claim(path) as claim:
+    with ended_by_ctrl_c(), Claim(path) as claim:  # or saved, and then ended
         run = train_command.prepared(options, text or (), resume)
         train_command.train(run, path, resume, claim)
 
@@ -209,9 +212,9 @@ def gradcheck(
         {**asked, "samples": samples, "projections": projections, "seed": seed}
     )
     check_command.prepare(json, picture)
-    with ended_by_ctrl_c(), contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
+    with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints
         found, inputs = check_target.find(target, asked, seed)
-        with check_command.progress_bar(mode) as progressed:
+        with ended_by_ctrl_c(), check_command.progress_bar(mode) as progressed:
             report = interruptible(
                 lambda: check_command.check(
                     str(target),
@@ -268,11 +271,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a character that a model has
-    try:
-        app(arguments)
-    except (ArithmeticError, MemoryError, OSError, ValueError) as error:
-        print(f"fastrnn: {error}", file=sys.stderr)
-        sys.exit(2)
+    with ended():
+        try:
+            status = app(arguments, prog_name="fastrnn", standalone_mode=False)
+        except typer.Abort:
+            status = CTRL_C
+        except SystemExit as stop:
+            if isinstance(stop.__context__, BrokenPipeError):  # which Typer makes a 1
+                raise stop.__context__ from None
+            raise
+        except _USAGE_ERROR as error:
+            refuse_usage(error)
+    sys.exit(int(status or 0))
 
 
 def _self_test(target: str | None, sizes: dict, file: Path | None) -> NoReturn:

@@ -212,13 +212,18 @@ def users_code(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (Exception, SystemExit) as error:  # SystemExit: e.g. a script without a main guard
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too: e.g. a script without a main guard
         raise ValueError(_one_line(what, error)) from None
 
 
 def _one_line(what: str, error: BaseException) -> str:
     """Return an error as one line: the package's own unchanged, others with what and where."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    try:
+        text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    except Exception:  # it cannot even say what it is
+        text = ""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not frame.filename.startswith(("<", *_NOT_THEIRS))]
     if not theirs and frames[-1].filename.startswith(_PACKAGE):

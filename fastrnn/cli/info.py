@@ -26,7 +26,7 @@ def installation() -> str:
         "threads": f"{fastrnn.get_num_threads()}, of {os.cpu_count()} processors",
         "FASTRNN_NUM_THREADS": os.environ.get("FASTRNN_NUM_THREADS", "not set"),
         "threading layer": "own pool, no Numba threading layer",
-        "cache folder": jit.cache_folder(),
+        "cache folder": jit.cache_folder() or "none: there is no home; set NUMBA_CACHE_DIR",
     }
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())

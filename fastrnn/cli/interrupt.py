@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
+
+from fastrnn.cli.ending import CTRL_C
 
 T = TypeVar("T")
 
@@ -41,8 +44,21 @@ def interruptible(work: Callable[[], T]) -> T:
 
 @contextlib.contextmanager
 def ended_by_ctrl_c() -> Iterator[None]:
-    """End the process with status 130 at Ctrl-C, as `interruptible` requires."""
+    """End the process with status 130 at Ctrl-C, as `interruptible` requires.
+
+    Inside, Ctrl-C raises KeyboardInterrupt, so that a progress bar is cleared away or a model
+    saved; outside, `__main__` ends the process at once. Nothing may be compiled inside but in
+    `interruptible`: the compiler calls Python back, and would swallow the exception.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    answered = callable(before) and threading.current_thread() is threading.main_thread()
     try:
-        yield
+        try:
+            if answered:  # not where Ctrl-C is ignored, as in the background
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            yield
+        finally:
+            if answered:
+                signal.signal(signal.SIGINT, before)
     except KeyboardInterrupt:
-        os._exit(130)
+        os._exit(CTRL_C)

@@ -67,28 +67,29 @@ def steps_between(
                 f"{owner}: memory={memory!r} without checkpoints; expected checkpoint='auto'."
             )
         return 0
-    if isinstance(checkpoint, str) and checkpoint != "auto":
+    if not isinstance(checkpoint, str):
+        checkpoint = checks.integer(owner, "checkpoint", checkpoint)
+    elif checkpoint != "auto":
         raise ValueError(
             f"{owner}: checkpoint is {checkpoint!r}; expected None, 'auto' or a number of steps."
         )
-    if checkpoint != "auto" and memory is not None:
-        raise ValueError(
-            f"{owner}: memory={memory!r} beside checkpoint={checkpoint!r}; memory chooses the "
-            "steps itself: pass checkpoint='auto' with it."
-        )
+    if memory is not None:
+        if checkpoint != "auto":
+            raise ValueError(
+                f"{owner}: memory={memory!r} beside checkpoint={checkpoint!r}; memory chooses the "
+                "steps itself: pass checkpoint='auto' with it."
+            )
+        memory = checks.integer(owner, "memory", memory)
     steps, count = batch.steps, len(batch.lengths)
-    if is_short(batch):
-        return 0  # products of another order of summation, and nothing to save
     k = len(cell.gates) * sizes[0].hidden
     block = block_of_backward(k, sizes[0].dtype, steps, count)
-    if checkpoint != "auto":
-        wanted = checks.integer(owner, "checkpoint", checkpoint)
-    elif memory is None:
-        wanted = math.isqrt(steps - 1) + 1
-    else:
-        memory = checks.integer(owner, "memory", memory)
+    if memory is not None:
         wanted = _affordable(owner, memory, cell, sizes, batch, block)
-    return -(-wanted // block) * block if wanted else 0
+    else:
+        wanted = math.isqrt(max(0, steps - 1)) + 1 if checkpoint == "auto" else checkpoint
+    if is_short(batch):
+        return 0  # products of another order of summation, and nothing to save
+    return -(-min(wanted, steps) // block) * block
 
 
 def _affordable(
@@ -99,15 +100,17 @@ def _affordable(
     item = sizes[0].dtype.itemsize
     row = max(s.hidden_p * (len(cell.saved) + s.projects) for s in sizes) * item
     states = sum(s.hidden for s in sizes) * (len(cell.states) - 1) * count * item
-    if rows * row * len(sizes) <= memory:
+    whole = rows * row * len(sizes)
+    if whole <= memory:
         return 0
 
     # The rows of one segment, and the states at the start of each.
     every = np.arange(1, -(-steps // block) + 1) * block
     cost = np.minimum(rows, every * count) * row + -(-steps // every) * states
-    if cost.min() > memory:
+    least = whole if is_short(batch) else int(cost.min())
+    if least > memory:
         raise ValueError(
             f"{owner}: memory={memory:,} bytes are too few; checkpoints of these {steps:,} steps "
-            f"need at least {cost.min():,}."
+            f"need at least {least:,}."
         )
     return int(every[np.flatnonzero(cost <= memory)[-1]])

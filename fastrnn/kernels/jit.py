@@ -1,126 +1,30 @@
-"""The one decorator: every compiler flag, with its reason, and the disk cache.
+"""The one decorator: every compiler flag, with its reason.
 
 Nothing here knows arrays or recurrence. `@njit` anywhere else in the package is a mistake
 (tests/test_conventions.py looks for it).
 """
 
-import contextlib
 import functools
-import hashlib
 import itertools
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from numba import config, njit, types
-from numba.core import caching, codegen, compiler
+from numba.core import codegen, compiler
 
-_PACKAGE = Path(__file__).parent.parent
-COMPILED = ("cells", "engine", "kernels")  # the folders whose code ends up in kernels
+from fastrnn.kernels.cache import COMPILED as COMPILED
+from fastrnn.kernels.cache import KernelCache
+from fastrnn.kernels.cache import cache_folder as cache_folder
+from fastrnn.kernels.cache import source_digest as source_digest
+from fastrnn.kernels.target import check_settings
+
+check_settings()  # before the first compiler is made
 _FLAGS = {
     "nogil": True,  # kernels touch no Python object: other threads go on meanwhile
     "error_model": "numpy",  # x / 0 is inf, as in NumPy and torch, and costs no branch
     "boundscheck": None,  # follows NUMBA_BOUNDSCHECK; the raw-memory intrinsics follow it too
     "no_cfunc_wrapper": True,  # nobody calls them from C: compiles faster
 }
-
-
-_providers: list[Callable] = []
-
-
-def before_kernels(provide: Callable) -> Callable:
-    """Have `provide(dtype)` called before a kernel on arrays of that type is loaded or compiled.
-
-    For machine code that kernels call by name, which must exist when they are linked.
-    """
-    _providers.append(provide)
-    return provide
-
-
-@functools.cache
-def source_digest() -> str:
-    """Return a digest of every source that can end up inside a compiled kernel.
-
-    Numba's own cache notices a change in the file of the function it compiles, not in the files
-    that function calls into; after an upgrade it would run stale kernels. So the cache lives
-    in a folder named by this digest.
-    """
-    digest = hashlib.sha256(sys.version.encode())
-    for folder in COMPILED:
-        for path in sorted((_PACKAGE / folder).glob("**/*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@functools.cache
-def cache_folder() -> Path:
-    """Return the folder of the compiled kernels: below NUMBA_CACHE_DIR, else the user's cache."""
-    if config.CACHE_DIR:
-        base = Path(config.CACHE_DIR)
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home())) / "fastrnn"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "fastrnn"
-    return base / f"kernels-{source_digest()}"
-
-
-class _Locator(caching._CacheLocator):
-    """Where the kernels of this version of the sources are kept."""
-
-    def __init__(self, py_func, py_file):
-        self._module = py_func.__module__.rpartition(".")[2]
-
-    def get_cache_path(self):
-        return str(cache_folder())
-
-    def get_source_stamp(self):
-        return source_digest()
-
-    def get_disambiguator(self):
-        return self._module
-
-    @classmethod
-    def from_function(cls, py_func, py_file):
-        return cls(py_func, py_file)
-
-
-class _Implementation(caching.CompileResultCacheImpl):
-    _locator_classes = (_Locator,)
-
-
-class _Cache(caching.FunctionCache):
-    """Numba's cache, but a function made in a factory is known by its name.
-
-    Numba keys such a function by the pickled contents of its closure, which differ in every
-    process if a jitted function is among them. The digest of the sources covers what they are.
-    """
-
-    _impl_class = _Implementation
-
-    def load_overload(self, sig, target_context):
-        for provide in _providers:
-            for dtype in {kind.dtype for kind in sig if isinstance(kind, types.Array)}:
-                provide(dtype)
-        return super().load_overload(sig, target_context)
-
-    def _index_key(self, sig, codegen):
-        return sig, codegen.magic_tuple(), config.BOUNDSCHECK
-
-    def _load_overload(self, sig, target_context):
-        try:
-            return super()._load_overload(sig, target_context)
-        except Exception:  # a damaged file costs one compilation, not the user's program
-            with contextlib.suppress(OSError):
-                self.flush()  # or saving would read the same index
-            return None
-
-    def _save_overload(self, sig, data):
-        try:
-            super()._save_overload(sig, data)
-        except OSError:  # a read-only home or a full disk: work on without a cache
-            self.disable()
 
 
 def kernel(function: Callable | None = None, *, name: str | None = None) -> Any:
@@ -132,9 +36,33 @@ def kernel(function: Callable | None = None, *, name: str | None = None) -> Any:
     """
     if function is None:
         return functools.partial(kernel, name=name)
+    if config.DISABLE_JIT:
+        return _not_compiled(function)
     dispatcher = _dispatcher(function, name)
-    dispatcher._cache = _Cache(function)
+    try:
+        dispatcher._cache = KernelCache(function)
+    except Exception as error:
+        names = config.CACHE_LOCATOR_CLASSES
+        if "no locator" in str(error):  # there is no folder for it: see cache_folder
+            return dispatcher
+        if not names:
+            raise
+        raise ValueError(f"NUMBA_CACHE_LOCATOR_CLASSES is {names!r}: {error}") from None
     return dispatcher
+
+
+def _not_compiled(function):
+    """Return a stand-in that says why it cannot be called, so that all else goes on working."""
+
+    @functools.wraps(function)
+    def refuse(*args, **kwargs):
+        raise ValueError(
+            f"NUMBA_DISABLE_JIT is {config.DISABLE_JIT}, and layers, cells and Linear run as "
+            "compiled kernels only: unset it; what works with it is fastrnn.reference, losses, "
+            "optim, init, and gradcheck of functions of your own."
+        )
+
+    return refuse
 
 
 class _PartLibrary(codegen.JITCodeLibrary):
@@ -188,6 +116,8 @@ def jit(function: Callable | None = None, *, name: str | None = None, inline: bo
     """
     if function is None:
         return functools.partial(jit, name=name, inline=inline)
+    if config.DISABLE_JIT:
+        return _not_compiled(function)
     dispatcher = _dispatcher(function, name, no_cpython_wrapper=True, forceinline=inline,
                              pipeline_class=_PartCompiler)  # fmt: skip
 

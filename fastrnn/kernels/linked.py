@@ -13,7 +13,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastrnn.kernels.jit import before_kernels, kernel
+from fastrnn.kernels.cache import before_kernels
+from fastrnn.kernels.jit import kernel
 from fastrnn.kernels.simd import INT
 
 _defined: dict[str, tuple[Callable, Callable]] = {}

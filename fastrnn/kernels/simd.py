@@ -7,27 +7,20 @@ two, machine.py, tile.py and dots.py are all that speaks LLVM.
 import functools
 import operator
 
-import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
 
+from fastrnn.kernels.target import features
+
 INT = ir.IntType(64)
 LANE = ir.IntType(32)
 
-# Bytes of a vector register, by the first of these CPU features that the processor has.
+# Bytes of a vector register, by the first of these features that Numba compiles for.
 _REGISTER_BYTES = {"avx512f": 64, "avx2": 32, "": 16}
-
-
-@functools.cache
-def features() -> frozenset[str]:
-    """Return the CPU features Numba compiles for (NUMBA_CPU_FEATURES narrows them)."""
-    if config.CPU_FEATURES is not None:
-        return frozenset(f[1:] for f in config.CPU_FEATURES.split(",") if f.startswith("+"))
-    return frozenset(name for name, on in llvm.get_host_cpu_features().items() if on)
 
 
 @functools.cache

@@ -10,6 +10,7 @@ shared.
 
 import contextlib
 import ctypes
+import operator
 import os
 import queue
 import threading
@@ -20,6 +21,7 @@ import numpy as np
 from fastrnn.kernels import parallel
 
 _SERVES = 85e-6  # seconds a worker looks for another job before it sleeps
+MOST = 1024  # threads, more than any machine has use for: each takes memory, and time to wake
 
 
 def _current_cpu() -> int:
@@ -73,7 +75,10 @@ class _Pool:
                 worker = threading.Thread(
                     target=self._work, args=(self.words, self._calls), name=name, daemon=True
                 )
-                worker.start()
+                try:
+                    worker.start()
+                except RuntimeError:  # the system has no more: those there are do all the work
+                    return
                 self._workers.append(worker)
 
     def _keep_away(self):
@@ -121,12 +126,13 @@ def _from_environment() -> int:
     if not text:
         allowed = getattr(os, "sched_getaffinity", None)
         return len(allowed(0)) if allowed else os.cpu_count() or 1
-    if not text.isdecimal() or int(text) < 1:
+    n = int(text) if text.isdecimal() and len(text) <= len(str(MOST)) else 0
+    if not 1 <= n <= MOST:
         raise ValueError(
-            f"FASTRNN_NUM_THREADS is {text!r}; expected a whole number of at least 1: "
+            f"FASTRNN_NUM_THREADS is {text[:30]!r}; expected a whole number from 1 to {MOST}: "
             "unset it to use every core."
         )
-    return int(text)
+    return n
 
 
 _pool = _Pool(_from_environment())
@@ -139,11 +145,11 @@ def set_num_threads(n: int) -> None:
     """Set how many threads a call may use, the caller's included; results do not depend on it.
 
     Args:
-        n: at least 1. Small calls use fewer.
+        n: from 1 to 1024. Small calls use fewer.
 
     Raises:
         TypeError: n is not an integer.
-        ValueError: n is below 1.
+        ValueError: n is out of this range.
 
     Example:
         >>> import fastrnn
@@ -151,17 +157,23 @@ def set_num_threads(n: int) -> None:
         >>> fastrnn.get_num_threads()
         2
     """
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"set_num_threads: n is {n!r}; expected an integer of at least 1.")
-    if n.__index__() < 1:
-        raise ValueError(f"set_num_threads: n is {n}; expected at least 1 (1 = no extra thread).")
-    _pool.threads, _pool.chosen = n.__index__(), True
+    try:
+        n = operator.index(None if isinstance(n, bool | np.bool_) else n)
+    except TypeError:
+        wanted = f"an integer from 1 to {MOST}"
+        raise TypeError(f"set_num_threads: n is {n!r}; expected {wanted}.") from None
+    if not 1 <= n <= MOST:
+        raise ValueError(
+            f"set_num_threads: n is {n}; expected at least 1 and at most {MOST} (1 = no extra "
+            "thread)."
+        )
+    _pool.threads, _pool.chosen = n, True
 
 
 def follow(n: int) -> None:
     """Use as many threads as another library, as long as nobody said how many."""
     if not _pool.chosen:
-        _pool.threads = n
+        _pool.threads = max(1, min(n, MOST))
 
 
 def get_num_threads() -> int:

@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 from fastrnn.kernels.linked import call_linked, linked
 from fastrnn.kernels.memory import address, first_lanes, read, read_masked, write, write_masked
-from fastrnn.kernels.simd import INT, Vec, bytes_of_register, call, features, scalar_type, splat
+from fastrnn.kernels.simd import INT, Vec, bytes_of_register, call, scalar_type, splat
+from fastrnn.kernels.target import features
 
 # The most rows of a tile that many vectors wide, by the size of the register file: the
 # accumulators (rows x vectors), a row of b and one broadcast value must stay in registers.

@@ -26,7 +26,7 @@ def members(state: Any) -> tuple:
     return state if isinstance(state, tuple) else (state,)
 
 
-def read_sequence(
+def read_shape(
     owner: str, spec: Spec, x: Any, *, batch_first: bool = False, unbatched: bool = True
 ) -> tuple[np.ndarray, Call]:
     """Return the input of a layer or a function, and the Call that it makes.
@@ -39,7 +39,7 @@ def read_sequence(
         unbatched: allow x without a batch axis.
 
     Raises:
-        TypeError, ValueError, IndexError: x is not a valid input.
+        TypeError, ValueError: x is not a valid input; integers are not looked at.
     """
     x, batched = checks.sequence(
         owner, x, spec.input_size, spec.dtype, batch_first=batch_first, unbatched=unbatched
@@ -49,6 +49,33 @@ def read_sequence(
     if batch_first:
         time, batch = batch, time
     return x, Call(time, batch, get_num_threads(), x.dtype.kind in "iu", batched, batch_first)
+
+
+def read_call(
+    owner: str, spec: Spec, x: Any, lengths: Any, **axes: bool
+) -> tuple[np.ndarray, Call, np.ndarray | None]:
+    """Return what read_shape does, and the lengths; integers are looked at up to the rows' ends.
+
+    Args:
+        owner: names the call in errors.
+        spec: what is called.
+        x: the input.
+        lengths: as the caller gave them.
+        axes: `batch_first` and `unbatched`, see read_shape.
+
+    Raises:
+        TypeError, ValueError, IndexError: x is not a valid input, or lengths are none.
+    """
+    x, call = read_shape(owner, spec, x, **axes)
+    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    if call.one_hot:
+        checks.classes(owner, x, spec.input_size, lengths, call.batch_first)
+    return x, call, lengths
+
+
+def read_sequence(owner: str, spec: Spec, x: Any, **axes: bool) -> tuple[np.ndarray, Call]:
+    """Return what read_call does, of whole rows."""
+    return read_call(owner, spec, x, None, **axes)[:2]
 
 
 def read_step(owner: str, spec: Spec, x: Any) -> tuple[np.ndarray, Call]:
@@ -66,6 +93,8 @@ def read_step(owner: str, spec: Spec, x: Any) -> tuple[np.ndarray, Call]:
         owner, one_step, spec.input_size, spec.dtype, batch_first=False, unbatched=False
     )
     batch, one_hot = x.shape[0] if batched else 1, x.dtype.kind in "iu"
+    if one_hot:
+        checks.classes(owner, one_step, spec.input_size)
     return x, Call(1, batch, get_num_threads(), one_hot, batched, stacked=False, emit=False)
 
 

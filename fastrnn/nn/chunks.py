@@ -10,16 +10,24 @@ from typing import Any
 import numpy as np
 
 from fastrnn import checks
-from fastrnn.nn.arguments import read_sequence
+from fastrnn.nn.arguments import read_shape
+from fastrnn.nn.call import Call
 from fastrnn.nn.layer import RecurrentLayer
 
 NAME = "truncated_bptt"  # of the function whose argument this is, for errors
 
 
 class Source:
-    """The input, read some steps at a time."""
+    """The input, read some steps at a time.
 
-    def __init__(self, layer: RecurrentLayer, x):
+    Attributes:
+        axis: of time.
+        steps: how long the whole sequence is, if that is known; else None.
+        leading: the axes of the whole but its last, if that is known; else None.
+        lengths: (B,) int64, of whole sequences, or None.
+    """
+
+    def __init__(self, layer: RecurrentLayer, x, lengths=None):
         self._layer = layer
         whole = isinstance(x, np.ndarray) or hasattr(x, "__array__")
         if not whole and not isinstance(x, Iterable):
@@ -27,37 +35,34 @@ class Source:
                 f"{NAME}: x is a {type(x).__name__}; expected an array, or an iterable of chunks."
             )
         self._chunks: Iterator = iter([x] if whole else x)
-        self._at = 0  # in the chunk
-        self._batch: Any = None
+        self._at = self._before = 0  # in the chunk; steps of the chunks before it
         self._chunk: Any = next(self._chunks, None)
         if self._chunk is None:
             raise ValueError(f"{NAME}: x has no chunks; expected at least one.")
-        self._check()
-        # The whole sequence is as long as this, if that is known.
-        self.steps = self._chunk.shape[self.axis] if whole else None
-
-    def _check(self) -> None:
-        """Check a new chunk."""
-        layer = self._layer
-        self._chunk, call = read_sequence(
-            NAME, layer.spec, self._chunk, batch_first=layer.batch_first
-        )
-        self._batched = call.batched
-        if self._batch not in (None, call.batch):
-            raise ValueError(
-                f"{NAME}: a chunk of x has {call.batch} sequences, the one before "
-                f"{self._batch}; expected chunks that differ in time only."
-            )
+        call = self._check()
         self._batch, self.axis = call.batch, int(call.batch_first)
+        self.steps = call.time if whole else None
+        self.leading = self._chunk.shape[: 1 + call.batched] if whole else None
+        self.lengths = checks.lengths(
+            NAME, lengths, call.time if whole else 1 << 62, call.batch, call.batched
+        )
+        self._check_classes()
+
+    def _check(self) -> Call:
+        """Check a new chunk but for the values of integers."""
+        layer = self._layer
+        self._chunk, call = read_shape(NAME, layer.spec, self._chunk, batch_first=layer.batch_first)
+        return call
+
+    def _check_classes(self) -> None:
+        """Check the integers of a chunk."""
+        if self._chunk.dtype.kind in "iu":
+            left = None if self.lengths is None else self.lengths - self._before
+            checks.classes(NAME, self._chunk, self._layer.input_size, left, bool(self.axis))
 
     def has_gradient(self) -> bool:
         """Return whether the input has a gradient: is one array of floats."""
         return self.steps is not None and self._chunk.dtype.kind == "f"
-
-    def lengths(self, value):
-        """Check lengths, as far as the length of the whole is known."""
-        time = 1 << 62 if self.steps is None else self.steps
-        return checks.lengths(NAME, value, time, self._batch, self._batched)
 
     def is_at_end(self) -> bool:
         """Return whether nothing is left; loads the next chunk if need be."""
@@ -65,8 +70,15 @@ class Source:
             chunk = next(self._chunks, None)
             if chunk is None:
                 return True
+            self._before += self._chunk.shape[self.axis]
             self._chunk, self._at = chunk, 0
-            self._check()
+            call = self._check()
+            if call.batch != self._batch:
+                raise ValueError(
+                    f"{NAME}: a chunk of x has {call.batch} sequences, the one before "
+                    f"{self._batch}; expected chunks that differ in time only."
+                )
+            self._check_classes()
         return False
 
     def take(self, steps: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from fastrnn.cells import Cell
 from fastrnn.engine.buffers import plain
 from fastrnn.engine.records import Weights
 from fastrnn.engine.scan import NO_WEIGHTS
-from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
+from fastrnn.nn.arguments import Pullback, bare, read_call, read_state
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
 
@@ -32,8 +32,7 @@ def run_cell(
         checkpoint: `checkpoint` and `memory`, with vjp: see RecurrentLayer.vjp.
     """
     spec, names, weights = _weights(name, cell, given)
-    x, call = read_sequence(name, spec, x, unbatched=False)
-    lengths = checks.lengths(name, lengths, call.time, call.batch, True)
+    x, call, lengths = read_call(name, spec, x, lengths, unbatched=False)
     reverse = checks.boolean(name, "reverse", reverse)
     program = prepare(
         spec, call._replace(stacked=False, reverse=reverse, keep=vjp, plain=lengths is None)

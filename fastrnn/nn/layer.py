@@ -17,7 +17,7 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.cells import Cell
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.nn.arguments import Pullback, bare, read_sequence, read_state
+from fastrnn.nn.arguments import Pullback, bare, read_call, read_state
 from fastrnn.nn.module import Recurrent
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
@@ -73,6 +73,7 @@ class RecurrentLayer(Recurrent):
             1 + self.bidirectional,
             self.bias,
         )
+        checks.room(name, spec.parameters(), dtype)
         init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
         super().__init__(spec, init)
         self._random = np.random.default_rng(dropout_seed)  # it has a lock of its own
@@ -104,16 +105,17 @@ class RecurrentLayer(Recurrent):
                 [0, input_size) without the last axis, which stand for one-hot vectors.
             state: the initial state, an array, for the LSTM a tuple (h_0, c_0); None, or None
                 in the tuple, is zero.
-            lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps. The
-                output past a row's end is 0, its final state is that at its end, and the
-                reverse direction starts there. The cost is that of the sum of the lengths.
+            lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps. What
+                is past it in x is not read. The output past a row's end is 0, its final state is
+                that at its end, and the reverse direction starts there. The cost is that of the
+                sum of the lengths.
 
         Returns:
             `output, state`.
 
         Raises:
             TypeError, ValueError: an argument of another type, dtype or shape.
-            IndexError: an integer input outside [0, input_size).
+            IndexError: an integer input outside [0, input_size), before its row's end.
         """
         x, lengths, program = self._prepared(x, lengths, "call")
         initial = None if state is None else self._read_state(state, program)
@@ -151,7 +153,7 @@ class RecurrentLayer(Recurrent):
         Raises:
             TypeError, ValueError: an argument of another type, dtype, shape or range; of the
                 pullback, too.
-            IndexError: an integer input outside [0, input_size).
+            IndexError: an integer input outside [0, input_size), before its row's end.
         """
         drops = checks.boolean(self._owner, "training", training) and self._drops()
         x, lengths, program = self._prepared(x, lengths, "dropout" if drops else "vjp")
@@ -222,8 +224,9 @@ class RecurrentLayer(Recurrent):
             program = self._programs.get(key)
             if program is not None:
                 return x, None, program
-        x, call = read_sequence(self._owner, self.spec, x, batch_first=self.batch_first)
-        lengths = checks.lengths(self._owner, lengths, call.time, call.batch, call.batched)
+        x, call, lengths = read_call(
+            self._owner, self.spec, x, lengths, batch_first=self.batch_first
+        )
         plain = lengths is None and way != "dropout"
         program = prepare(self.spec, call._replace(keep=way != "call", plain=plain))
         if lengths is None and not call.one_hot:

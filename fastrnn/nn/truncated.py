@@ -93,17 +93,17 @@ def truncated_bptt(
         )
     if update is not None and not callable(update):
         raise TypeError(f"{NAME}: update is a {type(update).__name__}; expected a function.")
-    source = Source(layer, x)
+    source = Source(layer, x, lengths)
     if not callable(d_output):
-        d_output = _slices(d_output, source)
+        d_output = _slices(d_output, source, layer)
     if checks.boolean(NAME, "wrt_input", wrt_input) and not source.has_gradient():
         raise ValueError(f"{NAME}: wrt_input=True; expected x to be one array of floats.")
     d_x = np.zeros(x.shape, layer.dtype) if wrt_input else None
-    window = _Window(layer, k2, state, source.lengths(lengths), training)
+    window = _Window(layer, k2, state, source.lengths, training)
     # Where windows start: k2 % k1 steps before a time.
     parts = [k1 - k2 % k1, k2 % k1]
     if source.is_at_end():
-        (_, after), pullback = layer.vjp(source.take(0), state)
+        (_, after), pullback = layer.vjp(source.take(0), state, source.lengths, training)
         return after, pullback(None)._replace(input=d_x)
     total = None
     while not source.is_at_end():
@@ -231,9 +231,9 @@ def _added(total: Gradients, grads: Gradients) -> Gradients:
     return total
 
 
-def _slices(d_output, source: Source) -> Callable:
+def _slices(d_output, source: Source, layer: RecurrentLayer) -> Callable:
     """Return a gradient that is given as an array as a function."""
-    if source.steps is None:
+    if source.leading is None:
         raise TypeError(
             f"{NAME}: d_output is a {type(d_output).__name__} and x comes in chunks; expected a "
             "function d_output(output, t), which is given the output as it comes."
@@ -244,4 +244,5 @@ def _slices(d_output, source: Source) -> Callable:
             f"{NAME}: d_output has shape {array.shape}; expected that of the output, with "
             f"{source.steps} steps on axis {source.axis}."
         )
+    checks.cotangent(NAME, array, (*source.leading, layer.spec.emitted), layer.dtype)
     return lambda output, t: cut(array, source.axis, t, t + output.shape[source.axis])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrnn import checks
-from fastrnn.nn.arguments import bare, named, read_sequence, read_state
+from fastrnn.nn.arguments import bare, named, read_call, read_state
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.layer import RecurrentLayer
 from fastrnn.nn.program import Program, prepare
@@ -140,8 +140,7 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
             "layer.load_state_dict(module.state_dict()); for a cell take its layer."
         )
     owner = type(layer).__name__
-    x, call = read_sequence(owner, layer.spec, x, batch_first=layer.batch_first)
-    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    x, call, lengths = read_call(owner, layer.spec, x, lengths, batch_first=layer.batch_first)
     program = prepare(layer.spec, call._replace(keep=True, plain=False))
     assert isinstance(program, Program)  # what is not plain is no single step
     initial = read_state(owner, "state", "{}_0", state, program)

@@ -8,6 +8,8 @@ import pytest
 import fastrnn
 from tests.support.commands import SMALL, python, run
 
+SMALL_BATCH = ["--batch", "2"]
+
 
 class TestErrors:
     @pytest.mark.parametrize(
@@ -47,13 +49,40 @@ class TestErrors:
         assert err.count("\n") == 1
 
     @pytest.mark.parametrize(
-        "arguments", [["train", "--hidden", "many"], ["train", "--wide"], ["sample"], ["dance"]]
+        ("arguments", "message"),
+        [
+            (["train", "--hidden", "many"], "Invalid value for '--hidden'"),
+            (["train", "--wide"], "No such option"),
+            (["sample"], "Missing argument"),
+            (["dance"], "No such command 'dance'"),
+            (["info", "more"], "unexpected extra argument"),
+            (["-x"], "No such option"),
+        ],
+        ids=str,
     )
-    def test_usage(self, arguments, capsys):
+    def test_usage(self, arguments, message, capsys):
+        """One line, too."""
         assert run(*arguments) == 2
         err = capsys.readouterr().err
-        assert "Usage: " in err
-        assert "Traceback" not in err
+        assert err.startswith("fastrnn: ")
+        assert message in err
+        assert "Usage: fastrnn" in err
+        assert err.endswith(" --help.\n")
+        assert err.count("\n") == 1
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["gradcheck", "lstm", "--layers", str(10**9)],
+            ["train", "{text}", "--layers", "1" * 20, "--seq-len", "4"],
+        ],
+        ids=["gradcheck", "train"],
+    )
+    def test_sizes_that_cannot_be(self, arguments, text, capsys):
+        assert run(*(argument.format(text=text) for argument in arguments), *SMALL_BATCH) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("fastrnn: ")
+        assert err.count("\n") == 1
 
 
 def test_version(capsys):
@@ -71,9 +100,10 @@ def test_version(capsys):
 
 
 def test_no_arguments_is_help(capsys):
-    run()
+    assert run() == 0
     out, err = capsys.readouterr()
-    assert all(command in out + err for command in ("train", "sample", "info"))
+    assert err == ""
+    assert all(command in out for command in ("train", "sample", "info"))
 
 
 @pytest.mark.parametrize("package", ["typer", "rich", "safetensors"])

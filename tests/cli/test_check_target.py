@@ -135,3 +135,28 @@ class TestErrors:
         assert message.format(**places) in err
         assert err.count("\n") == 1
         assert sorted(folder.rglob("*.*[!c]")) == before
+
+
+class _Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("it cannot say what it is")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (GeneratorExit(), "it: GeneratorExit"),  # no Exception
+        (_Mute(), "it: _Mute"),
+        (RecursionError("deep\nin it"), "it: RecursionError: deep"),
+    ],
+    ids=["no Exception", "mute", "lines"],
+)
+def test_whatever_the_users_code_raises_is_one_line(error, line):
+    with pytest.raises(ValueError, match=f"^{line} ") as caught, check_target.users_code("it"):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_is_no_error_of_theirs():
+    with pytest.raises(KeyboardInterrupt), check_target.users_code("it"):
+        raise KeyboardInterrupt

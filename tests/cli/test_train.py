@@ -196,7 +196,7 @@ class TestSample:
         process.stdout.close()
         assert process.stderr.read() == ""
         process.stderr.close()
-        assert process.wait(SECONDS) == 1
+        assert process.wait(SECONDS) == 141
 
 
 class TestInterrupt:

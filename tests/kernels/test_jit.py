@@ -89,17 +89,55 @@ def test_first_use_cold_and_warm(filled, record_property):
 
 @pytest.mark.parametrize("rest", [0.5, 0.0], ids=["half", "empty"])
 def test_a_damaged_cache_costs_a_compilation(filled, tmp_path, rest):
-    """Of each kernel whose file is damaged: here an index, and machine code."""
+    """Of each kernel whose file is damaged, once; more of what can happen is in test_cache.py."""
     cache, cold = filled
     copy = tmp_path / "cache"
     shutil.copytree(cache, copy)
-    for pattern in ("*lstm_forward*.nbi", "*lstm_backward*.nbc"):
+    for pattern in ("*lstm_forward*.nbc", "*lstm_backward*.nbc"):
         path = sorted(copy.rglob(pattern))[0]
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * rest)])
     damaged = first_use(copy)
     assert damaged["sum"] == cold["sum"]
     assert 2 <= damaged["misses"] < cold["misses"]
     assert first_use(copy)["misses"] == 0  # they were mended
+
+
+WITHOUT_COMPILER = """
+import importlib, pkgutil, sys
+import numpy as np
+import fastrnn
+from fastrnn import functional, init, losses, optim, reference
+
+for module in pkgutil.walk_packages(fastrnn.__path__, "fastrnn."):
+    if module.name.split(".")[1] not in ("torch", "demos", "cli", "checking", "__main__"):
+        importlib.import_module(module.name)
+
+x, weight = np.ones((4, 2, 3)), np.ones((5, 3))
+(output, _), pullback = reference.rnn_vjp(x, None, weight, np.ones((5, 5)))
+loss, d = losses.mse(output, 0 * output)
+optim.SGD({"w": weight}, lr=0.1).step({"w": pullback(d).params["w_ih"]})
+assert fastrnn.gradcheck(lambda x: (x * x, lambda d: 2 * x * d), (np.array([1.0, 2.0]),)).ok
+
+layer = fastrnn.LSTM(3, 5)
+layer.load_state_dict(layer.state_dict())
+x = x.astype(np.float32)
+for call in (lambda: layer(x), lambda: layer.vjp(x), lambda: layer.stream(2)(x[0]),
+             lambda: fastrnn.Linear(3, 5)(x), lambda: fastrnn.GRUCell(3, 5)(x[0]),
+             lambda: functional.rnn(x, None, weight.astype(np.float32), np.ones((5, 5), "f"))):
+    try:
+        call()
+    except ValueError as error:
+        assert "NUMBA_DISABLE_JIT is 1" in str(error) and "fastrnn.reference" in str(error), error
+        assert "\\n" not in str(error)
+    else:
+        raise AssertionError("it ran")
+print("fine")
+"""
+
+
+def test_without_the_compiler_all_goes_on_but_layers():
+    """As coverage and debuggers want it."""
+    assert python(WITHOUT_COMPILER, NUMBA_DISABLE_JIT="1") == "fine"
 
 
 def test_without_a_place_for_a_cache_it_works(tmp_path):

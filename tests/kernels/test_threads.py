@@ -179,16 +179,52 @@ def environment(value):
 def test_the_environment_sets_the_number():
     assert environment("3").stdout.strip() == "3"
     assert int(environment("").stdout) >= 1
-    for wrong in ("0", "-1", "two", "1.5"):
+    for wrong in ("0", "-1", "two", "1.5", " 2", "²", "1025", str(10**12), "9" * 5000):
         result = environment(wrong)
         assert result.returncode
-        assert f"FASTRNN_NUM_THREADS is {wrong!r}; expected a whole number" in result.stderr
+        assert f"FASTRNN_NUM_THREADS is {wrong[:30]!r}; expected a whole number" in result.stderr
+        assert "from 1 to 1024" in result.stderr
 
 
 def test_set_and_get(request):
     request.getfixturevalue("threads")(3)  # which undoes it
     assert fastrnn.get_num_threads() == 3
-    for wrong, error in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError)):
-        with pytest.raises(error, match="set_num_threads: n is"):
+    for wrong, error in (
+        (0, ValueError),
+        (-1, ValueError),
+        (1025, ValueError),
+        (10**12, ValueError),  # words of the pool, and memory, for as many
+        (10**400, ValueError),
+        (1.5, TypeError),
+        (True, TypeError),
+        (np.True_, TypeError),
+        (np.array([1, 2]), TypeError),
+        (None, TypeError),
+        ("2", TypeError),
+    ):
+        with pytest.raises(error, match=r"set_num_threads: n is [^;]*; expected"):
             fastrnn.set_num_threads(wrong)
     assert fastrnn.get_num_threads() == 3
+    fastrnn.set_num_threads(np.int8(2))
+    assert fastrnn.get_num_threads() == 2
+
+
+def test_another_library_s_number_is_kept_within_the_range(pool):
+    for n, followed in ((3, 3), (0, 1), (10**12, module.MOST)):
+        module.follow(n)
+        assert module.get_num_threads() == followed
+    module.set_num_threads(2)
+    module.follow(5)
+    assert module.get_num_threads() == 2
+
+
+def test_where_the_system_has_no_more_threads_those_there_are_work(pool, monkeypatch):
+    expected = fastrnn.LSTM(**LAYER, seed=0)(X)[0]
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    module.set_num_threads(4)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    np.testing.assert_array_equal(fastrnn.LSTM(**LAYER, seed=0)(X)[0], expected)
+    assert not pool._workers

@@ -66,9 +66,9 @@ def test_an_array_is_not_copied_and_chunks_are_read_when_they_are_needed():
 
 def test_lengths_are_checked_as_far_as_the_end_is_known():
     x = np.zeros((4, 2, 3), np.float32)
-    assert_bits(Source(layer(), [x]).lengths(np.array([9, 1])), np.array([9, 1]))
+    assert_bits(Source(layer(), [x], np.array([9, 1])).lengths, np.array([9, 1]))
     with pytest.raises(ValueError, match=r"lengths\[0\] is 9"):
-        Source(layer(), x).lengths(np.array([9, 1]))
+        Source(layer(), x, np.array([9, 1]))
 
 
 @pytest.mark.parametrize(
