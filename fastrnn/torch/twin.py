@@ -161,18 +161,23 @@ def known_twin(module: RecurrentModule) -> Twin | None:
     return None
 
 
-def twin_of(module: RecurrentModule) -> Twin | None:
-    """Return the module's twin, or None where its tensors are not what kernels can read."""
+def twin_of(module: RecurrentModule, wanted: torch.dtype | None = None) -> Twin | None:
+    """Return the module's twin, or None where its tensors are not what kernels can read.
+
+    Args:
+        module: torch's.
+        wanted: the dtype that its parameters have to have; None (default): any that kernels take.
+    """
     twin = known_twin(module)
     if twin is not None:
-        return twin
-    # Not only parameters: pruning and weight_norm put a tensor in place of each at every call.
-    weights: list[Any] = [getattr(module, name, None) for name in _names(module)]
-    if not all(is_ordinary(w) and w.dtype == weights[0].dtype for w in weights):
+        return twin if wanted in (None, twin.dtype) else None
+    dtype = _dtype_of(module)
+    if dtype is None or wanted not in (None, dtype):
         return None
-    if weights[0].dtype not in FLOATS:
+    weights = _weights(module)
+    if not all(is_ordinary(w) and w.dtype is dtype for w in weights):
         return None
-    spec = _spec_of(module, weights[0].dtype)
+    spec = _spec_of(module, dtype)
     # Kernels work on raw memory: of weights of other shapes, torch says what is wrong.
     if spec is None or tuple(w.shape for w in weights) != shapes_of(spec):
         return None
@@ -189,6 +194,29 @@ def _forget(key: int, owner) -> None:
     """Drop the twin of a module that is no more; its id may be another's by now."""
     if key in _twins and _twins[key].owner is owner:
         del _twins[key]
+
+
+def _dtype_of(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of a module's parameters, or None where kernels can read none of them.
+
+    They are looked at before the weights: to compute these from them may draw random numbers.
+    """
+    dtypes = {p.dtype if is_ordinary(p) else None for p in module.parameters()}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    return dtype if dtype in FLOATS else None
+
+
+def _weights(module: RecurrentModule) -> list[Any]:
+    """Return what torch's own forward would compute with.
+
+    Not only parameters: pruning puts a tensor in place of one at every call, a parametrization
+    computes it whenever it is read. So a layer reads them as often as torch's does: one that is
+    random, or has a state, then gives the same.
+    """
+    if isinstance(module, nn.RNNBase):
+        module._update_flat_weights()
+        return list(module._flat_weights)
+    return [getattr(module, name) for name in _names(module)]
 
 
 def _names(module: RecurrentModule) -> list[str]:
