@@ -8,6 +8,7 @@ changing `__class__` makes one out of torch's, and back (swap.py).
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
@@ -85,8 +86,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             raise ValueError(
                 f"{name}: lengths with packed input, which has its own; pass one or the other."
             )
-        if isinstance(lengths, Tensor):
-            lengths = lengths.cpu()
+        lengths = np.asarray(lengths.cpu() if isinstance(lengths, Tensor) else lengths)
         if input.dim() not in (2, 3):  # torch has a word for it
             return lengths
         batched = input.dim() == 3
