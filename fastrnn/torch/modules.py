@@ -2,8 +2,8 @@
 
 `forward` looks whether a call is one the kernels can take: plain CPU tensors of one float type and
 the right shapes. If so it runs them; everything else, wrong arguments too, goes to torch's own
-`forward`, so that results and error messages are torch's. The instances have no state of their own:
-changing `__class__` makes one out of torch's, and back (swap.py).
+`forward`, so that results and error messages are torch's; why, ways.py is told. The instances have
+no state of their own: changing `__class__` makes one out of torch's, and back (swap.py).
 """
 
 from typing import Any

@@ -73,7 +73,8 @@ class StandIn(nn.Module, metaclass=_CountsAsAnother):
 
     def __deepcopy__(self, memo):
         if parametrize.is_parametrized(self):  # torch lets it be copied, though not pickled
-            copied = memo[id(self)] = type(self).__new__(type(self))
+            copied: Any = type(self).__new__(type(self))
+            memo[id(self)] = copied
             copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
             return copied
         make, arguments, state, *_ = _as_it_is(self)

@@ -118,10 +118,9 @@ def report(model: nn.Module) -> Records:
     """
     _check(model)
     records = Records()
-    for name, module, reason in _reasons(model):
-        swapped = isinstance(module, StandIn)
-        if swapped and not reason and ways.told(module):
-            reason = f"last call: {ways.told(module)}"
+    for name, module, why in _reasons(model):
+        swapped, told = isinstance(module, StandIn), ways.told(module)
+        reason = f"last call: {told}" if swapped and told and not why else why
         records.append(Record(name, type(module).__name__, swapped and not reason, reason))
     return records
 

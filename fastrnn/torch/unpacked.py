@@ -36,10 +36,9 @@ def forward(run: Callable, module: nn.RNNBase, x: Tensor, hx: Any, lengths: np.n
         x = x.index_select(batch, index)
         output, after = _packed(run, module, x, some, lengths[rows], x.shape[time])
         after = members(after)
-    else:  # of one row and step, of which nothing is kept but what kind of tensors come out
-        one = torch.zeros_like(x[:1, :1])
-        firsts = [h[:, :1] for h in given]
-        output, *after = operations.native_layer(module, one, firsts, module._flat_weights)
+    else:  # a step of zeros, of which nothing is kept but the kind of tensors that come out
+        one = x[:1, :1].masked_fill(x.new_ones((), dtype=torch.bool), 0)
+        output, *after = operations.native_layer(module, one, (), module._flat_weights)
         output = output.index_select(batch, index).repeat_interleave(x.shape[time], time)
         after = [h.index_select(1, index) for h in after]
     shape = list(output.shape)

@@ -95,7 +95,7 @@ def of_tensor(tensor: Any) -> str:
     return ""
 
 
-def tell(module: nn.Module, why: str) -> None:
+def tell(module: twin.RecurrentModule, why: str) -> None:
     """Keep why a call went torch's way, until one goes the kernels'."""
     if torch.compiler.is_compiling():
         return
