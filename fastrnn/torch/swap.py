@@ -5,12 +5,13 @@ Its parameters, hooks, names and mode stay the very same objects, for the classe
 
 import types
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
 from fastrnn.torch import modules, ways
 from fastrnn.torch.standin import StandIn
+from fastrnn.torch.twin import parameters_of
 
 _Swaps = Mapping[type[nn.Module], type[nn.Module]]
 # A class and its stand-in are equal, so each table also has those that it would change into.
@@ -30,7 +31,7 @@ class Record(NamedTuple):
 
     name: str  # in the model
     type: str
-    swapped: bool
+    swapped: bool  # and run by the kernels, as far as calls are known
     reason: str  # why not; empty if it is
 
 
@@ -166,14 +167,14 @@ def _reasons(model: nn.Module):
             yield name, module, _reason(module)
 
 
-def _reason(module: nn.Module) -> str:
+def _reason(module: Any) -> str:
     """Return why the kernels do not run a module, whatever the call, or nothing."""
     kind = type(module)
     if not (kind in _SWAPS or isinstance(module, StandIn) or _is_derived_by_torch(kind)):
         return f"a class of its own ({kind.__module__}), whose forward may differ"
     if _is_to_be_quantised(module):
         return "it has a qconfig: torch.ao quantises torch's own"
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters_of(module):
         if ways.of_tensor(parameter):
             return f"{name} is {ways.of_tensor(parameter)}"
     return ""

@@ -171,11 +171,15 @@ def twin_of(module: RecurrentModule, wanted: torch.dtype | None = None) -> Twin 
     twin = known_twin(module)
     if twin is not None:
         return twin if wanted in (None, twin.dtype) else None
-    dtype = _dtype_of(module)
-    if dtype is None or wanted not in (None, dtype):
+    # To compute weights may draw random numbers, so first whether there is a point in it.
+    taken = {wanted} if wanted else FLOATS.keys()
+    if not all(is_ordinary(p) and p.dtype in taken for _, p in parameters_of(module)):
         return None
     weights = _weights(module)
-    if not all(is_ordinary(w) and w.dtype is dtype for w in weights):
+    if not all(is_ordinary(w) and w.dtype == weights[0].dtype for w in weights):
+        return None
+    dtype = weights[0].dtype
+    if dtype not in FLOATS or wanted not in (None, dtype):
         return None
     spec = _spec_of(module, dtype)
     # Kernels work on raw memory: of weights of other shapes, torch says what is wrong.
@@ -196,14 +200,14 @@ def _forget(key: int, owner) -> None:
         del _twins[key]
 
 
-def _dtype_of(module: nn.Module) -> torch.dtype | None:
-    """Return the dtype of a module's parameters, or None where kernels can read none of them.
-
-    They are looked at before the weights: to compute these from them may draw random numbers.
-    """
-    dtypes = {p.dtype if is_ordinary(p) else None for p in module.parameters()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else None
-    return dtype if dtype in FLOATS else None
+def parameters_of(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the names and parameters that weights are, or that parametrizations make them of."""
+    names = _names(module)
+    return [
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if name in names or name.startswith("parametrizations.")
+    ]
 
 
 def _weights(module: RecurrentModule) -> list[Any]:
@@ -219,7 +223,7 @@ def _weights(module: RecurrentModule) -> list[Any]:
     return [getattr(module, name) for name in _names(module)]
 
 
-def _names(module: RecurrentModule) -> list[str]:
+def _names(module: Any) -> list[str]:
     if isinstance(module, nn.RNNBase):
         return module._flat_weights_names
     return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]

@@ -186,6 +186,15 @@ def test_weights_are_read_as_often_as_torch_reads_them(kind):
     assert ours.reads == count.reads
 
 
+def test_what_else_a_users_class_holds_does_not_matter(runs):
+    module = type("Own", (fastrnn.torch.GRU,), {})(4, 3)
+    module.head, module.scale = nn.Linear(3, 2).bfloat16(), nn.Parameter(torch.ones(1).double())
+    module(torch.randn(5, 2, 4))
+    assert runs() == 1
+    assert fastrnn.torch.report(module)[0].swapped
+    assert len(twin.parameters_of(module)) == 4
+
+
 def test_a_twin_of_another_dtype_is_none():
     module = fastrnn.torch.GRU(4, 3)
     for _ in range(2):
