@@ -2,9 +2,9 @@
 
     model = fastrnn.torch.accelerate(model)      # or write fastrnn.torch.LSTM for torch.nn.LSTM
 
-The classes are subclasses of torch's with no state of their own, so a state_dict, a pickle, an
-optimiser or a hook made for one is one for the other. What fastrnn does not do goes torch's own
-way. `import fastrnn` does not import this.
+The classes are subclasses of torch's with no state of their own, so a state_dict, an optimiser or a
+hook made for one is one for the other; pickles hold torch's. What fastrnn does not do goes torch's
+own way. `import fastrnn` does not import this.
 """
 
 try:

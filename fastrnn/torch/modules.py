@@ -2,50 +2,25 @@
 
 `forward` looks whether a call is one the kernels can take: plain CPU tensors of one float type and
 the right shapes. If so it runs them; everything else, wrong arguments too, goes to torch's own
-`forward`, so that results and error messages are torch's. The instances have no state of their own:
-changing `__class__` makes one out of torch's, and back (swap.py).
+`forward`, so that results and error messages are torch's; why, ways.py is told. The instances have
+no state of their own: changing `__class__` makes one out of torch's, and back (swap.py).
 """
 
-import copy
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.nn.utils import rnn as packing
 from torch.nn.utils.rnn import PackedSequence
 
+from fastrnn import checks
 from fastrnn.nn.arguments import bare
-from fastrnn.torch import autograd, compiled, operations, single
-from fastrnn.torch.twin import Twin, follow_threads, is_ordinary, states_of, twin_of
-
-_C: Any = torch._C
-
-
-def _is_plain_now() -> bool:
-    """Return whether a call is just computed: not traced, compiled, transformed or watched."""
-    return not (
-        torch.compiler.is_compiling()
-        or _C._is_tracing()
-        or _C._len_torch_dispatch_stack()
-        or _C._len_torch_function_stack()
-        or _C._is_any_autocast_enabled()
-        or _C._functorch.peek_interpreter_stack() is not None
-        or forward_ad._current_level >= 0
-    )
+from fastrnn.torch import autograd, compiled, operations, single, unpacked, ways
+from fastrnn.torch.standin import StandIn
+from fastrnn.torch.twin import follow_threads, states_of, twin_of
 
 
-def _as_torchs(module: nn.Module) -> nn.Module:
-    """Return torch's own module on the same parameters, for TorchScript, which cannot see ours."""
-    if type(module).__module__ != __name__:
-        return module  # a user's class: what it changes is not ours to drop
-    module = copy.copy(module)
-    module.__class__ = getattr(nn, type(module).__name__)
-    return module
-
-
-class AcceleratedLayer(nn.RNNBase):
+class AcceleratedLayer(StandIn, nn.RNNBase):
     """What RNN, LSTM and GRU share; abstract.
 
     Attributes:
@@ -57,7 +32,6 @@ class AcceleratedLayer(nn.RNNBase):
     checkpoint: int | str | None = None
     memory: int | None = None
     _fastrnn_is_one_node = True  # compiled.py
-    __prepare_scriptable__ = _as_torchs
 
     def forward(self, input, hx=None, lengths=None) -> Any:
         """Run the module, as torch's does.
@@ -81,8 +55,8 @@ class AcceleratedLayer(nn.RNNBase):
             result = compiled.forward(self, input, hx, lengths)
             if result is not None:
                 return result
-        plain = _is_plain_now()
-        if plain:
+        why = "" if ways.is_plain_now() else ways.mode()
+        if not why:
             follow_threads()
             if lengths is None and type(input) is Tensor:
                 result = single.attempt(self, input, hx)
@@ -90,34 +64,46 @@ class AcceleratedLayer(nn.RNNBase):
                     return result
         packed = isinstance(input, PackedSequence)
         if lengths is not None:
-            if packed:
-                raise ValueError(
-                    f"{type(self).__name__}: lengths with packed input, which has its own; "
-                    "pass one or the other."
-                )
-            lengths = np.asarray(lengths)
-        twin = twin_of(self) if plain else None
-        if twin is not None:
-            result = (
-                self._run_packed(twin, input, hx) if packed else self._run(twin, input, hx, lengths)
-            )
-            if result is not None:
+            lengths = self._checked(lengths, input, packed)
+        if not why:
+            run = self._run_packed if packed else self._run
+            result = run(input, hx, lengths)
+            if not isinstance(result, str):
+                ways.retract(self)
                 return result
+            why = result
         if lengths is None:
-            return super().forward(input, hx)
-        return self._forward_by_packing(input, hx, lengths)
+            result = super().forward(input, hx)
+        else:
+            result = unpacked.forward(super().forward, self, input, hx, lengths)
+        ways.tell(self, why)
+        return result
 
-    def _run(self, twin: Twin, input, hx, lengths):
-        """Return the result of the kernels, or None for what torch should see."""
-        dtype = twin.dtype
-        if not is_ordinary(input) or input.dtype != dtype or input.dim() not in (2, 3):
-            return None
-        if input.shape[-1] != self.input_size or not input.numel():
-            return None
+    def _checked(self, lengths, input, packed: bool):
+        """Return lengths as an array; the error is the same whichever way the call goes."""
+        name = type(self).__name__
+        if packed:
+            raise ValueError(
+                f"{name}: lengths with packed input, which has its own; pass one or the other."
+            )
+        lengths = np.asarray(lengths.cpu() if isinstance(lengths, Tensor) else lengths)
+        if input.dim() not in (2, 3):  # torch has a word for it
+            return lengths
+        batched = input.dim() == 3
+        time, batch = input.shape[:2] if batched else (input.shape[0], 1)
+        if batched and self.batch_first:
+            time, batch = batch, time
+        return checks.lengths(name, lengths, time, batch, batched)
+
+    def _run(self, input, hx, lengths) -> Any:
+        """Return the result of the kernels, or why torch should see the call."""
+        why = ways.of_input(input, self.input_size, 2, 3)
+        if why:
+            return why
         shapes = operations.state_shapes(self, operations.batch_of(self, input))
-        states = states_of(hx, dtype, shapes)
-        if states is None:
-            return None
+        twin, states, why = _readable(self, input, hx, shapes)
+        if why:
+            return why
         if input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1:
             output = (*input.shape[:-1], self.hidden_size)
             single.remember(twin, input, shapes[0], output)
@@ -126,18 +112,17 @@ class AcceleratedLayer(nn.RNNBase):
         output, *after = autograd.run(call, keep, input, states, twin.weights)
         return output, bare(tuple(after))
 
-    def _run_packed(self, twin: Twin, input, hx):
+    def _run_packed(self, input, hx, _) -> Any:
         data, batch_sizes, sorted_indices, unsorted_indices = input
-        if not is_ordinary(data) or data.dim() != 2 or data.dtype != twin.dtype:
-            return None
-        if data.shape[1] != self.input_size or not data.numel():
-            return None
+        why = ways.of_input(data, self.input_size, 2)
+        if why:
+            return why
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
         shapes = operations.state_shapes(self, (int(batch_sizes[0]),))
-        states = states_of(hx, twin.dtype, shapes)
-        if states is None:
-            return None
+        twin, states, why = _readable(self, data, hx, shapes)
+        if why:
+            return why
         keep = autograd.is_wanted(data, states, twin.weights)
         call = operations.of_packed(self, twin, len(states), batch_sizes)
         output, *after = autograd.run(call, keep, data, states, twin.weights)
@@ -145,65 +130,72 @@ class AcceleratedLayer(nn.RNNBase):
         hidden: Any = bare(tuple(after))
         return output, self.permute_hidden(hidden, unsorted_indices)
 
-    def _forward_by_packing(self, input, hx, lengths):
-        """Run torch's own path with lengths."""
-        packed = packing.pack_padded_sequence(
-            input, torch.as_tensor(lengths), self.batch_first, enforce_sorted=False
-        )
-        output, hidden = super().forward(packed, hx)
-        time = input.shape[1 if self.batch_first else 0]
-        padded, _ = packing.pad_packed_sequence(output, self.batch_first, total_length=time)
-        return padded, hidden
+
+def _readable(module: Any, x: Tensor, hx: Any, shapes: list) -> tuple[Any, Any, str]:
+    """Return a module's twin and the states, or the third: why torch should see the call."""
+    states = states_of(hx, x.dtype, shapes)
+    if states is None:
+        return None, None, ways.of_state(hx, x.dtype, shapes)
+    # Last, for to read the weights may draw random numbers, which torch's way would draw again.
+    twin = twin_of(module, x.dtype)
+    return twin, states, "" if twin else "the weights are not plain tensors of the input's type"
 
 
-class RNN(AcceleratedLayer, nn.RNN):
+class RNN(AcceleratedLayer, nn.RNN, stands_in_for=nn.RNN):
     """torch.nn.RNN, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class LSTM(AcceleratedLayer, nn.LSTM):
+class LSTM(AcceleratedLayer, nn.LSTM, stands_in_for=nn.LSTM):
     """torch.nn.LSTM, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class GRU(AcceleratedLayer, nn.GRU):
+class GRU(AcceleratedLayer, nn.GRU, stands_in_for=nn.GRU):
     """torch.nn.GRU, run by fastrnn's kernels; takes `lengths=` besides."""
 
 
-class AcceleratedCell(nn.RNNCellBase):
+class AcceleratedCell(StandIn, nn.RNNCellBase):
     """What RNNCell, LSTMCell and GRUCell share; abstract."""
-
-    __prepare_scriptable__ = _as_torchs
 
     def forward(self, input, hx=None) -> Any:
         """Compute one step, as torch's does: (B, I) or (I,) to (B, H) or (H,)."""
-        if not _is_plain_now():
-            return super().forward(input, hx)
-        follow_threads()
-        if type(input) is Tensor:
-            result = single.attempt(self, input, hx)
-            if result is not None:
+        why = "" if ways.is_plain_now() else ways.mode()
+        if not why:
+            follow_threads()
+            if type(input) is Tensor:
+                result = single.attempt(self, input, hx)
+                if result is not None:
+                    return result
+            result = self._run(input, hx)
+            if not isinstance(result, str):
+                ways.retract(self)
                 return result
-        twin = twin_of(self)
-        if twin is None or not is_ordinary(input) or input.dtype != twin.dtype:
-            return super().forward(input, hx)
-        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size or not input.numel():
-            return super().forward(input, hx)
+            why = result
+        result = super().forward(input, hx)
+        ways.tell(self, why)
+        return result
+
+    def _run(self, input, hx) -> Any:
+        """Return the result of the kernels, or why torch should see the call."""
+        why = ways.of_input(input, self.input_size, 1, 2)
+        if why:
+            return why
         shapes = [(*input.shape[:-1], self.hidden_size)] * (1 + isinstance(self, nn.LSTMCell))
-        states = states_of(hx, twin.dtype, shapes)
-        if states is None:
-            return super().forward(input, hx)
+        twin, states, why = _readable(self, input, hx, shapes)
+        if why:
+            return why
         single.remember(twin, input, shapes[0], None)
         keep = autograd.is_wanted(input, states, twin.weights)
         call = operations.of_cell(self, twin, len(states))
         return bare(tuple(autograd.run(call, keep, input, states, twin.weights)))
 
 
-class RNNCell(AcceleratedCell, nn.RNNCell):
+class RNNCell(AcceleratedCell, nn.RNNCell, stands_in_for=nn.RNNCell):
     """torch.nn.RNNCell, run by fastrnn's kernels."""
 
 
-class LSTMCell(AcceleratedCell, nn.LSTMCell):
+class LSTMCell(AcceleratedCell, nn.LSTMCell, stands_in_for=nn.LSTMCell):
     """torch.nn.LSTMCell, run by fastrnn's kernels."""
 
 
-class GRUCell(AcceleratedCell, nn.GRUCell):
+class GRUCell(AcceleratedCell, nn.GRUCell, stands_in_for=nn.GRUCell):
     """torch.nn.GRUCell, run by fastrnn's kernels."""

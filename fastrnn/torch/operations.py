@@ -271,8 +271,8 @@ def native_cell(module: nn.RNNCellBase, x, states, weights):
 def dropout_factors(p: float, dtype: torch.dtype, shape) -> Tensor:
     """Return what dropout multiplies by, 0 or 1 / (1 - p), drawn as torch draws it."""
     if p == 1:
-        return torch.zeros(shape, dtype=dtype)
-    return torch.empty(shape, dtype=dtype).bernoulli_(1 - p).div_(1 - p)
+        return torch.zeros(shape, dtype=dtype, device="cpu")
+    return torch.empty(shape, dtype=dtype, device="cpu").bernoulli_(1 - p).div_(1 - p)
 
 
 def _dropout_mask(shape: tuple, p: float, dtype: torch.dtype, lengths) -> np.ndarray:

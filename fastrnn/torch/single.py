@@ -123,7 +123,7 @@ class _Single:
         self._program = program = SingleStep(spec, call)
         self.state_shape = (self.layers, rows, spec.hidden_size)
         # torch.empty_like takes half the time of torch.empty.
-        new = functools.partial(torch.empty, dtype=twin.dtype)
+        new = functools.partial(torch.empty, dtype=twin.dtype, device="cpu")
         row = (1, rows, spec.hidden_size)
         self._like_state, self._like_saved = new(state), new(program.saved_shape)
         self._saves, self._like_pre = self._like_saved.numel() > 0, new(program.pre_shape)

@@ -3,14 +3,19 @@
 Its parameters, hooks, names and mode stay the very same objects, for the classes hold no state.
 """
 
-from typing import NamedTuple
+import types
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from fastrnn.torch import modules
-from fastrnn.torch.twin import FLOATS
+from fastrnn.torch import modules, ways
+from fastrnn.torch.standin import StandIn
+from fastrnn.torch.twin import parameters_of
 
-_SWAPS: dict[type[nn.Module], type[nn.Module]] = {
+_Swaps = Mapping[type[nn.Module], type[nn.Module]]
+# A class and its stand-in are equal, so each table also has those that it would change into.
+_SWAPS: _Swaps = {
     nn.RNN: modules.RNN,
     nn.LSTM: modules.LSTM,
     nn.GRU: modules.GRU,
@@ -18,7 +23,7 @@ _SWAPS: dict[type[nn.Module], type[nn.Module]] = {
     nn.LSTMCell: modules.LSTMCell,
     nn.GRUCell: modules.GRUCell,
 }
-_BACK = {ours: torchs for torchs, ours in _SWAPS.items()}
+_BACK: _Swaps = {ours: torchs for torchs, ours in _SWAPS.items()}
 
 
 class Record(NamedTuple):
@@ -26,7 +31,7 @@ class Record(NamedTuple):
 
     name: str  # in the model
     type: str
-    swapped: bool
+    swapped: bool  # and run by the kernels, as far as calls are known
     reason: str  # why not; empty if it is
 
 
@@ -67,12 +72,15 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
         name  type  swapped  reason
         0     GRU   yes
     """
-    if dry_run:
-        return Records(r._replace(swapped=not r.reason) for r in report(model))
     _check(model)
+    if dry_run:
+        return Records(
+            Record(name, type(module).__name__, not reason, reason)
+            for name, module, reason in _reasons(model)
+        )
     for module in model.modules():
-        if type(module) in _SWAPS:
-            module.__class__ = _SWAPS[type(module)]
+        if not _is_to_be_quantised(module):
+            _swap(module, _SWAPS)
     return model
 
 
@@ -90,13 +98,15 @@ def restore(model: nn.Module) -> nn.Module:
     """
     _check(model)
     for module in model.modules():
-        if type(module) in _BACK:
-            module.__class__ = _BACK[type(module)]
+        _swap(module, _BACK)
     return model
 
 
 def report(model: nn.Module) -> Records:
     """Return which recurrent modules of a model are run by the kernels, and why others are not.
+
+    Of a module whose last call went torch's own way this is told, with the reason: its dtype or
+    its input, a mode of torch's, a trace. Calls of a compiled graph are not seen.
 
     Args:
         model: any module.
@@ -109,12 +119,10 @@ def report(model: nn.Module) -> Records:
     """
     _check(model)
     records = Records()
-    for name, module in model.named_modules():
-        kind = type(module)
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase) or "quantized" in kind.__module__:
-            reason = _reason(module)
-            swapped = isinstance(module, tuple(_BACK)) and not reason
-            records.append(Record(name, kind.__name__, swapped, reason))
+    for name, module, why in _reasons(model):
+        swapped, told = isinstance(module, StandIn), ways.told(module)
+        reason = f"last call: {told}" if swapped and told and not why else why
+        records.append(Record(name, type(module).__name__, swapped and not reason, reason))
     return records
 
 
@@ -123,13 +131,50 @@ def _check(model):
         raise TypeError(f"model is a {type(model).__name__}; expected a torch.nn.Module.")
 
 
-def _reason(module) -> str:
-    """Return why the kernels do not run a module, or nothing."""
-    if type(module) not in _SWAPS and not isinstance(module, tuple(_BACK)):
-        return f"a class of its own ({type(module).__module__}), whose forward may differ"
-    for name, parameter in module.named_parameters(recurse=False):
-        if parameter.device.type != "cpu":
-            return f"{name} is on {parameter.device.type}"
-        if parameter.dtype not in FLOATS:
-            return f"{name} is {str(parameter.dtype).removeprefix('torch.')}"
+def _swap(module: nn.Module, swaps: _Swaps) -> None:
+    """Give a module the class that a table has for its own."""
+    kind = type(module)
+    if kind in swaps:
+        module.__class__ = swaps[kind]
+    elif _is_derived_by_torch(kind):
+        bases = tuple(swaps.get(base, base) for base in kind.__bases__)
+        if all(map(lambda a, b: a is b, bases, kind.__bases__)):
+            return
+        own = {k: v for k, v in vars(kind).items() if k not in ("__dict__", "__weakref__")}
+        own.setdefault("__deepcopy__", StandIn.__deepcopy__)  # else it would ask for a pickle
+        module.__class__ = types.new_class(
+            kind.__name__, bases, exec_body=lambda new: new.update(own)
+        )
+
+
+def _is_derived_by_torch(kind: type) -> bool:
+    """Return whether torch made this class at run time, to add to a module's own what it needs.
+
+    Parametrizations do, and FSDP. All that such a module is besides stays what it was.
+    """
+    return kind.__module__.startswith("torch.") and any(base in _SWAPS for base in kind.__bases__)
+
+
+def _is_to_be_quantised(module: nn.Module) -> bool:
+    return getattr(module, "qconfig", None) is not None
+
+
+def _reasons(model: nn.Module):
+    """Yield the name of each recurrent module, the module, and why kernels cannot run it."""
+    for name, module in model.named_modules():
+        recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        if recurrent or "quantized" in type(module).__module__:
+            yield name, module, _reason(module)
+
+
+def _reason(module: Any) -> str:
+    """Return why the kernels do not run a module, whatever the call, or nothing."""
+    kind = type(module)
+    if not (kind in _SWAPS or isinstance(module, StandIn) or _is_derived_by_torch(kind)):
+        return f"a class of its own ({kind.__module__}), whose forward may differ"
+    if _is_to_be_quantised(module):
+        return "it has a qconfig: torch.ao quantises torch's own"
+    for name, parameter in parameters_of(module):
+        if ways.of_tensor(parameter):
+            return f"{name} is {ways.of_tensor(parameter)}"
     return ""

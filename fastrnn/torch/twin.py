@@ -161,18 +161,27 @@ def known_twin(module: RecurrentModule) -> Twin | None:
     return None
 
 
-def twin_of(module: RecurrentModule) -> Twin | None:
-    """Return the module's twin, or None where its tensors are not what kernels can read."""
+def twin_of(module: RecurrentModule, wanted: torch.dtype | None = None) -> Twin | None:
+    """Return the module's twin, or None where its tensors are not what kernels can read.
+
+    Args:
+        module: torch's.
+        wanted: the dtype that its parameters have to have; None (default): any that kernels take.
+    """
     twin = known_twin(module)
     if twin is not None:
-        return twin
-    # Not only parameters: pruning and weight_norm put a tensor in place of each at every call.
-    weights: list[Any] = [getattr(module, name, None) for name in _names(module)]
+        return twin if wanted in (None, twin.dtype) else None
+    # To compute weights may draw random numbers, so first whether there is a point in it.
+    taken = {wanted} if wanted else FLOATS.keys()
+    if not all(is_ordinary(p) and p.dtype in taken for _, p in parameters_of(module)):
+        return None
+    weights = _weights(module)
     if not all(is_ordinary(w) and w.dtype == weights[0].dtype for w in weights):
         return None
-    if weights[0].dtype not in FLOATS:
+    dtype = weights[0].dtype
+    if dtype not in FLOATS or wanted not in (None, dtype):
         return None
-    spec = _spec_of(module, weights[0].dtype)
+    spec = _spec_of(module, dtype)
     # Kernels work on raw memory: of weights of other shapes, torch says what is wrong.
     if spec is None or tuple(w.shape for w in weights) != shapes_of(spec):
         return None
@@ -191,7 +200,30 @@ def _forget(key: int, owner) -> None:
         del _twins[key]
 
 
-def _names(module: RecurrentModule) -> list[str]:
+def parameters_of(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the names and parameters that weights are, or that parametrizations make them of."""
+    names = _names(module)
+    return [
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if name in names or name.startswith("parametrizations.")
+    ]
+
+
+def _weights(module: RecurrentModule) -> list[Any]:
+    """Return what torch's own forward would compute with.
+
+    Not only parameters: pruning puts a tensor in place of one at every call, a parametrization
+    computes it whenever it is read. So a layer reads them as often as torch's does: one that is
+    random, or has a state, then gives the same.
+    """
+    if isinstance(module, nn.RNNBase):
+        module._update_flat_weights()
+        return list(module._flat_weights)
+    return [getattr(module, name) for name in _names(module)]
+
+
+def _names(module: Any) -> list[str]:
     if isinstance(module, nn.RNNBase):
         return module._flat_weights_names
     return ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if module.bias else [])]

@@ -184,12 +184,12 @@ def test_copies(case, runs):
     filled = case.module(fastrnn.torch, dtype=case.dtype)
     torch.nn.init.zeros_(next(filled.parameters()))
     filled.load_state_dict(module.state_dict())
-    copies = [
-        filled,
-        copy.deepcopy(module),
+    files = [
         pickle.loads(pickle.dumps(module)),
         torch.load(io.BytesIO(file.getvalue()), weights_only=False),
     ]
+    assert all(type(read) is getattr(torch.nn, case.name) for read in files)
+    copies = [filled, copy.deepcopy(module), *map(fastrnn.torch.accelerate, files)]
     for parameter in module.parameters():
         parameter.data.zero_()  # theirs are other memory
     for copied in copies:

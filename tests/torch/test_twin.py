@@ -1,5 +1,6 @@
 """Twins: parameters that move or change are seen, memory is shared, torch's threads followed."""
 
+import contextlib
 import copy
 import gc
 import weakref
@@ -144,6 +145,74 @@ def test_states_that_torch_should_look_at():
     assert twin.states_of((h, h), torch.float32, shapes) == (h, h)
     for wrong in (h, (h,), (h, h[0]), (h, h.double()), (h, h.to_sparse()), "hc"):
         assert twin.states_of(wrong, torch.float32, shapes) is None
+
+
+class Counts(nn.Module):
+    """A parametrization that knows how often its tensor was asked for."""
+
+    reads = 0
+
+    def forward(self, weight):
+        self.reads += 1
+        return weight
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_read_as_often_as_torch_reads_them(kind):
+    """And not at all where the call will be torch's, which reads them itself."""
+    reference = getattr(nn, kind)(4, 3)
+    module = fastrnn.torch.accelerate(copy.deepcopy(reference))
+    name = "weight_hh" if "Cell" in kind else "weight_hh_l0"
+    count, ours = Counts(), Counts()
+    nn.utils.parametrize.register_parametrization(reference, name, count)
+    nn.utils.parametrize.register_parametrization(module, name, ours)
+    x = torch.randn(2, 4)
+    for one in (x, x, x[0]) if "Cell" in kind else (x, x[:, None], x[:1, None], x[:1, None]):
+        reference(one)
+        module(one)
+        assert ours.reads == count.reads > 0
+    for wrong in (x[..., :3], x[:0], x.double()):
+        for one in (reference, module):
+            with contextlib.suppress(RuntimeError, ValueError):
+                one(wrong)
+        assert ours.reads == count.reads
+    with torch.autocast("cpu", torch.bfloat16):
+        reference(x)
+        module(x)
+    for one in (reference, module):
+        one.bfloat16()(x.bfloat16())
+    assert ours.reads == count.reads
+    assert twin.twin_of(module) is None
+    assert ours.reads == count.reads
+
+
+def test_what_else_a_users_class_holds_does_not_matter(runs):
+    module = type("Own", (fastrnn.torch.GRU,), {})(4, 3)
+    module.head, module.scale = nn.Linear(3, 2).bfloat16(), nn.Parameter(torch.ones(1).double())
+    module(torch.randn(5, 2, 4))
+    assert runs() == 1
+    assert fastrnn.torch.report(module)[0].swapped
+    assert len(twin.parameters_of(module)) == 4
+
+
+def test_a_twin_of_another_dtype_is_none():
+    module = fastrnn.torch.GRU(4, 3)
+    for _ in range(2):
+        assert twin.twin_of(module, torch.float64) is None
+        assert twin.twin_of(module, torch.float32) is not None
+
+
+def test_weights_that_torch_was_given_otherwise():
+    """What torch computes with is its list: a host may have put other tensors there."""
+    module, x = fastrnn.torch.LSTM(4, 3), torch.randn(5, 2, 4)
+    reference = fastrnn.torch.restore(copy.deepcopy(module))
+    for one in (module, reference):
+        del one.weight_hh_l0
+        one.weight_hh_l0 = torch.ones(12, 3)
+    torch.testing.assert_close(module(x)[0], reference(x)[0])
+    for one in (module, reference):
+        one._parameters["weight_ih_l0"] = nn.Parameter(torch.ones(12, 4))
+    torch.testing.assert_close(module(x)[0], reference(x)[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
