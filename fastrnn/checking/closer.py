@@ -15,6 +15,7 @@ from fastrnn.checking.problem import Arrays
 
 _POINTS = 6
 _MOVE = 2.0**-8  # of each coordinate's own size: hundreds of roundings, even where it saturates
+_ROUNDINGS = 1e3  # as many roundings of the largest number on the way are rounding
 _SYSTEMATIC = 3.0  # mean over deviation above which differences are no rounding
 
 
@@ -27,7 +28,8 @@ class CloserLook:
     """
 
     def __init__(self, evaluation: Evaluation, cotangents: list[Arrays]):
-        self.evaluation, self.cotangents = evaluation, cotangents
+        self.evaluation = evaluation
+        self.cotangents = [[c.astype(np.float64) for c in each] for each in cotangents]
         self._moved: list[tuple[Arrays, list]] | None = None
         self._precise: list | None = None
 
@@ -49,7 +51,7 @@ class CloserLook:
                 again = comparison.judged(i, index, derivative, unit, analytic)
                 if again.right:
                     return verdict._replace(right=True, numeric=again.numeric, why="")
-        if self._is_random(comparison.vectors, i, index, unit):
+        if self._is_random(comparison.vectors, i, index, unit, comparison.rounding(i)):
             return verdict._replace(right=True, why="")
         return verdict
 
@@ -78,7 +80,7 @@ class CloserLook:
         except Exception:  # it may not run in float64
             return []
 
-    def _is_random(self, vectors, i, index, unit) -> bool:
+    def _is_random(self, vectors, i, index, unit, rounding) -> bool:
         """Whether the differences at neighbouring points are those of rounding."""
         if self._moved is None:
             random = self.evaluation.options.random(9)
@@ -108,8 +110,11 @@ class CloserLook:
         with np.errstate(all="ignore"):
             ratio = np.where(n == 0, 0.0, apart / n)
             ratio = ratio / np.maximum(np.abs(ratio).max(axis=0), 1e-300)
-        random = (np.abs(apart.mean(axis=0)) <= _SYSTEMATIC * noise) & (
-            np.abs(ratio.mean(axis=0)) <= _SYSTEMATIC * ratio.std(axis=0)
+        random = (
+            (0 < noise)
+            & (noise <= _ROUNDINGS * rounding)
+            & (np.abs(apart.mean(axis=0)) <= _SYSTEMATIC * noise)
+            & (np.abs(ratio.mean(axis=0)) <= _SYSTEMATIC * ratio.std(axis=0))
         )
         # Differences of a numeric derivative are random too: the gradient itself has to be.
         own = exact or bool(np.all(a.std(axis=0) >= noise / 4))

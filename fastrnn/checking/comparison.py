@@ -134,7 +134,7 @@ class Comparison:
             if derivative is not last[0]:
                 agrees(derivative)
             verdict = last[1]
-            if verdict.right and self._is_blind(i, index, unit, line, derivative, verdict):
+            if verdict.right and self._is_blind(i, index, unit, derivative, verdict):
                 verdict = verdict._replace(right=False, why=_BLIND)
             if found is None or verdict.right or verdict.spread < found.spread:
                 found, best = verdict, line
@@ -156,7 +156,7 @@ class Comparison:
             return found._replace(kinked=True, right=False, wrong=False)
         return found
 
-    def _is_blind(self, i, index, unit, line, derivative, verdict) -> bool:
+    def _is_blind(self, i, index, unit, derivative, verdict) -> bool:
         """Whether 0 = 0 was compared although the outputs do move, or could not be seen to."""
         evaluation, gradients = self.evaluation, self.analytic[i]
         at = (slice(None), *index)
@@ -168,12 +168,15 @@ class Comparison:
         if evaluation.method.name == "complex":
             return False
         first, *others = evaluation.lengths(i, index)
-        if unit != first:
-            return True
         longest = max(others, default=first)
-        if longest > _MIXED * first:
-            line, _ = evaluation.at(i, index, longest)
-        moved = line(derivative.step) != evaluation.here
+        longest = longest if longest > _MIXED * first else first
+        step = derivative.step if unit == longest else evaluation.method.step
+        line = evaluation.at(i, index, longest)[0]
+        far = np.abs(line(step) - evaluation.here)
+        moved = far > 0
+        if evaluation.precise[i][index] == 0:  # where a function may well be even
+            near = np.abs(line(step / 256) - evaluation.here)
+            moved &= near > far / 4096 + evaluation.units.noise  # no falling slope
         return bool((self._sizes[blind][:, moved] > 0).any())
 
     @functools.cached_property
@@ -181,6 +184,11 @@ class Comparison:
         """The gradients for cotangents that are not scaled to the outputs."""
         evaluation, signs = self.evaluation, [_signs(c) for c in self.cotangents]
         return self._stacked([evaluation.gradients(c) for c in signs])
+
+    def rounding(self, i: int) -> NDArray[Any]:
+        """Return one rounding, in float64, of the largest number on the way to a gradient."""
+        known: Uncertainty = self._known[i]  # pyright: ignore
+        return derivatives.EPS * np.maximum(known.largest, known.unsaturated)
 
     def judged(
         self,

@@ -59,13 +59,12 @@ class Projection(NamedTuple):
         if not np.isfinite(self.tolerance):
             return bool(np.isfinite(self.analytic))
         sizes = abs(self.analytic), abs(self.numeric), *self.shares
-        return max(sizes) <= self.tolerance * (1 + SHARP) and max(sizes) > 0
+        return 0 < SHARP * max(sizes) <= self.tolerance
 
     def hides(self, variable: int) -> bool:
         """Whether a variable's share is too small for errors in it to be seen."""
-        share = self.shares[variable]
-        told = 0 < share < self.tolerance / SHARP or not np.isfinite(self.tolerance)
-        return told and not (self.kinked or self.asked)
+        small = 0 < SHARP * self.shares[variable] < self.tolerance
+        return self.unclear or (small and not self.kinked and not self.asked)
 
 
 class _Part(NamedTuple):

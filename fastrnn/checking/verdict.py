@@ -149,7 +149,8 @@ def _hidden(evaluation: Evaluation, result: GradcheckReport, found: list) -> lis
             continue
         size = np.abs(given * span)
         hidden = (size > 0) & (size < _HIDDEN * size.max(initial=0))
-        if any(p.hides(i) for p in found):
+        hidden |= evaluation.precise[i].astype(bool) & (span < 1)  # tiny beside their array
+        if not size.any() or any(p.hides(i) for p in found):
             hidden[...] = True
         if hidden.any():
             plans.append((i, np.argwhere(hidden)))
