@@ -15,7 +15,7 @@ from fastrnn.checking.problem import Arrays, flat
 
 _LEAST = float(np.finfo(np.float64).smallest_subnormal)
 _USUAL = 64  # binary exponents of outputs that are left in the user's own unit
-_RANGE = {2: 10, 4: 100, 8: 960}  # size of a dtype in bytes -> exponents its cotangents may have
+_RANGE = {2: 10, 4: 100, 8: 1000}  # size of a dtype in bytes -> exponents its cotangents may have
 
 
 class Outputs:
@@ -78,7 +78,7 @@ class Outputs:
             self.unit = np.ldexp(1.0, top)
             self._handed = []
             for part, value in zip(self._parts(top), self.values, strict=True):
-                most = _RANGE.get(value.dtype.itemsize, 960)
+                most = _RANGE.get(value.dtype.itemsize, 1000)
                 exponents = np.clip(np.where(np.abs(part) > _USUAL, part, 0), -most, most)
                 self._handed.append(np.ldexp(1.0, -exponents).reshape(value.shape))
         self.noise = noise if self.unit is None else noise / self.unit
