@@ -141,9 +141,7 @@ class Comparison:
             if verdict.right or (verdict.wrong and verdict.spread < SAFE):
                 break
         assert found is not None
-        if found.right or (
-            requested(options, 0.0) is not None and found.wrong and not options.check_kinks
-        ):
+        if found.right:
             return found
         if not found.wrong:
             found = self.closer.look(self, i, index, found)

@@ -121,7 +121,7 @@ class Evaluation:
         """
         array = self.precise[variable]
         own, largest = abs(float(array[index])), float(np.abs(array).max())
-        sizes = [max(own, 0.25), max(own, largest / 4), own or largest or 0.25]
+        sizes = [max(own, 0.25), max(own, largest / 4) or 0.25, own or largest or 0.25]
         if self.method.name == "complex":
             sizes = sizes[-1:]
         elif self.options.eps is not None:

@@ -105,7 +105,8 @@ def linear(evaluation: Evaluation) -> Property:
     zeros = [np.zeros_like(c) for c in u]
     of_both, of_w, of_zero = (evaluation.gradients(c) for c in (both, w, zeros))
     # All share one forward pass, so only the pullback's own rounding differs.
-    eps, wrong = evaluation.problem.eps, []
+    eps = max(evaluation.problem.eps, *(np.finfo(c.dtype).eps for c in u))
+    wrong: list[str] = []
     bounds = unsaturated_scale(evaluation, u, evaluation.gradient)
     for i, variable in enumerate(evaluation.problem.variables):
         b = as_gradient(evaluation.gradient[i], variable.value)

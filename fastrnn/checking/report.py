@@ -99,7 +99,7 @@ class GradcheckReport:
     """The result of `gradcheck`; true where it passed.
 
     Attributes:
-        ok: nothing is wrong.
+        ok: all that was looked at is right; False also where nothing can be said.
         target: name of what was checked.
         kind: "function", "pair", "layer", "torch function" or "torch module".
         method: how derivatives were taken, and why that way.

@@ -88,6 +88,8 @@ def _variable(evaluation: Evaluation, judged: Judged) -> VariableReport:
     if not judged.given:
         result.note = report.NO_GRADIENT
         return result
+    if judged.unclear.any():
+        result.note = f"{result.unclear:,} cannot be told"
     if compared.any():
         index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         result.worst = report.coordinate(judged, index)
@@ -203,8 +205,10 @@ def _unmeasured(evaluation: Evaluation, result: GradcheckReport, judged: list[Ju
     for v in result.variables:
         if v.kinks and not v.checked and not v.unclear:
             return (
-                f"every coordinate of {v.name} is at a kink: nothing was checked; use other inputs"
+                f"{v.name}: every coordinate is at a kink: nothing was checked; use other inputs"
             )
+    if all(v.note == report.NO_GRADIENT for v in result.variables):
+        return ""  # which is said among the properties
     unclear = [v for v in result.variables if v.unclear]
     if unclear:
         count = sum(v.unclear for v in unclear)
