@@ -16,6 +16,7 @@ from fastrnn.checking.problem import Arrays
 _POINTS = 6
 _MOVE = 2.0**-8  # of each coordinate's own size: hundreds of roundings, even where it saturates
 _ROUNDINGS = 1e3  # as many roundings of the largest number on the way are rounding
+_DEVIATIONS = 6.0  # of the differences at neighbouring points, within which one may be
 _SYSTEMATIC = 3.0  # mean over deviation above which differences are no rounding
 
 
@@ -28,9 +29,9 @@ class CloserLook:
     """
 
     def __init__(self, evaluation: Evaluation, cotangents: list[Arrays]):
-        self.evaluation = evaluation
+        self.evaluation, self.given = evaluation, cotangents
         self.cotangents = [[c.astype(np.float64) for c in each] for each in cotangents]
-        self._moved: list[tuple[Arrays, list]] | None = None
+        self._moved: dict[bool, list[tuple[Arrays, list]]] = {}
         self._precise: list | None = None
 
     def look(self, comparison: Any, i: int, index: tuple[int, ...], verdict: Any) -> Any:
@@ -51,9 +52,29 @@ class CloserLook:
                 again = comparison.judged(i, index, derivative, unit, analytic)
                 if again.right:
                     return verdict._replace(right=True, numeric=again.numeric, why="")
-        if self._is_random(comparison.vectors, i, index, unit, comparison.rounding(i)):
+        apart = self._differences(comparison.vectors, i, index, unit, True)
+        if apart is not None and _are_random(*apart, comparison.rounding(i, EPS)):
             return verdict._replace(right=True, why="")
         return verdict
+
+    def is_rounding(self, comparison: Any, i: int, index: tuple[int, ...], away: Any) -> bool:
+        """Whether a difference that is larger than expected is rounding all the same.
+
+        Args:
+            comparison: the Comparison that asks.
+            i: position of the variable.
+            index: of the coordinate.
+            away: the difference, for each cotangent.
+        """
+        unit = self.evaluation.lengths(i, index)[-1]
+        found = self._differences(comparison.vectors, i, index, unit, False)
+        if found is None:
+            return False
+        noise = (found[0] - found[1]).std(axis=0)
+        eps = self.evaluation.problem.eps
+        return bool(np.all(away <= _DEVIATIONS * noise)) and _are_random(
+            *found, comparison.rounding(i, eps)
+        )
 
     def _exact(self, i, index, unit, point=None) -> Derivative | None:
         """Return the derivative by the complex step, where the target takes complex numbers."""
@@ -75,50 +96,78 @@ class CloserLook:
         return _entries(self._precise, i, index)
 
     def _gradients(self, point: Arrays) -> list:
+        """Return the gradients at a point, for cotangents in its precision; none if it raises."""
         try:
-            return [self.evaluation.gradients(c, point) for c in self.cotangents]
+            dtypes = {x.dtype for x in point}
+            precise = dtypes == {np.dtype(np.float64)}
+            return [
+                self.evaluation.gradients(c, point)
+                for c in (self.cotangents if precise else self.given)
+            ]
         except Exception:  # it may not run in float64
             return []
 
-    def _is_random(self, vectors, i, index, unit, rounding) -> bool:
-        """Whether the differences at neighbouring points are those of rounding."""
-        if self._moved is None:
-            random = self.evaluation.options.random(9)
-            points = [
-                [x * (1 + _MOVE * random.standard_normal(x.shape)) for x in self.evaluation.precise]
-                for _ in range(_POINTS)
-            ]
-            self._moved = [(point, self._gradients(point)) for point in points]
+    def _differences(self, vectors, i, index, unit, precise: bool):
+        """Return gradients and derivatives at neighbouring points, and whether the latter are exact.
+
+        Args:
+            vectors: the cotangents as rows.
+            i: position of the variable.
+            index: of the coordinate.
+            unit: to move it in.
+            precise: take gradients in float64, not in the dtype that is checked.
+        """
         analytic, numeric, exact = [], [], True
-        for point, gradients in self._moved:
-            given = _entries(gradients, i, index)
-            found = self._exact(i, index, unit, point)
+        for point, gradients in self._neighbours(precise):
+            given, found = _entries(gradients, i, index), self._exact(i, index, unit, point)
             if given is None:
-                return False
+                return None
             if found is None:
                 exact = False
                 line, _ = self.evaluation.at(i, index, unit, point)
                 found = self.evaluation.derivative(line)
             analytic.append(given)
             numeric.append(vectors @ found.value / unit)
-        a, n = np.array(analytic), np.array(numeric)
-        if not (np.isfinite(a).all() and np.isfinite(n).all()):
-            return False
-        apart = a - n
-        same = ~apart.any(axis=0) & a.any(axis=0)  # to the last bit
-        noise = apart.std(axis=0)
-        with np.errstate(all="ignore"):
-            ratio = np.where(n == 0, 0.0, apart / n)
-            ratio = ratio / np.maximum(np.abs(ratio).max(axis=0), 1e-300)
-        random = (
-            (0 < noise)
-            & (noise <= _ROUNDINGS * rounding)
-            & (np.abs(apart.mean(axis=0)) <= _SYSTEMATIC * noise)
-            & (np.abs(ratio.mean(axis=0)) <= _SYSTEMATIC * ratio.std(axis=0))
-        )
-        # Differences of a numeric derivative are random too: the gradient itself has to be.
-        own = exact or bool(np.all(a.std(axis=0) >= noise / 4))
-        return bool(np.all(same | random)) and own
+        return np.array(analytic), np.array(numeric), exact
+
+    def _neighbours(self, precise: bool) -> list[tuple[Arrays, list]]:
+        """Return points nearby and the gradients there, computed once."""
+        if precise not in self._moved:
+            random, points = self.evaluation.options.random(9), []
+            for _ in range(_POINTS):
+                moved = [
+                    x * (1 + _MOVE * random.standard_normal(x.shape))
+                    for x in self.evaluation.precise
+                ]
+                if not precise:
+                    pairs = zip(moved, self.evaluation.values, strict=True)
+                    moved = [m.astype(v.dtype) for m, v in pairs]
+                points.append((moved, self._gradients(moved)))
+            self._moved[precise] = [
+                ([x.astype(np.float64) for x in point], gradients) for point, gradients in points
+            ]
+        return self._moved[precise]
+
+
+def _are_random(a, n, exact: bool, rounding) -> bool:
+    """Whether gradients and derivatives at neighbouring points differ as by rounding."""
+    if not (np.isfinite(a).all() and np.isfinite(n).all()):
+        return False
+    apart = a - n
+    same = ~apart.any(axis=0) & a.any(axis=0)  # to the last bit
+    noise = apart.std(axis=0)
+    with np.errstate(all="ignore"):
+        ratio = np.where(n == 0, 0.0, apart / n)
+        ratio = ratio / np.maximum(np.abs(ratio).max(axis=0), 1e-300)
+    random = (
+        (noise > 0)
+        & (noise <= _ROUNDINGS * rounding)
+        & (np.abs(apart.mean(axis=0)) <= _SYSTEMATIC * noise)
+        & (np.abs(ratio.mean(axis=0)) <= _SYSTEMATIC * ratio.std(axis=0))
+    )
+    # Differences of a numeric derivative are random too: the gradient itself has to be.
+    own = exact or bool(np.all(a.std(axis=0) >= noise / 4))
+    return bool(np.all(same | random)) and own
 
 
 def _entries(gradients: list, i: int, index) -> Any:

@@ -33,6 +33,8 @@ COTANGENTS = 2  # of each group of outputs
 
 
 _MIXED = 2.0**10  # size of an array beside that of a coordinate, from which its moves are tried too
+_SHORTER = (2.0**-14, 2.0**-20)  # steps at which a derivative by differences is confirmed
+_LITTLE = 1e-3  # relative difference that may be rounding
 _BLIND = "outputs change with it, but gradient and derivative are both 0"
 
 
@@ -145,6 +147,8 @@ class Comparison:
             return found
         if not found.wrong:
             found = self.closer.look(self, i, index, found)
+        else:
+            found = self._confirmed(i, index, found, best)
         if (
             options.check_kinks
             and not found.right
@@ -153,6 +157,30 @@ class Comparison:
         ):
             return found._replace(kinked=True, right=False, wrong=False)
         return found
+
+    def _confirmed(self, i, index, verdict, line) -> Verdict:
+        """Return a verdict of wrong, or that it was wrong itself: the steps were too long.
+
+        Far out a function may be as flat as if it converged. And a little error may be rounding
+        that is larger than thought, as by a factor that is in none of the inputs.
+        """
+        evaluation, at = self.evaluation, (slice(None), *index)
+        given: Any = self.analytic[i][at]  # pyright: ignore
+        if evaluation.method.name == "richardson":
+            unit = evaluation.lengths(i, index)[-1]
+            line, _ = evaluation.at(i, index, unit)
+            for step in _SHORTER:
+                change = (line(step) - line(-step)) / (2 * step)
+                slope = self.vectors @ change / unit
+                rough = NUMERIC_SAFETY * (self._sizes @ evaluation.units.noise) / step / unit
+                if not np.all(np.abs(slope - verdict.numeric) <= rough + SHARP * np.abs(slope)):
+                    again = self.judged(i, index, evaluation.derivative(line, step), unit)
+                    if again.right:
+                        return again
+        away, larger = np.abs(given - verdict.numeric), np.maximum(np.abs(given), verdict.numeric)
+        if np.all(away <= _LITTLE * larger) and self.closer.is_rounding(self, i, index, away):
+            return verdict._replace(right=True, wrong=False)
+        return verdict
 
     def _is_blind(self, i, index, unit, derivative, verdict) -> bool:
         """Whether 0 = 0 was compared although the outputs do move, or could not be seen to."""
@@ -183,10 +211,15 @@ class Comparison:
         evaluation, signs = self.evaluation, [_signs(c) for c in self.cotangents]
         return self._stacked([evaluation.gradients(c) for c in signs])
 
-    def rounding(self, i: int) -> NDArray[Any]:
-        """Return one rounding, in float64, of the largest number on the way to a gradient."""
+    def rounding(self, i: int, eps: float) -> NDArray[Any]:
+        """Return one rounding of the largest number known on the way to a gradient.
+
+        Args:
+            i: position of the variable.
+            eps: machine epsilon of the rounding.
+        """
         known: Uncertainty = self._known[i]  # pyright: ignore
-        return derivatives.EPS * np.maximum(known.largest, known.unsaturated)
+        return eps * np.maximum(known.largest, known.unsaturated)
 
     def judged(
         self,

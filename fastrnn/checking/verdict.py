@@ -204,9 +204,7 @@ def _unmeasured(evaluation: Evaluation, result: GradcheckReport, judged: list[Ju
         )
     for v in result.variables:
         if v.kinks and not v.checked and not v.unclear:
-            return (
-                f"{v.name}: every coordinate is at a kink: nothing was checked; use other inputs"
-            )
+            return f"{v.name}: every coordinate is at a kink: nothing was checked; use other inputs"
     if all(v.note == report.NO_GRADIENT for v in result.variables):
         return ""  # which is said among the properties
     unclear = [v for v in result.variables if v.unclear]

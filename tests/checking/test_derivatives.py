@@ -120,7 +120,9 @@ def test_a_smooth_function_has_no_kink():
 
 def test_a_function_that_ends_nearby_is_differentiated_with_a_smaller_step():
     with np.errstate(invalid="ignore"):
-        found = derivatives.richardson(lambda s: np.sqrt(np.array([1e-3 + s])), 1.0, np.array([1e-17]))
+        found = derivatives.richardson(
+            lambda s: np.sqrt(np.array([1e-3 + s])), 1.0, np.array([1e-17])
+        )
     assert abs(found.value[0] - 0.5 / np.sqrt(1e-3)) <= 10 * found.error[0]
     assert found.error[0] < 1e-6
 

@@ -37,7 +37,9 @@ def test_noise_of_a_gradient_is_that_of_its_arithmetic():
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 def test_noise_is_measured_coordinate_by_coordinate(scale):
     x = scale * np.array([1.0, 1e-9, 1e-30])
-    evaluation = evaluation_of(lambda x: (np.sin(x / scale), lambda d: d * np.cos(x / scale) ** 3), x)
+    evaluation = evaluation_of(
+        lambda x: (np.sin(x / scale), lambda d: d * np.cos(x / scale) ** 3), x
+    )
     [noise] = gradient_noise(evaluation, evaluation.cotangents(CheckOptions().random(0)))
     assert np.isfinite(noise).all()
     assert (noise < 1e-14).all()

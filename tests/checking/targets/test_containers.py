@@ -86,9 +86,7 @@ def test_dicts(make, factor):
         report = gradcheck((forward, vjp), inputs, raise_exception=False)
         assert report.ok == (factor == 1)
         assert [v.name for v in report.variables] == ["p['w']", "p['b']"]
-    function = gradcheck(
-        lambda p: (forward(p), lambda d: vjp(p, d)), target, raise_exception=False
-    )
+    function = gradcheck(lambda p: (forward(p), lambda d: vjp(p, d)), target, raise_exception=False)
     assert function.ok == (factor == 1)
 
 
