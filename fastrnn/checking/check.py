@@ -49,8 +49,8 @@ def gradcheck(
             a torch function, or a torch.nn.Module with all its parameters (inputs: tensors).
         inputs: a tuple of arrays, or one array. float32 or float64 arrays are variables, integer
             arrays and None are passed on. Each may be a tuple, named tuple, list or dict of
-            arrays, nested at will; the gradients come back in its form. For a layer `(x,)`, `(x, state)` or
-            `(x, state, lengths)`.
+            arrays, nested at will; the gradients come back in its form. For a layer `(x,)`,
+            `(x, state)` or `(x, state, lengths)`.
         wrt: names of the variables to check (as in `report.variables`); None: all of them.
         method: "complex" step, "richardson" extrapolation of central differences with an estimate
             of its error, plain "central" differences; "auto": the complex step where the function

@@ -12,10 +12,14 @@ import numpy as np
 from fastrnn.checking.derivatives import EPS, Derivative
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.problem import Arrays
+from fastrnn.checking.tolerance import NUMERIC_SAFETY, SHARP
 
 _POINTS = 6
 _MOVE = 2.0**-8  # of each coordinate's own size: hundreds of roundings, even where it saturates
 _ROUNDINGS = 1e3  # as many roundings of the largest number on the way are rounding
+_SHORTER = (2.0**-14, 2.0**-20, 2.0**-27, 2.0**-33)  # steps that confirm a derivative
+_STEEP = "differences have no limit as the steps get shorter: the function is too steep or rough"
+_LITTLE = 1e-3  # relative difference that may be rounding
 _DEVIATIONS = 6.0  # of the differences at neighbouring points, within which one may be
 _SYSTEMATIC = 3.0  # mean over deviation above which differences are no rounding
 
@@ -57,15 +61,44 @@ class CloserLook:
             return verdict._replace(right=True, why="")
         return verdict
 
-    def is_rounding(self, comparison: Any, i: int, index: tuple[int, ...], away: Any) -> bool:
-        """Whether a difference that is larger than expected is rounding all the same.
+    def confirmed(self, comparison: Any, i: int, index: tuple[int, ...], verdict: Any) -> Any:
+        """Return a verdict of wrong, or the one that takes its place if that was too rash.
+
+        Far out a function may be as flat as if differences converged. And a little error may be
+        rounding that is larger than thought, as by a factor that is in none of the inputs.
 
         Args:
             comparison: the Comparison that asks.
             i: position of the variable.
             index: of the coordinate.
-            away: the difference, for each cotangent.
+            verdict: wrong.
         """
+        evaluation, given = self.evaluation, comparison.analytic[i][(slice(None), *index)]
+        if evaluation.method.name == "richardson":
+            unit = evaluation.lengths(i, index)[-1]
+            line, _ = evaluation.at(i, index, unit)
+            limit = True
+            for step in _SHORTER:
+                slope = comparison.vectors @ ((line(step) - line(-step)) / (2 * step)) / unit
+                rough = comparison.sizes @ evaluation.units.noise / (step * unit)
+                allowed = NUMERIC_SAFETY * rough + SHARP * np.abs(slope)
+                if not np.all(np.abs(slope - verdict.numeric) <= allowed):
+                    limit = False
+                    shorter = evaluation.derivative(line, step)
+                    again = comparison.judged(i, index, shorter, unit)
+                    if again.right:
+                        return again
+            if not limit:
+                return verdict._replace(wrong=not np.isfinite(given).all(), why=_STEEP)
+        away = np.abs(given - verdict.numeric)
+        little = _LITTLE * np.maximum(np.abs(given), np.abs(verdict.numeric))
+        if np.all(away <= little) and self._is_rounding(comparison, i, index, away):
+            tolerance = np.maximum(verdict.tolerance, away)
+            return verdict._replace(right=True, wrong=False, tolerance=tolerance)
+        return verdict
+
+    def _is_rounding(self, comparison, i, index, away) -> bool:
+        """Whether a difference that is larger than expected is rounding all the same."""
         unit = self.evaluation.lengths(i, index)[-1]
         found = self._differences(comparison.vectors, i, index, unit, False)
         if found is None:
@@ -73,7 +106,16 @@ class CloserLook:
         noise = (found[0] - found[1]).std(axis=0)
         eps = self.evaluation.problem.eps
         return bool(np.all(away <= _DEVIATIONS * noise)) and _are_random(
-            *found, comparison.rounding(i, eps)
+            *found, comparison.rounding(i, eps) * self._conditioning
+        )
+
+    @property
+    def _conditioning(self) -> float:
+        """How many roundings of float64 the outputs are uncertain by, as by large arguments."""
+        noise, size = self.evaluation.units.noise, np.abs(self.evaluation.here)
+        known = (size > 0) & np.isfinite(noise)
+        return (
+            max(1.0, float(np.median((noise[known] / size[known]) / EPS))) if known.any() else 1.0
         )
 
     def _exact(self, i, index, unit, point=None) -> Derivative | None:
@@ -108,7 +150,7 @@ class CloserLook:
             return []
 
     def _differences(self, vectors, i, index, unit, precise: bool):
-        """Return gradients and derivatives at neighbouring points, and whether the latter are exact.
+        """Return gradients and derivatives at points nearby, and whether the latter are exact.
 
         Args:
             vectors: the cotangents as rows.

@@ -30,11 +30,7 @@ from fastrnn.checking.tolerance import (
 )
 
 COTANGENTS = 2  # of each group of outputs
-
-
 _MIXED = 2.0**10  # size of an array beside that of a coordinate, from which its moves are tried too
-_SHORTER = (2.0**-14, 2.0**-20)  # steps at which a derivative by differences is confirmed
-_LITTLE = 1e-3  # relative difference that may be rounding
 _BLIND = "outputs change with it, but gradient and derivative are both 0"
 
 
@@ -70,6 +66,7 @@ class Comparison:
         evaluation: of the target.
         cotangents: COTANGENTS of each group of outputs.
         vectors: the same as rows that contract outputs.
+        sizes: their absolute values.
         analytic: for each variable its gradients, with a leading axis of cotangents; None where
             the target gave none.
     """
@@ -83,7 +80,7 @@ class Comparison:
             for _ in range(COTANGENTS)
         ]
         self.vectors = np.stack([units.contraction(c) for c in self.cotangents])
-        self._sizes = np.abs(self.vectors)
+        self.sizes = np.abs(self.vectors)
         self.analytic = self._stacked([evaluation.gradients(c) for c in self.cotangents])
         noise = [gradient_noise(evaluation, c) for c in self.cotangents]
         bounds = [
@@ -123,7 +120,7 @@ class Comparison:
             index: its place in that variable.
         """
         evaluation, options = self.evaluation, self.evaluation.options
-        found, line = None, None
+        found, best = None, None
         for unit in evaluation.lengths(i, index):
             line, _ = evaluation.at(i, index, unit)
             last: list = [None, None]
@@ -142,13 +139,14 @@ class Comparison:
                 found, best = verdict, line
             if verdict.right or (verdict.wrong and verdict.spread < SAFE):
                 break
-        assert found is not None
+        assert found is not None  # there is at least one unit
+        assert best is not None
         if found.right:
             return found
         if not found.wrong:
             found = self.closer.look(self, i, index, found)
         else:
-            found = self._confirmed(i, index, found, best)
+            found = self.closer.confirmed(self, i, index, found)
         if (
             options.check_kinks
             and not found.right
@@ -157,30 +155,6 @@ class Comparison:
         ):
             return found._replace(kinked=True, right=False, wrong=False)
         return found
-
-    def _confirmed(self, i, index, verdict, line) -> Verdict:
-        """Return a verdict of wrong, or that it was wrong itself: the steps were too long.
-
-        Far out a function may be as flat as if it converged. And a little error may be rounding
-        that is larger than thought, as by a factor that is in none of the inputs.
-        """
-        evaluation, at = self.evaluation, (slice(None), *index)
-        given: Any = self.analytic[i][at]  # pyright: ignore
-        if evaluation.method.name == "richardson":
-            unit = evaluation.lengths(i, index)[-1]
-            line, _ = evaluation.at(i, index, unit)
-            for step in _SHORTER:
-                change = (line(step) - line(-step)) / (2 * step)
-                slope = self.vectors @ change / unit
-                rough = NUMERIC_SAFETY * (self._sizes @ evaluation.units.noise) / step / unit
-                if not np.all(np.abs(slope - verdict.numeric) <= rough + SHARP * np.abs(slope)):
-                    again = self.judged(i, index, evaluation.derivative(line, step), unit)
-                    if again.right:
-                        return again
-        away, larger = np.abs(given - verdict.numeric), np.maximum(np.abs(given), verdict.numeric)
-        if np.all(away <= _LITTLE * larger) and self.closer.is_rounding(self, i, index, away):
-            return verdict._replace(right=True, wrong=False)
-        return verdict
 
     def _is_blind(self, i, index, unit, derivative, verdict) -> bool:
         """Whether 0 = 0 was compared although the outputs do move, or could not be seen to."""
@@ -203,7 +177,7 @@ class Comparison:
         if evaluation.precise[i][index] == 0:  # where a function may well be even
             near = np.abs(line(step / 256) - evaluation.here)
             moved &= near > far / 4096 + evaluation.units.noise  # no falling slope
-        return bool((self._sizes[blind][:, moved] > 0).any())
+        return bool((self.sizes[blind][:, moved] > 0).any())
 
     @functools.cached_property
     def _plain(self) -> list:
@@ -240,7 +214,7 @@ class Comparison:
                 those being checked.
         """
         numeric = self.vectors @ derivative.value / unit
-        terms = self._sizes @ np.abs(derivative.value) / unit
+        terms = self.sizes @ np.abs(derivative.value) / unit
         error = np.array([norm(row * derivative.error) for row in self.vectors]) / unit
         lost = not np.isfinite(numeric).all()
         numeric = np.where(np.isfinite(numeric), numeric, np.inf)
@@ -288,7 +262,7 @@ def _why(lost: bool, given=None, numeric=None, error=None, fine=None) -> str:
         return "the function has no finite values beside it"
     if given is None or numeric is None or error is None or np.all(fine):
         return ""
-    k = int(np.argmin(fine))
+    k = int(np.argmin(np.asarray(fine)))
     size = max(abs(given[k]), abs(numeric[k]))
     if not np.isfinite(error[k]):
         return "no step gives a derivative: the function is too rough there, or overflows"

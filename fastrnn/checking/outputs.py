@@ -94,7 +94,7 @@ class Outputs:
         if self.unit is None:
             return vector
         if vector.dtype.kind == "c":
-            return self._divided(vector.real) + 1j * self._divided(vector.imag)
+            return self._divided(np.real(vector)) + 1j * self._divided(np.imag(vector))
         return self._divided(vector)
 
     def _divided(self, vector: NDArray[Any]) -> NDArray[Any]:
@@ -132,6 +132,10 @@ class Outputs:
         """Return cotangents as the vector that contracts outputs in their units."""
         vector = flat(cotangents).astype(np.float64)
         return vector if self.unit is None else vector * self.unit
+
+    def usual_sizes(self) -> list:
+        """Return for each output what is 1 where cotangents are not scaled to it."""
+        return [1.0] * len(self.values) if self._handed is None else [1 / h for h in self._handed]
 
     def _parts(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
         """Cut a vector of all entries into one for each output."""

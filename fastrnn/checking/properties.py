@@ -233,8 +233,8 @@ def _with_layout(evaluation: Evaluation, name: str, lay: Callable) -> Property:
             1.0 if evaluation.units.unit is None else evaluation.units.unit
         )
         fuzzy = float(noise.max(initial=0)), _largest(gradient_noise(evaluation, cotangents))
-        ok = all(apart <= 4 * ULPS * rough for apart, rough in zip(by, fuzzy, strict=True))
-    return Property(name, ok, f"{max(by):.3g} apart" if any(by) else "the same bits")
+        ok = all(apart <= float(4 * ULPS * rough) for apart, rough in zip(by, fuzzy, strict=True))
+    return Property(name, bool(ok), f"{max(by):.3g} apart" if any(by) else "the same bits")
 
 
 def _largest(arrays) -> float:

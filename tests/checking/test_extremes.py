@@ -1,4 +1,4 @@
-"""Errors at the ends of the number line: each is found in every mode; right targets are not wrong."""
+"""Errors at the ends of the number line: found in every mode, and without them no alarm."""
 
 import pytest
 

@@ -53,7 +53,8 @@ def rebuilt(value: Any, new: Callable[[Any, Any], Any]) -> Any:
         return result
     found = [new(i, old) for i, old in enumerate(value)]
     if is_record(value):
-        return type(value)._make(found)
+        record: Any = value
+        return record._replace(**dict(zip(record._fields, found, strict=True)))
     if type(value) in (tuple, list):
         return type(value)(found)
     if isinstance(value, list):
