@@ -133,10 +133,6 @@ class Outputs:
         vector = flat(cotangents).astype(np.float64)
         return vector if self.unit is None else vector * self.unit
 
-    def usual_sizes(self) -> list:
-        """Return for each output what is 1 where cotangents are not scaled to it."""
-        return [1.0] * len(self.values) if self._handed is None else [1 / h for h in self._handed]
-
     def _parts(self, vector: NDArray[Any]) -> list[NDArray[Any]]:
         """Cut a vector of all entries into one for each output."""
         ends = np.cumsum([v.size for v in self.values])

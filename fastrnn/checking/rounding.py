@@ -72,7 +72,7 @@ def unsaturated_scale(evaluation: Evaluation, cotangents: Arrays, gradients: lis
     times its largest factor. What arrives is a cotangent or, in a recurrence, a sum of them, as
     large as the gradient of a bias or a state: the smallest of the gradients' largest entries
     stands for it. The factor is the largest entry of any other input. Outputs that saturate are
-    at most 1, in their own unit.
+    at most 1.
 
     Args:
         evaluation: of the target.
@@ -83,10 +83,8 @@ def unsaturated_scale(evaluation: Evaluation, cotangents: Arrays, gradients: lis
     sizes = [float(np.max(np.abs(g))) for g in given if g is not None]
     smallest = min((s for s in sizes if s and np.isfinite(s)), default=0.0)
     bounded = [
-        np.abs(c) * np.minimum(np.abs(o), most)
-        for c, o, most in zip(
-            cotangents, evaluation.outputs, evaluation.units.usual_sizes(), strict=True
-        )
+        np.abs(c) * np.minimum(np.abs(o), 1)
+        for c, o in zip(cotangents, evaluation.outputs, strict=True)
     ]
     arriving = max([smallest, *(float(np.nan_to_num(b).max(initial=0)) for b in bounded)])
     largest = [float(np.max(np.abs(x))) for x in evaluation.values]
