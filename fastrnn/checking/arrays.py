@@ -1,4 +1,7 @@
-"""Lists of arrays, one for each variable or output: copied, read as gradients, multiplied."""
+"""Lists of arrays, one for each variable or output: copied, read as gradients, multiplied.
+
+And a norm that neither overflows nor underflows.
+"""
 
 from typing import Any
 
@@ -31,3 +34,19 @@ def paired(gradients, direction) -> float:
     return float(
         sum(np.vdot(g, v) for g, v in zip(gradients, direction, strict=True) if g is not None)
     )
+
+
+def norm(vector: NDArray[Any]) -> float:
+    """Return the 2-norm, whatever the size of the numbers; infinity where one is not finite."""
+    squares = float(np.vdot(vector, vector).real)  # faster than np.linalg.norm
+    if 1e-200 < squares < 1e200:
+        return float(np.sqrt(squares))
+    largest = float(np.abs(vector).max(initial=0.0))
+    if not np.isfinite(largest):
+        return np.inf
+    if not largest:
+        return 0.0
+    # By a power of two, so that nothing is rounded; in two halves, as 1 / largest may overflow.
+    half = -int(np.frexp(largest)[1]) // 2
+    scaled = np.ldexp(np.ldexp(np.abs(vector), half), half)
+    return float(np.ldexp(np.ldexp(np.sqrt(np.vdot(scaled, scaled)), -half), -half))

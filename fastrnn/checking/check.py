@@ -41,15 +41,16 @@ def gradcheck(
         target: one of
             a function of the inputs that returns `(output, pullback)`; `pullback(d_output)`
             returns a tuple of gradients, one for each input, None for an input that has none, or
-            the bare array where there is one input. Several outputs are a tuple, and so are
-            their cotangents;
+            the bare one where there is one input. Several outputs are a tuple, list or dict, and
+            their cotangents come in the same form;
             a pair `(forward, vjp)`: `forward(*inputs) -> output`, and `vjp(*inputs, d_output)`
             returns the gradients;
             a layer, a cell or a Linear of this package: input, state and all parameters;
             a torch function, or a torch.nn.Module with all its parameters (inputs: tensors).
         inputs: a tuple of arrays, or one array. float32 or float64 arrays are variables, integer
-            arrays and None are passed on. For a layer `(x,)`, `(x, state)` or
-            `(x, state, lengths)`.
+            arrays and None are passed on. Each may be a tuple, named tuple, list or dict of
+            arrays, nested at will; the gradients come back in its form. For a layer `(x,)`,
+            `(x, state)` or `(x, state, lengths)`.
         wrt: names of the variables to check (as in `report.variables`); None: all of them.
         method: "complex" step, "richardson" extrapolation of central differences with an estimate
             of its error, plain "central" differences; "auto": the complex step where the function
@@ -58,9 +59,11 @@ def gradcheck(
             direction and segment of time; "project": n_projections random directions through all
             coordinates at once, for models of any size.
         eps: the (first) step of the derivative, in units of max(|x|, 1/4) rounded up to a power
-            of two; None: the method's own.
+            of two (of |x| for the complex step); None: the method's own, and other units where
+            that says nothing.
         atol: absolute tolerance, as in torch. With atol and rtol None, the tolerance follows from
-            the measured rounding noise of both sides and the estimated error of the derivative.
+            the measured rounding noise of both sides and the estimated error of the derivative;
+            where it would not be well below what is compared, the check fails and says so.
         rtol: tolerance relative to the derivative.
         n_samples: number of coordinates of each stratum, in mode "sample".
         n_projections: number of random directions, in mode "project".
@@ -76,7 +79,8 @@ def gradcheck(
         A GradcheckReport: `ok`, `worst`, `table()`, `to_json()`, `plot(path)`.
 
     Raises:
-        GradcheckError: an AssertionError: the check failed; `error.report` is the report.
+        GradcheckError: an AssertionError: the gradient is wrong, or cannot be checked; which, and
+            why, is in the message; `error.report` is the report.
         TypeError, ValueError: an argument has the wrong type or value.
 
     float32 gradients are compared with the derivative of the same function in float64.

@@ -1,8 +1,7 @@
 """Modes full and sample: each coordinate's gradient against the derivative along that coordinate.
 
-The outputs are contracted with Gaussian cotangents, each of which gives one gradient: an error in
-any entry of the Jacobian changes them with probability 1. Random directions through all
-coordinates at once are in projections.py.
+What is compared at one coordinate is in comparison.py. Random directions through all coordinates
+at once are in projections.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrnn.checking import derivatives
+from fastrnn.checking.comparison import Comparison
 from fastrnn.checking.evaluation import Evaluation
-from fastrnn.checking.problem import Variable, flat
-from fastrnn.checking.tolerance import measured, requested
+from fastrnn.checking.problem import Variable
 
-COTANGENTS = 2
 _SEGMENTS = 8  # of time, each of which sample mode draws from
 
 ProgressCallback = Callable[[int, int], None]  # (done, total)
@@ -33,6 +30,8 @@ class Judged(NamedTuple):
         numeric: the derivatives they should equal; NaN where none was computed.
         tolerance: how far apart the two may be.
         kinks: where the function has no derivative.
+        unclear: where nothing can be said, for rounding or for want of values.
+        why: the coordinate and the reason of the first of these, or "".
         given: the target returned a gradient for the variable.
     """
 
@@ -41,12 +40,14 @@ class Judged(NamedTuple):
     numeric: NDArray[Any]
     tolerance: NDArray[Any]
     kinks: NDArray[np.bool_]
+    unclear: NDArray[np.bool_]
+    why: str
     given: bool
 
     @property
     def compared(self) -> NDArray[np.bool_]:
         """Which coordinates were compared."""
-        return ~np.isnan(self.numeric[0]) & ~self.kinks
+        return ~np.isnan(self.numeric[0]) & ~self.kinks & ~self.unclear
 
     @property
     def excess(self) -> NDArray[Any]:
@@ -69,75 +70,59 @@ def judge(evaluation: Evaluation, progress: ProgressCallback | None = None) -> l
         evaluation: of the target.
         progress: called with (done, total) after each coordinate.
     """
-    options, problem = evaluation.options, evaluation.problem
-    random = options.random(3)
-    cotangents = [evaluation.cotangents(random) for _ in range(COTANGENTS)]
-    vectors = np.stack([flat(c).astype(np.float64) for c in cotangents])
-    gradients = [evaluation.gradients(c) for c in cotangents]
-    noise = [
-        np.maximum(*pair)
-        for pair in zip(*[evaluation.gradient_noise(c) for c in cotangents], strict=True)
-    ]
-    plans = [list(_coordinates(evaluation, v)) for v in problem.variables]
+    comparison = Comparison(evaluation)
+    plans = [list(_coordinates(evaluation, v)) for v in evaluation.problem.variables]
     total, done = sum(map(len, plans)), 0
     result = []
-    for i, variable in enumerate(problem.variables):
-        mine = [own for g in gradients if (own := g[i]) is not None]
-        given = len(mine) == COTANGENTS
-        shape = (COTANGENTS, *variable.value.shape)
-        judged = Judged(
-            variable,
-            np.stack(mine) if given else np.full(shape, np.nan),
-            np.full(shape, np.nan),
-            np.full(shape, np.nan),
-            np.zeros(variable.value.shape, bool),
-            given,
-        )
-        for index in plans[i] if given else ():
-            _compare(evaluation, i, index, judged, vectors, noise[i])
+    for i, variable in enumerate(evaluation.problem.variables):
+        gradients, places = comparison.analytic[i], plans[i]
+        if gradients is None:
+            places = []
+        judged = compared_at(comparison, i, [])
+        for place in places:
+            judged = compared_at(comparison, i, [place], judged)
             done += 1
             if progress is not None:
                 progress(done, total)
         result.append(judged)
+        assert judged.variable is variable
     return result
 
 
-def _compare(evaluation, i, index, judged, vectors, noise):
-    line, unit = evaluation.at(i, index)
-    at = (slice(None), *index)
-
-    def agrees(found):
-        numeric = vectors @ found.value / unit
-        judged.numeric[at] = np.where(np.isnan(numeric), np.inf, numeric)  # NaN means not compared
-        judged.tolerance[at] = tolerance(
-            evaluation, i, judged.analytic, judged.numeric[at], found.error / unit, noise[index]
-        )
-        away = np.abs(judged.analytic[at] - judged.numeric[at])
-        return bool(np.all(np.isfinite(away) & (away <= judged.tolerance[at])))
-
-    close = agrees(evaluation.derivative(line, agrees=agrees))
-    if evaluation.options.check_kinks and not close:
-        judged.kinks[index] = derivatives.is_kinked(line, evaluation.noise, evaluation.nearest)
-
-
-def tolerance(
-    evaluation: Evaluation, i: int, analytic, numeric, error: float, noise: float
-) -> NDArray[Any]:
-    """Return how far an analytic derivative may be from a numeric one.
+def compared_at(
+    comparison: Comparison, i: int, places: list[tuple[int, ...]], judged: Judged | None = None
+) -> Judged:
+    """Compare some coordinates of a variable.
 
     Args:
-        evaluation: of the target.
-        i: number of the variable.
-        analytic: gradients of the whole variable, with a leading axis of cotangents.
-        numeric: derivatives at one coordinate, one for each cotangent.
-        error: estimated error of `numeric`.
-        noise: standard deviation of the rounding noise in `analytic` at that coordinate.
+        comparison: of the evaluation.
+        i: position of the variable.
+        places: the coordinates.
+        judged: what was found at others before, to add to; None: nothing.
     """
-    asked = requested(evaluation.options, numeric)
-    if asked is not None:
-        return asked
-    scale = evaluation.unsaturated_scale[i]
-    return measured(analytic, evaluation.problem.eps, scale, error, noise)
+    variable = comparison.evaluation.problem.variables[i]
+    gradients = comparison.analytic[i]
+    shape = (len(comparison.cotangents), *variable.value.shape)
+    if judged is None:
+        judged = Judged(
+            variable,
+            np.full(shape, np.nan) if gradients is None else gradients,
+            np.full(shape, np.nan),  # not compared
+            np.full(shape, np.nan),
+            np.zeros(variable.value.shape, bool),
+            np.zeros(variable.value.shape, bool),
+            "",
+            gradients is not None,
+        )
+    for index in places:
+        found = comparison.at(i, index)
+        at = (slice(None), *index)
+        judged.numeric[at], judged.tolerance[at] = found.numeric, found.tolerance
+        judged.kinks[index] = found.kinked
+        judged.unclear[index] = not (found.right or found.wrong or found.kinked)
+        if judged.unclear[index] and not judged.why:
+            judged = judged._replace(why=f"{variable.called(index)}: {found.why}")
+    return judged
 
 
 def _coordinates(evaluation: Evaluation, variable: Variable) -> Iterator[tuple[int, ...]]:

@@ -1,10 +1,10 @@
-"""A problem, evaluated: its gradient at one point, its rounding noise, and lines through the point.
+"""A problem, evaluated: its gradient at one point, its outputs, and lines through the point.
 
 Shared by the three modes (coordinates.py, projections.py) and by location.py and diagnosis.py.
 Nothing is judged here.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +16,14 @@ from fastrnn.checking.arrays import as_gradient, copies
 from fastrnn.checking.derivatives import Derivative, Line
 from fastrnn.checking.method import choose
 from fastrnn.checking.options import CheckOptions
+from fastrnn.checking.outputs import Outputs
 from fastrnn.checking.problem import Arrays, Problem, flat
 
 GivenGradients = list[NDArray[Any] | None]  # None for a variable that has none
-_JUMP = 1e4
-# Not a power of two: near 1, the roundings of x * x at its multiples would lie on a line.
-_JITTER = {np.dtype(np.float32): 1.618 * 2.0**-20, np.dtype(np.float64): 1.618 * 2.0**-40}
+_APART = 2.0**-20  # of a coordinate's size to its array's, below which it has a scale of its own
+VANISHING = 2.0**-900
+_TINY = float(np.finfo(np.float64).tiny)
+_LEAST = float(np.finfo(np.float64).smallest_subnormal)
 
 
 class Evaluation:
@@ -38,14 +40,12 @@ class Evaluation:
         precise: the point in float64.
         outputs: outputs of the vjp's forward pass, in the dtype of the target.
         size: number of entries of all outputs.
-        noise: rounding noise of the outputs in float64, as a 2-norm.
+        units: which outputs have a derivative, and the unit and the noise of each.
         method: how derivatives are taken, a Method.
         nearest: distance, in units of the coordinate, below which a kink cannot be avoided.
+        here: all outputs at the point, in their units.
         cotangent: one array for each output, for every check that needs some cotangent.
         gradient: what the target returned for that cotangent.
-        unsaturated_scale: for each variable, an upper bound on its gradient if no unit were
-            saturated. A factor such as 1 - y**2, computed from the output y, is exact only to
-            the last place of 1, so a gradient is exact only to the last places of this bound.
     """
 
     def __init__(self, problem: Problem, options: CheckOptions):
@@ -63,38 +63,22 @@ class Evaluation:
                     "arrays, or tuples of them (of complex numbers, the two parts)."
                 )
         self.size = sum(output.size for output in self.outputs)
+        precise = self.problem.forward(self.precise)  # an exception here is not a domain's edge
+        self.units = Outputs(self.outputs, precise)
+        self.outputs = self.units.values  # copies: a pullback may overwrite those it keeps
+        near = [
+            v * u for v, u in zip(self.random_direction(options.random(1)), self.near, strict=True)
+        ]
+        noise = derivatives.noise(self.along(near), self.units.resolution)
+        self.units.settle(noise, self.problem.eps)
+        self.here = self._forward(self.precise)
         self.cotangent = self.cotangents(options.random(8))
-        self.outputs = copies(self.outputs)  # a pullback may overwrite those it keeps
-        self.problem.forward(self.precise)  # an exception here is not the edge of its domain
         self.gradient = [
             np.array(g) if isinstance(g, np.ndarray) else g for g in self.raw(self.cotangent)
         ]
-        self.unsaturated_scale = self._unsaturated_scale()
-        direction = self.random_direction(options.random(1))
-        self.noise = derivatives.noise(self.along(direction))
-        near = [v * _scale(x) for v, x in zip(direction, self.precise, strict=True)]
-        length = float(np.sqrt(sum(v.size for v in direction)))
-        self.method = choose(problem, options, self.along(near), length, self.noise)
+        length = float(np.sqrt(sum(v.size for v in near)))
+        self.method = choose(problem, options, self.along(near), length, self.units.noise)
         self.nearest = 2.0**-16 if self.method.name == "central" else 2.0**-24
-
-    def _unsaturated_scale(self) -> list[float]:
-        """Return, for each variable, the gradient arriving at a unit times its largest factor.
-
-        What arrives is a cotangent or, in a recurrence, a sum of them, as large as the gradient
-        of a bias or a state: the smallest of the gradients' largest entries stands for it. The
-        factor is the largest entry of any other input. Outputs that saturate are at most 1.
-        """
-        given = [as_gradient(g, x) for g, x in zip(self.gradient, self.values, strict=True)]
-        sizes = [float(np.max(np.abs(g))) for g in given if g is not None]
-        smallest = min((s for s in sizes if s and np.isfinite(s)), default=0.0)
-        bounded = [
-            np.abs(c) * np.minimum(np.abs(o), 1)
-            for c, o in zip(self.cotangent, self.outputs, strict=True)
-        ]
-        arriving = max([smallest, *(float(np.nan_to_num(b).max(initial=0)) for b in bounded)])
-        largest = [float(np.max(np.abs(x))) for x in self.values]
-        others = [[*largest[:i], *largest[i + 1 :]] for i in range(len(largest))]
-        return [arriving * max([1.0, *factors]) for factors in others]
 
     # Lines.
 
@@ -112,14 +96,64 @@ class Evaluation:
 
         return line
 
-    def at(self, variable: int, index: tuple[int, ...]):
-        """Return the line through one coordinate, in units of its size, and that unit."""
-        work = self._work
-        start = self.precise[variable][index]
-        unit = 2.0 ** np.ceil(np.log2(max(abs(start), 0.25)))
+    @property
+    def near(self) -> Arrays:
+        """How far each coordinate may be moved: by its size, or by up to 1/4 in an array of such.
+
+        A coordinate that is tiny beside the others has a scale of its own.
+        """
+        return [_near(x) for x in self.precise]
+
+    @property
+    def spans(self) -> Arrays:
+        """How far each coordinate is moved in a random direction: by 1, or by its array's size."""
+        return [
+            np.where(n < _APART / 4, n, max(1.0, float(np.abs(x).max())))
+            for x, n in zip(self.precise, self.near, strict=True)
+        ]
+
+    def lengths(self, variable: int, index: tuple[int, ...]) -> list[float]:
+        """Return the units in which to move a coordinate, in the order in which to try them.
+
+        Differences want steps as long as the function allows: first 1/4 or the coordinate's own
+        size, then the size of its array, then its own even if it is tiny. The complex step loses
+        nothing with the smallest.
+        """
+        array = self.precise[variable]
+        own, largest = abs(float(array[index])), float(np.abs(array).max())
+        sizes = [max(own, 0.25), max(own, largest / 4) or 0.25, own or largest or 0.25]
+        if self.method.name == "complex":
+            sizes = sizes[-1:]
+        elif self.options.eps is not None:
+            sizes = sizes[:1]
+        elif self.method.step > derivatives.RICHARDSON_STEP:  # as the outputs are rough
+            sizes.append(32 * sizes[0])
+        powers = [
+            float(2.0 ** np.clip(np.ceil(np.log2(max(s, _TINY))), -1000, 1000)) for s in sizes
+        ]
+        return list(dict.fromkeys(powers))
+
+    def at(
+        self,
+        variable: int,
+        index: tuple[int, ...],
+        unit: float | None = None,
+        point: Arrays | None = None,
+    ):
+        """Return the line through one coordinate, in a unit of its size, and that unit.
+
+        Args:
+            variable: its position among the variables.
+            index: of the coordinate.
+            unit: one of `lengths`; None: the first.
+            point: in float64; None: that of this evaluation.
+        """
+        unit = unit or self.lengths(variable, index)[0]
+        start = (point or self.precise)[variable][index]
 
         def line(s):
-            arrays = work(complex if isinstance(s, complex) else float)
+            kind = complex if isinstance(s, complex) else float
+            arrays = self._work(kind) if point is None else [x.astype(kind) for x in point]
             arrays[variable][index] = start + s * unit
             try:
                 return self._forward(arrays)
@@ -132,16 +166,16 @@ class Evaluation:
         """Return the outputs as one vector; NaN where the function raises, outside its domain."""
         try:
             result = flat(self.problem.forward(values))
+            if result.size == self.size:
+                return self.units.measured(result)
         except (ArithmeticError, AssertionError, ValueError, np.linalg.LinAlgError):
             if values[0].dtype.kind == "c":
                 raise  # it takes no complex numbers
             return np.full(self.size, np.nan)
-        if result.size != self.size:
-            raise ValueError(
-                f"gradcheck: {self.problem.name} returned {self.size} numbers, and {result.size} "
-                "nearby; expected outputs whose shapes do not depend on the values."
-            )
-        return result
+        raise ValueError(
+            f"gradcheck: {self.problem.name} returned {self.size} numbers, and {result.size} "
+            "nearby; expected outputs whose shapes do not depend on the values."
+        )
 
     def _work(self, kind: type, purpose: str = "coordinate") -> Arrays:
         """Return copies of the point that may be changed in place, made once for each purpose."""
@@ -160,6 +194,7 @@ class Evaluation:
         line: Line,
         step: float | None = None,
         agrees: Callable[[Derivative], bool] | None = None,
+        unit: float = 1.0,
     ) -> Derivative:
         """Return the derivative along a line by the method of this check.
 
@@ -167,30 +202,45 @@ class Evaluation:
             line: the outputs along it; see derivatives.py.
             step: the first step; None: the method's own.
             agrees: whether a derivative is as expected; see derivatives.richardson.
+            unit: of the line; one so small that a complex step would vanish gets differences.
         """
+        if self.method.name == "complex" and unit < VANISHING:
+            step = derivatives.RICHARDSON_STEP
+        elif self.method.name == "complex":
+            return self.exact(line, step or self.method.step)
         step = step or self.method.step
-        if self.method.name == "complex":
-            return derivatives.complex_step(line, step)
         if self.method.name == "central":
-            return derivatives.central(line, step, self.noise)
-        return derivatives.richardson(line, step, self.noise, agrees)
+            return derivatives.central(line, step, self.units.noise)
+        return derivatives.richardson(line, step, self.units.noise, agrees)
+
+    def exact(self, line: Line, step: float = derivatives.COMPLEX_STEP) -> Derivative:
+        """Return the derivative by the complex step; a longer one where the given one underflows.
+
+        Args:
+            line: the outputs along it.
+            step: in the unit of the line.
+        """
+        least = _LEAST if self.units.unit is None else np.maximum(_LEAST / self.units.unit, _LEAST)
+        found = derivatives.complex_step(line, step, least)
+        if 2 * np.max(least) / step < 1e-30:  # the usual case
+            return found
+        lost = found.error > 1e-15 * np.abs(found.value)
+        if lost.any() and step < derivatives.COARSE_COMPLEX_STEP:
+            found = derivatives.complex_step(line, derivatives.COARSE_COMPLEX_STEP, least)
+            lost = (found.value == 0) & (found.error > 1e-6)  # 0, or too small to be told
+            found.error[lost] = np.inf
+        return found
 
     def entry(self, variable: int, index: tuple[int, ...], cotangents: Arrays) -> float:
         """Return one entry of the gradient, computed numerically."""
         line, unit = self.at(variable, index)
-        vector = flat(cotangents).astype(np.float64)
-        return float(vector @ self.derivative(line).value) / unit
+        return float(self.units.contraction(cotangents) @ self.derivative(line).value) / unit
 
     # The analytic gradient.
 
-    def cotangents(self, random: np.random.Generator) -> Arrays:
-        """Return Gaussian cotangents in the outputs' dtypes; zeros for integer outputs."""
-        return [
-            np.asarray(random.standard_normal(o.shape)).astype(o.dtype)
-            if o.dtype.kind == "f"
-            else np.zeros(o.shape)
-            for o in self.outputs
-        ]
+    def cotangents(self, random: np.random.Generator, group: int | None = None) -> Arrays:
+        """Return random cotangents of all outputs, or of one group; see outputs.Outputs."""
+        return self.units.cotangents(random, group)
 
     def gradients(self, cotangents: Arrays, values: Arrays | None = None) -> GivenGradients:
         """Return the gradient of each variable in float64, None where it has none.
@@ -210,53 +260,12 @@ class Evaluation:
         pullback = self._pullback if values is None else self.problem.vjp(values)[1]
         return pullback(copies(cotangents))
 
-    def jittered(self, random: np.random.Generator, places: Iterable[int]) -> Iterator[Arrays]:
-        """Yield the point moved by some rounding errors, along one line of random signs.
-
-        Multiples `places` of one sign stay on one side of a kink that the point is on.
-        """
-        signs = [np.sign(random.standard_normal(x.shape)) for x in self.values]
-        for k in places:
-            yield [
-                x
-                + (k * _JITTER[x.dtype] * np.maximum(np.abs(x), 0.25 * _scale(x)) * s).astype(
-                    x.dtype
-                )
-                for x, s in zip(self.values, signs, strict=True)
-            ]
-
     def disturbed(self, random: np.random.Generator) -> Arrays:
         """Return the point moved by up to two rounding errors; zeros stay zero."""
         return [
             x + 4 * np.finfo(x.dtype).eps * x * (random.random(x.shape, x.dtype) - 0.5)
             for x in self.values
         ]
-
-    def gradient_noise(self, cotangents: Arrays) -> Arrays:
-        """Return the standard deviation of the rounding noise in each entry of the gradients.
-
-        Measured like the outputs' noise (derivatives.noise), in the dtype that is checked. No
-        entry counts as less noisy than twice the median of its array.
-        """
-        found = [
-            self.gradients(cotangents, values)
-            for values in self.jittered(self.options.random(2), range(1, 8))
-        ]
-        result = []
-        for i, variable in enumerate(self.problem.variables):
-            stack = [gradients[i] for gradients in found]
-            known = [g for g in stack if g is not None]
-            if len(known) < len(stack):
-                result.append(np.zeros(variable.value.shape))
-                continue
-            third = np.diff(np.stack(known), 3, axis=0)
-            own = np.sqrt(np.mean(third * third, axis=0) / 20)
-            own = np.where(np.isfinite(own), own, 0.0)
-            usual, largest = np.median(own), np.abs(np.nan_to_num(known[0])).max()
-            # Larger differences are not rounding: the gradient jumps, at a kink.
-            own = np.minimum(own, 4 * usual + _JUMP * self.problem.eps * largest)
-            result.append(np.maximum(own, 2 * usual))
-        return result
 
 
 def _protected(problem: Problem) -> Problem:
@@ -272,6 +281,9 @@ def _protected(problem: Problem) -> Problem:
     )
 
 
-def _scale(x: NDArray[Any]) -> float:
-    """Return how far an array may be moved: by 1, or by its largest entry where that is smaller."""
-    return min(1.0, float(np.abs(x).max())) or 1.0
+def _near(x: NDArray[Any]) -> NDArray[Any]:
+    """Return how far each coordinate of an array may be moved; see Evaluation.near."""
+    size = np.abs(x)
+    usual = 0.25 * (min(1.0, float(size.max())) or 1.0)
+    tiny = (size > 0) & (size < _APART * usual)
+    return np.where(tiny, size, np.maximum(size, usual))

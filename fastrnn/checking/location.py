@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastrnn.checking.arrays import norm
 from fastrnn.checking.evaluation import Evaluation
-from fastrnn.checking.problem import Problem, Variable, flat
+from fastrnn.checking.problem import Problem, Variable
+from fastrnn.checking.rounding import gradient_noise
 from fastrnn.checking.targets.fastrnn import OwnLayer
 from fastrnn.checking.targets.numpy import gates_of
 from fastrnn.checking.targets.preactivations import widened_function, widened_layers
@@ -126,10 +128,11 @@ def _located(probe: Probe, evaluation: Evaluation) -> Location | None:
     shape = probe.problem.variables[0].value.shape
     random = evaluation.options.random(30)
     cotangents = this.cotangents(random)
-    vector, gradient = flat(cotangents).astype(np.float64), this.gradients(cotangents)[0]
+    vector, gradient = this.units.contraction(cotangents), this.gradients(cotangents)[0]
     if gradient is None:
         return None
-    noise, length = this.gradient_noise(cotangents)[0], shape[0]
+    noise, length = gradient_noise(this, cotangents)[0], shape[0]
+    noise = np.maximum(noise, 2 * np.median(noise))
     floor = ULPS * probe.problem.eps * np.abs(gradient).max(initial=0)
     direction = random.standard_normal(shape)
     blocks = np.array_split(np.arange(shape[-1]), len(probe.gates))
@@ -141,7 +144,7 @@ def _located(probe: Probe, evaluation: Evaluation) -> Location | None:
         derivative = this.derivative(this.along([v]))
         away = abs(float(np.vdot(gradient, v)) - float(vector @ derivative.value))
         allowed = (
-            NUMERIC_SAFETY * derivative.error
+            NUMERIC_SAFETY * norm(vector * derivative.error)
             + floor * np.linalg.norm(v)
             + ANALYTIC_SAFETY * float(np.linalg.norm(noise * v))
         )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn.checking.arrays import norm
 from fastrnn.checking.coordinates import Judged
 from fastrnn.checking.evaluation import Evaluation
 
@@ -19,8 +20,8 @@ Array = NDArray[Any]
 
 def angle(analytic: Array, numeric: Array) -> tuple[float, float]:
     """Return the cosine between two gradients and the ratio of their norms; nan where zero."""
-    a, n = np.linalg.norm(analytic), np.linalg.norm(numeric)
-    cosine = float(np.vdot(analytic, numeric) / (a * n)) if a and n else np.nan
+    a, n = norm(analytic), norm(numeric)
+    cosine = float(np.vdot(analytic / a, numeric / n)) if a and n else np.nan
     return cosine, float(a / n) if n else np.nan
 
 
@@ -44,7 +45,7 @@ def of_variable(evaluation: Evaluation, one: Judged, judged: list[Judged]) -> li
         return ["not zero, though the outputs do not depend on it"]
     cosine, ratio = angle(analytic, numeric)
     if cosine > 0 and close(analytic, numeric):
-        size = np.linalg.norm(analytic - numeric) / np.linalg.norm(numeric)
+        size = norm(analytic - numeric) / norm(numeric)
         return [f"nearly right, by {size:.1g} of itself: precision lost, or a small term?"]
     if compared.sum() > 1 and close(analytic * np.sign(cosine), numeric * ratio):
         return [of_ratio(evaluation, np.sign(cosine) * ratio)]
@@ -66,7 +67,7 @@ def closeness(eps: float) -> Callable[[Array, Array], bool]:
     """Return the function that says whether two arrays are equal but for rounding of size eps."""
 
     def close(a: Array, b: Array) -> bool:
-        return bool(np.linalg.norm(a - b) <= max(2e-6, 1e3 * eps) * np.linalg.norm(b))
+        return norm(a - b) <= max(2e-6, 1e3 * eps) * norm(b)
 
     return close
 

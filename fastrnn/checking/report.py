@@ -18,6 +18,8 @@ from fastrnn.checking.location import Location
 from fastrnn.checking.properties import Property
 from fastrnn.checking.table import lines_of
 
+NO_GRADIENT = "no gradient given"  # a variable's note
+
 
 @dataclass(frozen=True)
 class Coordinate:
@@ -74,6 +76,8 @@ class VariableReport:
         ratio: ratio of their norms; nan where unknown.
         gates: gate -> its largest error, in tolerances.
         note: a remark, e.g. why nothing was compared.
+        unclear: number of coordinates of which nothing can be said.
+        why: the first of these, and why.
     """
 
     name: str
@@ -86,6 +90,8 @@ class VariableReport:
     ratio: float = math.nan
     gates: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    unclear: int = 0
+    why: str = ""
 
 
 @dataclass
@@ -93,7 +99,7 @@ class GradcheckReport:
     """The result of `gradcheck`; true where it passed.
 
     Attributes:
-        ok: nothing is wrong.
+        ok: all that was looked at is right; False also where nothing can be said.
         target: name of what was checked.
         kind: "function", "pair", "layer", "torch function" or "torch module".
         method: how derivatives were taken, and why that way.
@@ -111,6 +117,7 @@ class GradcheckReport:
         miss: the probability with which mode project misses an error of `miss_size`.
         miss_size: that error, relative to the gradient of one variable; None in other modes.
         seconds: duration of the check.
+        unmeasured: why the gradient could not be checked, "" if it could; then it is not ok either.
         notes: remarks, e.g. which inputs were taken as constants.
         environment: versions and number of threads.
     """
@@ -132,6 +139,7 @@ class GradcheckReport:
     miss: float = 1e-6
     miss_size: float | None = None
     seconds: float = 0.0
+    unmeasured: str = ""
     notes: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -153,11 +161,16 @@ class GradcheckReport:
         skipped = f", {kinks:,} at kinks skipped" if kinks else ""
         start = f"gradcheck of {self.target}: "
         if self.ok:
-            return f"{start}right, {compared}{skipped} ({self.method})"
+            absent = [v.name for v in self.variables if v.note == NO_GRADIENT]
+            without = f", no gradient given of {', '.join(absent)}" if absent else ""
+            return f"{start}right, {compared}{skipped}{without} ({self.method})"
         wrong = [v.name for v in self.variables if v.wrong]
+        if self.unmeasured and not wrong and all(p.ok for p in self.properties):
+            return f"{start}COULD NOT BE CHECKED: {self.unmeasured} ({compared}{skipped})"
         failed = [p.name for p in self.properties if not p.ok]
         parts = ([f"wrong gradient of {', '.join(wrong)}"] if wrong else []) + failed
-        return f"{start}FAILED: {'; '.join(parts or self.notes[-1:])} ({compared}{skipped})"
+        parts += [f"could not be checked: {self.unmeasured}"] * bool(self.unmeasured)
+        return f"{start}FAILED: {'; '.join(parts)} ({compared}{skipped})"
 
     def table(self) -> str:
         """Return everything as text, for a terminal or a log."""

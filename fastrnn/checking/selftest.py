@@ -1,7 +1,8 @@
 """The checker checked: how many planted errors each mode finds, and how many false alarms it gives.
 
-The errors are those of mutants.py. False alarms are counted over random correct targets: layers,
-cells and Linear on the compiled kernels in both dtypes, the reference and the losses.
+The errors are those of mutants.py and extremes.py. False alarms are counted over random correct
+targets: layers, cells and Linear on the compiled kernels in both dtypes, the reference, the losses,
+and functions of numbers from 1e-200 to 1e200.
 """
 
 import time
@@ -11,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.checking import mutants
+from fastrnn.checking import extremes, mutants
 from fastrnn.checking.check import gradcheck
+from fastrnn.checking.extremes import EXTREMES
 from fastrnn.checking.mutants import MUTANTS, TargetAndInputs
 from fastrnn.checking.options import MODES
 from fastrnn.checking.table import columns
 from fastrnn.nn import cells, layers, linear
 
+PLANTED = (*MUTANTS, *EXTREMES)
 REQUIRED = {"full": 1.0, "sample": 0.99, "project": 0.99}  # share of the planted errors
 _CALLS = {  # kind of target -> what its call may have
     "rnn": ("lengths", "reverse"),
@@ -100,8 +103,8 @@ def self_test(
         seeds: how often each error is planted, each time with other sizes and values.
         configurations: number of correct targets to check.
     """
-    result = SelfTest((len(MUTANTS), seeds))
-    total, done = len(MODES) * len(MUTANTS) * seeds + configurations, 0
+    result = SelfTest((len(PLANTED), seeds))
+    total, done = len(MODES) * len(PLANTED) * seeds + configurations, 0
 
     def step():
         nonlocal done
@@ -112,7 +115,7 @@ def self_test(
     for mode in MODES:
         start, result.found[mode] = time.perf_counter(), 0
         for seed in range(seeds):
-            for mutant in MUTANTS:
+            for mutant in PLANTED:
                 report = gradcheck(
                     *mutant.problem(seed),
                     mode=mode,
@@ -145,7 +148,10 @@ def self_test(
 def correct(seed: int) -> TargetAndInputs:
     """Return a random target whose gradient is right, and inputs for it."""
     random = np.random.default_rng([seed, 77])
-    kind = random.choice(["layer", "layer", "layer", "layer", "cell", "linear", "function"])
+    kinds = ["layer", "layer", "layer", "layer", "cell", "linear", "function", "extreme"]
+    kind = random.choice(kinds)
+    if kind == "extreme":
+        return extremes.right(seed)
     if kind == "function":
         where = str(random.choice(mutants.WHERE))
         return mutants.right(where, seed, tuple(h for h in _CALLS[where] if random.random() < 0.5))
@@ -164,10 +170,11 @@ def correct(seed: int) -> TargetAndInputs:
     options: dict[str, Any] = {"bias": bool(random.random() < 0.8), "dtype": dtype, "seed": seed}
     if name == "RNN":
         options["nonlinearity"] = str(random.choice(["tanh", "relu"]))
-        # Without a bias, a ReLU with all inputs dropped out is at its kink, which is reported.
+        # Without a bias, a ReLU with all inputs dropped out is at its kink, which is reported; so
+        # is a layer whose units are all off, of which there is nothing to see.
         options["bias"] |= options["nonlinearity"] == "relu"
     if kind == "cell":
-        cell = getattr(cells, f"{name}Cell")(I, H, **options)
+        cell = _one_on(getattr(cells, f"{name}Cell")(I, H, **options))
         return cell, (normal(B, I),)
     options |= {name: bool(random.random() < 0.3) for name in ("batch_first", "bidirectional")}
     options["num_layers"] = int(random.integers(1, 4))
@@ -175,10 +182,19 @@ def correct(seed: int) -> TargetAndInputs:
         options["proj_size"] = int(random.integers(1, H))
     if options["num_layers"] > 1 and random.random() < 0.3:
         options["dropout"] = 0.3
-    layer = getattr(layers, name)(I, H, **options)
+    layer = _one_on(getattr(layers, name)(I, H, **options))
     if random.random() < 0.15:
         return layer, (normal(T, I),)
     shape = (B, T) if layer.batch_first else (T, B)
     x = random.integers(0, I, shape) if random.random() < 0.2 else normal(*shape, I)
     lengths = random.integers(0, T + 1, B) if random.random() < 0.3 else None
     return layer, (x, None, lengths)
+
+
+def _one_on(target: Any) -> Any:
+    """Return a layer or cell; one unit of each ReLU is on, whatever it reads."""
+    if target.cell.name == "rnn_relu":
+        for name, bias in target.params.items():
+            if name.startswith("bias_ih"):
+                bias[0] = 20
+    return target

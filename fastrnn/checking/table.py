@@ -85,7 +85,7 @@ def _variables(report: Any) -> list[KindAndText]:
                 v.note,
             )
         )
-    kinds = ["", *("wrong" if v.wrong else "right" for v in report.variables)]
+    kinds = ["", *("wrong" if v.wrong or v.unclear else "right" for v in report.variables)]
     return list(zip(kinds, columns(rows), strict=True))
 
 

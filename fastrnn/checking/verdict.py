@@ -19,13 +19,16 @@ from fastrnn.checking import (
     report,
     sequences,
 )
+from fastrnn.checking.arrays import as_gradient
+from fastrnn.checking.comparison import Comparison
 from fastrnn.checking.coordinates import Judged, ProgressCallback
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.options import CheckOptions
-from fastrnn.checking.problem import Problem, flat
+from fastrnn.checking.problem import Problem
 from fastrnn.checking.report import GradcheckReport, VariableReport
 
 _TOP = 5  # of the worst coordinates, in the report
+_HIDDEN = 1e-8  # share of an array's largest gradient, below which projections see no error
 
 
 @np.errstate(all="ignore")  # steps may leave the function's domain, and wrong gradients overflow
@@ -79,13 +82,14 @@ def _variable(evaluation: Evaluation, judged: Judged) -> VariableReport:
         int(compared.sum()),
         int(judged.kinks.sum()),
         int(judged.wrong.sum()),
+        unclear=int(judged.unclear.sum()),
+        why=judged.why,
     )
     if not judged.given:
-        result.note = "no gradient given"
+        result.note = report.NO_GRADIENT
         return result
-    if judged.kinks.any() and not compared.any():
-        result.note = "every coordinate is at a kink: nothing was checked; use other inputs"
-        result.wrong = int(judged.kinks.sum())
+    if judged.unclear.any():
+        result.note = f"{result.unclear:,} cannot be told"
     if compared.any():
         index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
         result.worst = report.coordinate(judged, index)
@@ -101,9 +105,10 @@ def _variable(evaluation: Evaluation, judged: Judged) -> VariableReport:
 def _project(evaluation: Evaluation, result: GradcheckReport, progress) -> list[Judged]:
     """Compare projections; if one is wrong, find the variables and in each a wrong coordinate."""
     projector = projections.Projector(evaluation)
-    count, found = evaluation.options.n_projections, []
+    count, groups = evaluation.options.n_projections, evaluation.units.groups
+    found = []
     for k in range(count):
-        found.append(projector.project())
+        found += [projector.project(group=group) for group in range(groups)]
         if progress is not None:
             progress(k + 1, count)
     result.projections = [(p.analytic, p.numeric, p.tolerance) for p in found]
@@ -111,53 +116,70 @@ def _project(evaluation: Evaluation, result: GradcheckReport, progress) -> list[
     variables = evaluation.problem.variables
     result.variables = [VariableReport(v.name, v.value.shape) for v in variables]
     for one, scale in zip(result.variables, projector.scales, strict=True):
-        one.note = "" if scale else "no gradient given"
+        one.note = "" if scale else report.NO_GRADIENT
     if all(p.kinked for p in found):
-        result.ok = False
-        result.notes.append(
+        result.unmeasured = (
             "every projection crosses a kink: nothing was checked; use other "
             "inputs, or mode='sample'"
         )
     if not any(p.wrong for p in found):
-        return []
-    result.ok = False
+        return _hidden(evaluation, result, found)
     for i, one in enumerate(result.variables):
         alone = [np.full(x.shape, float(k == i)) for k, x in enumerate(evaluation.precise)]
-        again = [projector.project(alone) for _ in range(3)]
+        again = [projector.project(alone, group) for group in range(groups) for _ in range(3)]
         one.wrong = int(any(p.wrong for p in again))
         if one.wrong:
-            pairs = [(p.analytic, p.numeric) for p in again]
+            group = next(k // 3 for k, p in enumerate(again) if p.wrong)
+            pairs = [(p.analytic, p.numeric) for p in again[3 * group : 3 * group + 3]]
             result.hints += diagnosis.of_projections(evaluation, one.name, pairs)
-            index = projections.culprit(projector, i)
+            index = projections.culprit(projector, i, group)
             one.worst = None if index is None else _single(evaluation, i, index)
+    result.ok = False
     return []
+
+
+def _hidden(evaluation: Evaluation, result: GradcheckReport, found: list) -> list[Judged]:
+    """Compare some of the coordinates that no projection can see, one by one.
+
+    These are whole variables whose share is below the tolerance, and coordinates whose gradient is
+    far below the others of their array.
+    """
+    plans = []
+    for i, (gradient, span) in enumerate(zip(evaluation.gradient, evaluation.spans, strict=True)):
+        given = as_gradient(gradient, span)
+        if given is None:
+            continue
+        size = np.abs(given * span)
+        hidden = (size > 0) & (size < _HIDDEN * size.max(initial=0))
+        hidden |= evaluation.precise[i].astype(bool) & (span < 1)  # tiny beside their array
+        if not size.any() or any(p.hides(i) for p in found):
+            hidden[...] = True
+        if hidden.any():
+            plans.append((i, np.argwhere(hidden)))
+    if not plans:
+        return []
+    comparison, random, judged = Comparison(evaluation), evaluation.options.random(11), []
+    for i, places in plans:
+        count = min(len(places), evaluation.options.n_samples)
+        chosen = places[random.choice(len(places), count, replace=False)]
+        one = coordinates.compared_at(comparison, i, [tuple(map(int, p)) for p in chosen])
+        result.variables[i] = _variable(evaluation, one)
+        judged.append(one)
+    return judged
 
 
 def _single(evaluation: Evaluation, i: int, index: tuple[int, ...]):
     """Return one coordinate, compared by itself."""
-    cotangents = evaluation.cotangents(evaluation.options.random(7))
-    gradient = evaluation.gradients(cotangents)[i]
-    assert gradient is not None  # without a gradient its scale is 0, and no projection is wrong
-    line, unit = evaluation.at(i, index)
-    found = evaluation.derivative(line)
-    numeric = float(flat(cotangents).astype(np.float64) @ found.value) / unit
-    allowed = coordinates.tolerance(
-        evaluation, i, gradient[None], np.array([numeric]), found.error / unit, 0.0
-    )
-    return report.compared(
-        evaluation.problem.variables[i],
-        index,
-        float(gradient[index]),
-        numeric,
-        float(allowed[0]),
-        float(np.abs(gradient).max()),
-    )
+    judged = coordinates.compared_at(Comparison(evaluation), i, [index])
+    return report.coordinate(judged, index)
 
 
 def _conclude(evaluation: Evaluation, result: GradcheckReport, judged: list[Judged]) -> None:
     """Decide, name the worst coordinates, and search for the cause of a failure."""
+    result.unmeasured = result.unmeasured or _unmeasured(evaluation, result, judged)
     result.ok = (
         result.ok
+        and not result.unmeasured
         and all(p.ok for p in result.properties)
         and not any(v.wrong for v in result.variables)
     )
@@ -173,6 +195,36 @@ def _conclude(evaluation: Evaluation, result: GradcheckReport, judged: list[Judg
     result.hints += diagnosis.hints(evaluation, judged, result.location)
 
 
+def _unmeasured(evaluation: Evaluation, result: GradcheckReport, judged: list[Judged]) -> str:
+    """Return why the gradient could not be checked, "" if it could."""
+    if not evaluation.units.live.any():
+        return (
+            "no output has a derivative: all are integers, bools, infinite or NaN; return the "
+            "floating numbers they are made of"
+        )
+    for v in result.variables:
+        if v.kinks and not v.checked and not v.unclear:
+            return f"{v.name}: every coordinate is at a kink: nothing was checked; use other inputs"
+    if all(v.note == report.NO_GRADIENT for v in result.variables):
+        return ""  # which is said among the properties
+    unclear = [v for v in result.variables if v.unclear]
+    if unclear:
+        count = sum(v.unclear for v in unclear)
+        return (
+            f"{count:,} coordinate{'s' * (count > 1)} of {', '.join(v.name for v in unclear)} "
+            f"cannot be told ({unclear[0].why}); use inputs of like size at which every one "
+            "matters, or leave them out by wrt="
+        )
+    pairs = [(a, n) for a, n, _ in result.projections]
+    pairs += [(np.nan_to_num(j.analytic), np.nan_to_num(j.numeric)) for j in judged if j.given]
+    if pairs and not any(np.any(a) or np.any(n) for a, n in pairs):
+        return (
+            "no output changes with any input, and every gradient is 0: only 0 = 0 was compared; "
+            "use other inputs, and floating outputs that depend on them smoothly"
+        )
+    return ""
+
+
 def _sweep(evaluation: Evaluation, worst) -> list[tuple[float, float]]:
     """Return the V-curve at a coordinate."""
     i = [v.name for v in evaluation.problem.variables].index(worst.variable)
@@ -180,8 +232,8 @@ def _sweep(evaluation: Evaluation, worst) -> list[tuple[float, float]]:
     gradient = evaluation.gradients(cotangents)[i]
     if gradient is None:
         return []
-    line, unit = evaluation.at(i, worst.index)
-    u = flat(cotangents).astype(np.float64) / unit
+    line, unit = evaluation.at(i, worst.index, evaluation.lengths(i, worst.index)[-1])
+    u = evaluation.units.contraction(cotangents) / unit
     return derivatives.sweep(line, u, float(gradient[worst.index]))
 
 

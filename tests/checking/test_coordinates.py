@@ -5,7 +5,8 @@ import pytest
 
 import fastrnn
 from fastrnn.checking import GradcheckError, gradcheck
-from fastrnn.checking.coordinates import COTANGENTS, judge, strata
+from fastrnn.checking.comparison import COTANGENTS, Comparison
+from fastrnn.checking.coordinates import compared_at, judge, strata
 from fastrnn.checking.evaluation import Evaluation
 from fastrnn.checking.options import CheckOptions
 from fastrnn.checking.problem import Variable
@@ -72,7 +73,7 @@ def test_tolerances_are_torchs_where_given():
 
 
 @pytest.mark.parametrize("mode", ["full", "project"])
-@pytest.mark.parametrize("scale", [1e-20, 1e-8, 1.0, 1e10])
+@pytest.mark.parametrize("scale", [1e-100, 1e-20, 1e-8, 1.0, 1e10, 1e100])
 def test_the_scale_of_an_input_hides_no_error(scale, mode):
     def square(x, factor):
         return x * x, lambda d: 2 * factor * x * d
@@ -124,3 +125,11 @@ def test_what_is_judged_of_a_variable():
     assert np.allclose(judged.analytic, 1.00005 * judged.numeric)
     [right] = judge(Evaluation(problem_of(square, (X,)), CheckOptions()))
     assert (right.excess < 1).all()
+
+
+def test_coordinates_can_be_compared_by_themselves():
+    comparison = Comparison(Evaluation(problem_of(wrong_square, (X,)), CheckOptions()))
+    judged = compared_at(comparison, 0, [(0, 1), (2, 3)])
+    assert np.argwhere(judged.wrong).tolist() == [[0, 1], [2, 3]]
+    assert judged.compared.sum() == 2
+    assert not judged.unclear.any()

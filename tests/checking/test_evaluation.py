@@ -60,7 +60,7 @@ def test_an_exception_beside_the_point_is_the_edge_of_a_domain():
 
 @pytest.mark.parametrize(
     ("output", "words"),
-    [({"a": X}, "returned object"), (X * 1j, "returned complex128"), ("abc", "returned <U3")],
+    [(object(), "returned object"), (X * 1j, "returned complex128"), ("abc", "returned <U3")],
 )
 def test_outputs_that_are_no_numbers(output, words):
     with pytest.raises(TypeError, match=words):
@@ -121,22 +121,35 @@ def test_an_entry_by_differences_is_the_gradient():
     assert evaluation.entry(0, (2, 3), [np.ones(X.shape)]) == pytest.approx(2 * X[2, 3])
 
 
-def test_the_unsaturated_scale_is_not_that_of_a_saturated_gradient():
-    """Both inputs' gradients are 1e-40 times the cotangent, and exact only to eps times it."""
+def test_lengths_go_from_the_array_to_the_coordinate():
+    def modulus(x):
+        return np.abs(x), lambda d: d * np.sign(x)
 
-    def saturated(x, w):
-        h = np.tanh(x * w)
-        return h, lambda d: (d * (1 - h * h) * w, d * (1 - h * h) * x)
+    x = np.array([3.0, 1e-3, 1e-8, 0.0, 1e8])
+    evaluation = evaluation_of(modulus, x)
+    lengths = [evaluation.lengths(0, (i,)) for i in range(len(x))]
+    assert lengths[0] == [4.0, 2.0**25]
+    assert lengths[2] == [0.25, 2.0**25, 2.0**-26]
+    assert lengths[3] == [0.25, 2.0**25, 2.0**27]
+    assert lengths[4] == [2.0**27]
+    exact = evaluation_of(square, x)
+    assert exact.lengths(0, (2,)) == [2.0**-26]
 
-    x, w = np.full(3, 40.0), np.full(3, 2.0)
-    evaluation = evaluation_of(saturated, x, w)
-    largest = np.abs(evaluation.cotangent[0]).max()
-    assert evaluation.unsaturated_scale == pytest.approx([2 * largest, 40 * largest])
-    assert gradcheck(saturated, (x, w)).ok
+
+def test_coordinates_far_below_their_array_are_near_to_themselves():
+    [near] = evaluation_of(square, np.array([1e8, 1.0, 1e-8, 0.0])).near
+    assert near.tolist() == [1e8, 1.0, 1e-8, 0.25]
+    [span] = evaluation_of(square, np.array([1e8, 1.0, 1e-8, 0.0])).spans
+    assert span.tolist() == [1e8, 1e8, 1e-8, 1e8]
 
 
-def test_noise_of_a_gradient_is_that_of_its_arithmetic():
-    coarse = evaluation_of(lambda x: (x.astype(np.float64) ** 2, lambda d: d * x), X.astype("f4"))
-    [noise] = coarse.gradient_noise(coarse.cotangents(CheckOptions().random(0)))
-    assert noise.shape == X.shape
-    assert 1e-9 < np.median(noise) < 1e-6
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1.0, 1e200, 1e300])
+def test_the_complex_step_has_no_scale(scale):
+    evaluation = evaluation_of(lambda x: (scale * x * x, lambda d: 2 * scale * x * d), X)
+    assert evaluation.method.name == "complex"
+    line, unit = evaluation.at(0, (1, 2))
+    found = evaluation.derivative(line)
+    place = np.flatnonzero(found.value)
+    assert place.tolist() == [6]
+    measure = 1.0 if evaluation.units.unit is None else evaluation.units.unit[6]
+    assert found.value[6] / unit == pytest.approx(2 * scale * X[1, 2] / measure, rel=1e-12)

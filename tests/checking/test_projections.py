@@ -76,3 +76,43 @@ def test_scales_keep_a_small_gradient_from_drowning():
         return 1e6 * a + b, lambda d: (1e6 * d, 1.001 * d)
 
     assert not gradcheck(f, (X, X), mode="project", raise_exception=False).ok
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-100, 1e100, 1e200])
+def test_projections_have_no_scale(scale):
+    def f(x, factor=1.0):
+        return scale * np.sin(x), lambda d: factor * scale * np.cos(x) * d
+
+    assert gradcheck(f, (X,), mode="project").ok
+    for factor in (1 + 1e-9, 2.0, 0.0):
+        report = gradcheck(lambda x: f(x, factor), (X,), mode="project", raise_exception=False)  # noqa: B023
+        assert not report.ok
+
+
+def test_groups_of_outputs_are_projected_apart():
+    def f(x, factor=1.0):
+        return (
+            1e50 * np.sin(x),
+            1e-50 * np.cos(x),
+        ), lambda d: 1e50 * np.cos(x) * d[0] - factor * 1e-50 * np.sin(x) * d[1]
+
+    report = gradcheck(f, (X,), mode="project")
+    assert len(report.projections) == 10
+    assert not gradcheck(lambda x: f(x, 2.0), (X,), mode="project", raise_exception=False).ok
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0])
+def test_what_no_projection_sees_is_compared_by_itself(factor):
+    def variables(a, b):
+        return 1e20 * a + b, lambda d: (1e20 * d, factor * d)
+
+    report = gradcheck(variables, (X, X), mode="project", raise_exception=False)
+    assert not report.ok
+
+    def coordinates(x):
+        gradient = np.array([1.0, 1.0, factor])
+        return x * x, lambda d: 2 * x * d * gradient
+
+    x = np.array([1e8, 1.0, 1e-8])
+    report = gradcheck(coordinates, (x,), mode="project", raise_exception=False)
+    assert not report.ok

@@ -66,3 +66,32 @@ def test_a_coordinate_from_its_numbers():
 
 def test_the_environment_names_versions_and_threads():
     assert {"python", "fastrnn", "numpy", "numba", "threads"} == {*environment()}
+
+
+def test_what_cannot_be_checked_is_neither_right_nor_called_wrong():
+    report = gradcheck(lambda x: (x > 0, lambda d: 0 * x), (X,), raise_exception=False)
+    assert not report
+    assert report.summary().startswith("gradcheck of <lambda>: COULD NOT BE CHECKED: no output has")
+    assert "FAILED" not in report.summary()
+    data = json.loads(report.to_json())
+    assert data["ok"] is False
+    assert data["unmeasured"].startswith("no output has a derivative")
+    with pytest.raises(GradcheckError, match="COULD NOT BE CHECKED"):
+        gradcheck(lambda x: (x > 0, lambda d: 0 * x), (X,))
+
+
+def test_a_wrong_gradient_beside_what_cannot_be_told():
+    def f(x):
+        return (np.abs(x) * x).sum(), lambda d: 2 * np.abs(x) * d * np.array([1.0, 2.0, 1.0])
+
+    report = gradcheck(f, (np.array([1.0, 2.0, 1e-20]),), raise_exception=False)
+    assert (
+        "FAILED: wrong gradient of x; could not be checked: 1 coordinate of x" in report.summary()
+    )
+    assert report.variables[0].note == "1 cannot be told"
+    assert (report.variables[0].wrong, report.variables[0].unclear) == (1, 1)
+
+
+def test_a_gradient_that_is_not_given_is_in_the_first_line():
+    report = gradcheck(lambda a, b: (a * b, lambda d: (d * b, None)), (X, X))
+    assert "right, 24 coordinates, no gradient given of b" in report.summary()

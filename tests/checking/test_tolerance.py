@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fastrnn.checking.options import CheckOptions
-from fastrnn.checking.tolerance import measured, requested
+from fastrnn.checking.tolerance import Uncertainty, requested, sharp, wide
 
 
 def test_as_in_torch_if_asked_for():
@@ -17,10 +17,18 @@ def test_as_in_torch_if_asked_for():
 
 
 def test_each_uncertainty_adds_to_it():
-    gradients = np.array([[1.0, -8.0], [0.0, np.nan]])
     eps = 2.0**-52
-    assert measured(gradients, eps, 0.0, 0.0, 0.0).tolist() == [16 * 8 * eps, 0]
-    zero = np.zeros((1, 2))
-    assert measured(zero, eps, 3.0, 0.0, 0.0).tolist() == [12 * eps]
-    assert measured(zero, eps, 0.0, 1.0, 0.0).tolist() == [10.0]
-    assert measured(zero, eps, 0.0, 0.0, 1.0).tolist() == [12.0]
+    nothing = Uncertainty(0.0, 0.0, 0.0, 0.0, eps)
+    zero, one = np.zeros(1), np.ones(1)
+    assert sharp(nothing, zero, zero) == wide(nothing, zero, zero) == 0
+    for tolerance in (sharp, wide):
+        assert tolerance(nothing, one, zero).tolist() == [10.0]
+        assert tolerance(nothing._replace(noise=1.0), zero, zero).tolist() == [12.0]
+        assert tolerance(nothing, zero, one).tolist() == [16 * eps]
+
+
+def test_what_comes_from_elsewhere_widens_only_the_wide_one():
+    eps = 2.0**-52
+    zero, known = np.zeros(1), Uncertainty(0.0, 1.0, 8.0, 3.0, eps)
+    assert sharp(known, zero, zero).tolist() == [0]
+    assert wide(known, zero, zero).tolist() == [24 + (16 * 8 + 4 * 3) * eps]

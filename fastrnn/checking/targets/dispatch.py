@@ -27,7 +27,7 @@ def problem_of(target: Any, inputs: Any, seed: int = 0) -> Problem:
         ValueError: there is nothing to check.
     """
     torch = sys.modules.get("torch")
-    if isinstance(inputs, np.ndarray) or (
+    if isinstance(inputs, np.ndarray | dict) or (
         torch and isinstance(inputs, torch.Tensor | torch.nn.utils.rnn.PackedSequence)
     ):
         inputs = (inputs,)

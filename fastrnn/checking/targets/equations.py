@@ -12,7 +12,9 @@ import numpy as np
 from fastrnn.checking.problem import Arrays
 
 
-def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths: Any) -> Arrays:
+def run(
+    target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths: Any, masks: Callable
+) -> Arrays:
     """Return what the target computes, all outputs as a list.
 
     Args:
@@ -21,14 +23,10 @@ def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths:
         state: an array, or a tuple of them; None for Linear.
         params: by the target's names, of any dtype.
         lengths: of the rows, or None.
-
-    Raises:
-        NotImplementedError: dropout between layers.
+        masks: (time, batch) -> what dropout multiplies the input of each layer but the first by.
     """
     if state is None:
         return [_affine(x, params["weight"], params.get("bias"))]
-    if getattr(target, "dropout", 0) and target.num_layers > 1:
-        raise NotImplementedError("dropout in complex numbers")
     members = list(state) if isinstance(state, tuple) else [state]
     x = np.eye(target.input_size)[x] if x.dtype.kind in "iu" else x
     one_step = not hasattr(target, "num_layers")
@@ -40,8 +38,11 @@ def run(target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths:
     batch_first = batched and getattr(target, "batch_first", False)
     x = x.swapaxes(0, 1) if batch_first else x
     final, directions = [np.array(s, complex) for s in members], target.spec.directions
+    drawn = masks(*x.shape[:2])
     for first in range(0, len(target.names), directions):
         outputs = []
+        if first and drawn:
+            x = x * drawn[first // directions - 1]
         for index in range(first, first + directions):
             weights = [params.get(name) for name in target.names[index]]
             output, last = _pass(

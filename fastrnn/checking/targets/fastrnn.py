@@ -111,6 +111,10 @@ class Own:
         axes = ("unit" if gates else "output", "from input" if kind == "weight_ih" else "from")
         return Variable(name, self.target.parameter(name), axes, gates)
 
+    def masks(self, time: int, batch: int) -> tuple:
+        """Return what dropout multiplies the input of each layer but the first by."""
+        return ()
+
     def split(self, values: Arrays) -> tuple[Any, Any, dict[str, np.ndarray]]:
         """Return x, the state and the parameters from values of the variables."""
         rest = list(values)
@@ -131,7 +135,7 @@ class Own:
     def forward(self, values: Arrays) -> Arrays:
         """Return the outputs: the emitted sequence, if there is one, and the final states."""
         if any(value.dtype.kind == "c" for value in values):
-            return equations.run(self.target, *self.split(values), self.lengths)
+            return equations.run(self.target, *self.split(values), self.lengths, self.masks)
         return self.call(*self._arguments(values))
 
     def vjp(self, values: Arrays):
@@ -197,6 +201,11 @@ class OwnLayer(Own):
             return self.run(layer, x, state)[0]
         output, final = layer(x, state, self.lengths)
         return [output, *members_of(final)]
+
+    def masks(self, time, batch):
+        layer = copied(self.target, np.float64)
+        layer.seed_dropout(self.seed)
+        return layer.dropout_masks(time, batch)
 
     @property
     def batched(self) -> bool:

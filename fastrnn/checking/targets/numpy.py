@@ -1,6 +1,6 @@
 """Plain functions as targets: one that returns its pullback, or a pair of forward and vjp.
 
-Arrays in, arrays out. Inputs and outputs may be nested in tuples, like the state of an LSTM;
+Arrays in, arrays out. Inputs and outputs may be nested in tuples, lists and dicts (containers.py);
 gradients may come as this package's `Gradients`. Layers are in fastrnn.py, torch's functions and
 modules in torch.py and torch_module.py.
 """
@@ -12,6 +12,7 @@ import numpy as np
 
 from fastrnn import checks
 from fastrnn.checking.problem import Problem, Variable
+from fastrnn.checking.targets import containers
 from fastrnn.nn.gradients import Gradients
 
 GATES = {3: ("r", "z", "n"), 4: ("i", "f", "g", "o")}  # torch's orders, of a GRU and an LSTM
@@ -29,7 +30,7 @@ def problem_of_function(function: Callable, inputs: tuple) -> Problem:
         inputs: its arguments.
 
     Raises:
-        TypeError: an input is neither an array, a number, None, nor a tuple of these.
+        TypeError: an input is neither an array, a number, None, nor a container of these.
     """
     spread = _Inputs(function, inputs)
 
@@ -98,8 +99,7 @@ class _Inputs:
     def __init__(self, function, inputs):
         self.inputs, self.function = inputs, name_of(function)
         self.names = argument_names(function, len(inputs))
-        found = []
-        self.where = []  # for each variable, the indices that lead to it through nested tuples
+        found = []  # (name, array, the keys that lead to it)
         for position, (name, value) in enumerate(zip(self.names, inputs, strict=True)):
             self._find(name, value, (position,), found)
         gates = gates_of([Variable(name, value) for name, value, _ in found])
@@ -112,9 +112,9 @@ class _Inputs:
     def _find(self, name, value, path, found):
         if value is None or isinstance(value, bool | int | str):
             return  # passed on unchanged
-        if isinstance(value, tuple):
-            for i, member in enumerate(value):
-                self._find(f"{name}[{i}]", member, (*path, i), found)
+        if containers.is_container(value):
+            for key, member in containers.members(value):
+                self._find(f"{name}{containers.shown(value, key)}", member, (*path, key), found)
             return
         array = checks.array("gradcheck: inputs", name, value, usual="float64")
         if array.dtype.kind in "iub":
@@ -128,22 +128,22 @@ class _Inputs:
 
     def nested(self, values):
         """Return the arguments with these values in the places of the variables."""
+        known = dict(zip(self.where, values, strict=True))
 
         def build(value, path):
             if path in known:
                 return known[path]
-            if isinstance(value, tuple):
-                return tuple(build(member, (*path, i)) for i, member in enumerate(value))
+            if containers.is_container(value):
+                return containers.rebuilt(value, lambda key, member: build(member, (*path, key)))
             return value
 
-        known = dict(zip(self.where, values, strict=True))
         return [build(value, (i,)) for i, value in enumerate(self.inputs)]
 
     def gradients(self, given):
         """Return one gradient for each variable from what a pullback returned."""
         if isinstance(given, Gradients):
             given = self._by_name(given)
-        elif len(self.inputs) == 1 and not isinstance(given, tuple | list):
+        elif len(self.inputs) == 1 and not self._is_all(given):
             given = (given,)
         if not isinstance(given, tuple | list) or len(given) != len(self.inputs):
             raise TypeError(
@@ -151,23 +151,36 @@ class _Inputs:
                 f"expected a tuple of {len(self.inputs)}, a gradient for each of "
                 f"{', '.join(self.names)}, None for one that has none."
             )
-        result = []
-        for path in self.where:
-            value = given
-            for depth, i in enumerate(path):
-                if (
-                    value is not None
-                    and depth
-                    and not (isinstance(value, tuple | list) and len(value) > i)
-                ):
-                    raise TypeError(
-                        f"gradcheck: the pullback of {self.function} returned a "
-                        f"{_described(value)} for {self.names[path[0]]}; expected the gradients "
-                        "nested as the input is, or None."
-                    )
-                value = None if value is None else value[i]
-            result.append(value)
-        return result
+        for name, value, gradient in zip(self.names, self.inputs, given, strict=True):
+            self._check_form(name, value, gradient)
+        return [self._at(given, path) for path in self.where]
+
+    def _is_all(self, given) -> bool:
+        """Whether this is a tuple for the one input, not the gradient of that input itself."""
+        if not isinstance(given, tuple | list) or containers.is_record(given):
+            return False
+        only = self.inputs[0]
+        if not containers.is_container(only):
+            return True
+        return len(given) == 1 and (given[0] is None or containers.is_container(given[0]))
+
+    def _check_form(self, name, value, gradient):
+        """Refuse a gradient whose form is not its input's."""
+        if gradient is None or not containers.is_container(value):
+            return
+        if not containers.same_form(value, gradient):
+            raise TypeError(
+                f"gradcheck: the pullback of {self.function} returned a {_described(gradient)} for "
+                f"{name}; expected the gradients nested as the input is, or None."
+            )
+        for key, member in containers.members(value):
+            shown = f"{name}{containers.shown(value, key)}"
+            self._check_form(shown, member, containers.member(gradient, key))
+
+    def _at(self, given, path):
+        for key in path:
+            given = None if given is None else containers.member(given, key)
+        return given
 
     def _by_name(self, given: Gradients):
         rest = [given.input, given.state]
@@ -230,25 +243,27 @@ def name_of(function) -> str:
 def _described(value):
     if isinstance(value, tuple | list):
         return f"{type(value).__name__} of {len(value)}"
+    if isinstance(value, dict):
+        return f"{type(value).__name__} of {', '.join(map(repr, value)) or 'nothing'}"
     return type(value).__name__
 
 
 def leaves(output) -> list:
-    """Return the arrays of an output: one array, or several nested in tuples and lists."""
-    if isinstance(output, tuple | list):
-        return [leaf for member in output for leaf in leaves(member)]
+    """Return the arrays of an output: one array, or several nested in tuples, lists and dicts."""
+    if isinstance(output, tuple | list | dict):
+        return [leaf for _, member in containers.members(output) for leaf in leaves(member)]
     if output is None:
         return []
     return [output if type(output) is np.ndarray else np.asarray(output)]
 
 
 def rebuilt(output, cotangents):
-    """Return the cotangents nested as the output is."""
+    """Return the cotangents nested as the output is, in containers of the same classes."""
     rest = iter(cotangents)
 
     def build(value):
-        if isinstance(value, tuple | list):
-            return tuple(build(member) for member in value)
+        if isinstance(value, tuple | list | dict):
+            return containers.rebuilt(value, lambda _, member: build(member))
         return None if value is None else next(rest)
 
     return build(output)

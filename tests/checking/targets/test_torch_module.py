@@ -137,7 +137,9 @@ def draw_recurrent(seed):
     x = torch.randn((b, t, i) if options["batch_first"] else (t, b, i), dtype=dtype)
     state = torch.randn(2, layers * (1 + options["bidirectional"]), b, h, dtype=dtype).unbind()
     state = (r.choice([None, state if kind == "LSTM" else state[0]]),)
-    lengths = (np.array([r.randint(0, t) for _ in range(b)]),) * (ours and r.random() < 0.5)
+    lengths = (np.array([t, *(r.randint(0, t) for _ in range(b - 1))]),) * (
+        ours and r.random() < 0.5
+    )
     return module, (x, *state, *lengths), r.choice(["full", "sample", "project"])
 
 
