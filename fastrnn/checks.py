@@ -60,18 +60,6 @@ def probability(owner: str, name: str, value: Any) -> float:
     return float(value)
 
 
-def room(owner: str, count: int, dtype: np.dtype) -> None:
-    """Raise MemoryError where so many parameters cannot be, before the first is made."""
-    try:
-        np.empty(count, dtype)  # memory that nobody touches costs nothing
-    except (MemoryError, OverflowError, ValueError):
-        size = count * dtype.itemsize
-        raise MemoryError(
-            f"{owner}: Unable to allocate {size:,} bytes for {count:,} parameters; use smaller "
-            "sizes or fewer layers."
-        ) from None
-
-
 def array(owner: str, name: str, value: Any, usual: str = "float32") -> np.ndarray:
     """Return a NumPy array in native byte order: from one, or from a torch CPU tensor."""
     if isinstance(value, np.ndarray):

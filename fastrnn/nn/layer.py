@@ -73,7 +73,6 @@ class RecurrentLayer(Recurrent):
             1 + self.bidirectional,
             self.bias,
         )
-        checks.room(name, spec.parameters(), dtype)
         init, dropout_seed = np.random.SeedSequence(seed).spawn(2)
         super().__init__(spec, init)
         self._random = np.random.default_rng(dropout_seed)  # it has a lock of its own

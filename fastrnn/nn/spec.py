@@ -66,12 +66,6 @@ class Spec(NamedTuple):
             for name, shape in self.shapes_of(scan, suffix).items()
         }
 
-    def parameters(self) -> int:
-        """Return how many numbers all parameters have together."""
-        first, both = (self._replace(num_layers=layers).shapes().values() for layers in (1, 2))
-        one, two = (sum(map(math.prod, shapes)) for shapes in (first, both))
-        return one + (self.num_layers - 1) * (two - one)
-
     def shapes_of(self, scan: Scan, suffix: str = "") -> dict[str, tuple[int, ...]]:
         """Return the shape of each parameter of one direction of one layer."""
         rows = scan.sizes.gates * self.hidden_size

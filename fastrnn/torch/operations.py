@@ -174,8 +174,8 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
             states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
         return _native(module, (x, batch_sizes), states, weights)
 
-    native = native if call.native else None
-    return Operation(forward, backward, native, given, call.copies and not module.batch_first)
+    whole = native if call.native else None
+    return Operation(forward, backward, whole, given, call.copies and not module.batch_first)
 
 
 def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:

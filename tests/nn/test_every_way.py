@@ -175,9 +175,3 @@ def test_truncated_bptt_of_no_steps_checks_what_it_checks_of_some(T, options, er
     d_output = np.ones((T, 2, 4), given.pop("d_output"))
     with pytest.raises(error, match=r"^(truncated_bptt|GRU): "):
         fastrnn.truncated_bptt(layer, x, d_output, 2, 3, **given)
-
-
-@pytest.mark.parametrize("sizes", [(3, 10**12), (10**12, 3), (3, 4, 10**12), (10**30, 10**30)])
-def test_parameters_that_cannot_be_are_refused_before_any_is_made(sizes):
-    with pytest.raises(MemoryError, match=r"^GRU: Unable to allocate .* bytes for .* parameters"):
-        fastrnn.GRU(*sizes)
