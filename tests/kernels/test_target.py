@@ -35,21 +35,22 @@ def test_without_settings_it_is_the_host():
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"NUMBA_CPU_NAME": "generic"}, set()),
-        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx"}, set()),
-        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx2"}, {"avx2"}),
-        ({"NUMBA_CPU_NAME": "x86-64-v2", "NUMBA_CPU_FEATURES": ""}, set()),
-        ({"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}, {"avx2", "fma"}),
-        ({"NUMBA_CPU_NAME": "x86-64-v4", "NUMBA_CPU_FEATURES": ""}, {"avx2", "fma", "avx512f"}),
-        ({"NUMBA_CPU_FEATURES": "-avx2"}, {"fma"}),  # of the host's name, which implies the others
-        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+fma"}, {"fma"}),
+        ({"NUMBA_CPU_NAME": "generic"}, ""),
+        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx"}, ""),
+        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+avx2"}, "avx2"),
+        ({"NUMBA_CPU_NAME": "x86-64-v2", "NUMBA_CPU_FEATURES": ""}, ""),
+        ({"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": ""}, "avx2 fma"),
+        ({"NUMBA_CPU_NAME": "x86-64-v4", "NUMBA_CPU_FEATURES": ""}, "avx2 avx512f fma"),
+        ({"NUMBA_CPU_FEATURES": "-avx2"}, "fma"),  # of the host's name, which implies the others
+        ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "+fma"}, "fma"),
     ],
     ids=str,
 )
 def test_names_imply_features_and_features_others(settings, found):
-    if not found <= features():
+    wanted = set(found.split())  # a set would have another name in every process
+    if not wanted <= features():
         pytest.skip("this processor has less")
-    assert set(python(FEATURES, **settings).split()) == found
+    assert set(python(FEATURES, **settings).split()) == wanted
 
 
 @x86
