@@ -97,7 +97,7 @@ def _forward(x, states, weights, masks, lengths, *options_and_keep):
     else:
         program = prepare(program.spec, program.call._replace(keep=False))
     output, final, tape = program.run(*arguments, every)
-    kept = torch.zeros(1, dtype=torch.int64)
+    kept = torch.zeros(1, dtype=torch.int64, device="cpu")
     if keep:  # whatever becomes of the output, the tape has its own
         kept = _NamedTape(tape._replace(output=output.copy())).token()
     return [*_tensors((output, *final)), kept]
@@ -221,7 +221,7 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         shape = x.shape[time], batch, width
         masks = [dropout_factors(p, x.dtype, shape) for _ in range(module.num_layers - 1)]
     if lengths is not None:
-        lengths = torch.as_tensor(lengths)
+        lengths = torch.as_tensor(lengths, device="cpu")
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     options = [getattr(module, name) for name in OPTIONS]
     checkpoint = None if module.checkpoint is None else str(module.checkpoint)
