@@ -5,12 +5,12 @@ freed by backward, offloaded or recomputed by hooks) takes the arrays out with `
 them, or equal ones, back with `joined`. Programs make and read tapes; nothing is computed here.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from fastrnn.engine import buffers
+from fastrnn.engine import buffers, scan
 from fastrnn.engine.batch import Batch
 from fastrnn.engine.records import Residuals
 
@@ -54,12 +54,19 @@ class Tape(NamedTuple):
         Args:
             handed_out: the caller got `output` itself and may write to it: take a copy.
         """
-        output = self.output.copy() if handed_out else self.output
-        inputs = self.inputs if self.masks else ()  # else they are the outputs
-        given: dict[str, Any] = {"weights": [], "x": (), "initial": (), "batch": ()}
-        arrays: list[np.ndarray] = []
-        rest = _without(self._replace(**given, output=output, inputs=inputs), arrays)
-        return arrays, rest._replace(batch=self.batch)  # a few integers of each sequence
+        arrays = [self.output.copy() if handed_out else self.output, *self.outputs, *self.masks]
+        if self.masks:  # else the inputs are the outputs
+            arrays += self.inputs
+        residuals = []
+        for saved, unprojected, checkpoints, every in self.residuals:
+            kept = [saved, unprojected, checkpoints]
+            arrays += [array for array in kept if array.size]
+            left: list[Any] = [None if array.size else array for array in kept]
+            residuals.append(Residuals._make([*left, every]))
+        gone: Any = None
+        between, masks = (gone,) * len(self.outputs), (gone,) * len(self.masks)
+        rest = type(self)([], gone, gone, gone, (), between, masks, self.batch, tuple(residuals))
+        return arrays, rest
 
     def joined(self, arrays: Sequence[np.ndarray], weights: list[tuple], x, initial) -> Self:
         """Return the whole tape again.
@@ -70,8 +77,20 @@ class Tape(NamedTuple):
             x: see weights.
             initial: the initial states, as `BaseProgram.states` returns them.
         """
-        whole = _with(self, iter(arrays))._replace(weights=weights, x=x, initial=initial)
-        return whole if whole.masks else whole._replace(inputs=whole.outputs)
+        rest = map(buffers.plain, arrays)
+        output = next(rest)
+        outputs = tuple([next(rest) for _ in self.outputs])
+        masks = tuple([next(rest) for _ in self.masks])
+        inputs = tuple([next(rest) for _ in masks]) or outputs
+        residuals = tuple(
+            [
+                Residuals._make([next(rest) if one is None else one for one in kept])
+                for kept in self.residuals
+            ]
+        )
+        return type(self)(
+            weights, x, initial, output, inputs, outputs, masks, self.batch, residuals
+        )
 
 
 class StepTape(NamedTuple):
@@ -91,36 +110,19 @@ class StepTape(NamedTuple):
     def split(self, handed_out: bool = True) -> tuple[list[np.ndarray], Self]:
         """Return arrays and the tape without any; see Tape.split."""
         del handed_out  # h_n is
-        given: dict[str, Any] = {"weights": [], "x": (), "initial": ()}
-        h_n = self.h_n.copy() if len(self.saved) > 1 else self.h_n[:0].copy()
-        arrays: list[np.ndarray] = []
-        return arrays, _without(self._replace(**given, h_n=h_n), arrays)
+        gone: Any = None
+        rest = self._replace(weights=(), x=gone, initial=gone, h_n=scan.NOTHING[self.h_n.dtype])
+        arrays = []
+        if self.saved.size:
+            arrays, rest = [self.saved], rest._replace(saved=gone)
+        if len(self.h_n) > 1:
+            arrays, rest = [*arrays, self.h_n.copy()], rest._replace(h_n=gone)
+        return arrays, rest
 
     def joined(self, arrays: Sequence[np.ndarray], weights: Sequence[tuple], x, initial) -> Self:
         """Return the whole tape again; see Tape.joined."""
-        whole = _with(self, iter(arrays))
-        x = buffers.plain(x).reshape(1, whole.saved.shape[1], x.shape[-1])
-        return whole._replace(weights=weights, x=x, initial=initial)
-
-
-def _without(node: Any, arrays: list[np.ndarray]) -> Any:
-    """Return nested tuples with None for each array that is not empty, which goes to `arrays`."""
-    if isinstance(node, np.ndarray) and node.size:
-        arrays.append(node)
-        return None
-    if isinstance(node, tuple):
-        return _like(node, [_without(one, arrays) for one in node])
-    return node
-
-
-def _with(node: Any, arrays: Iterator[np.ndarray]) -> Any:
-    """Undo `_without`."""
-    if node is None:
-        return buffers.plain(next(arrays))
-    if isinstance(node, tuple):
-        return _like(node, [_with(one, arrays) for one in node])
-    return node
-
-
-def _like(node: tuple, parts: list) -> tuple:
-    return type(node)(*parts) if hasattr(node, "_fields") else tuple(parts)
+        rest = map(buffers.plain, arrays)
+        saved = next(rest) if self.saved is None else self.saved
+        h_n = next(rest) if self.h_n is None else self.h_n
+        x = buffers.plain(x).reshape(1, saved.shape[1], x.shape[-1])
+        return type(self)(weights, x, initial, saved, h_n)

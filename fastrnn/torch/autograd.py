@@ -25,7 +25,8 @@ class Operation(NamedTuple):
             and any state's are; returns Results.
         backward: takes Results.kept and .rest, (x, states, weights) as they are saved, gradients
             at the results (None: zero) and whether the input's is wanted; returns those of the
-            input (or None), the given states and the weights.
+            input (or None), the given states and the weights. Weights are tensors, or None: they
+            are where they were.
         native: the same as forward, of tensors and by torch's operations: (x, states, weights) ->
             tensors; None where they cannot repeat it (dropout).
         states: how many tensors of state were given, or 0.
@@ -46,13 +47,13 @@ class Results(NamedTuple):
         arrays: output first (a cell has none: its states), then the states.
         kept: the arrays that the gradient reads besides x, states and weights; nobody else has
             them.
-        unread: numbers of what it does not read, among (x, *states, *weights); `native` does.
+        choice: which of (x, *states, *weights) it reads.
         rest: what else it needs.
     """
 
     arrays: Sequence[np.ndarray]
     kept: Sequence[np.ndarray] = ()
-    unread: Sequence[int] = ()
+    choice: Any = None
     rest: Any = None
 
 
@@ -80,9 +81,14 @@ def run(call: Operation, keep: bool, x: Tensor, states: tuple[Tensor, ...], weig
     if keep:
         if call.copies:
             x, states = x.clone(), tuple(state.clone() for state in states)
-        return _Node.apply(call, x, *states, *weights)
+        return _apply(call, x, *states, *weights)
     x_array, *state_arrays = arrays_of((x, *states))
     return tensors_of(call.forward(x_array, state_arrays, False, (False, False)).arrays)
+
+
+def shortest_apply(node: type[torch.autograd.Function]) -> Any:
+    """Return a node's `apply`, without what is for functions under vmap, which do not come here."""
+    return super(torch.autograd.Function, node).apply  # pyright: ignore
 
 
 class _Node(torch.autograd.Function):
@@ -94,20 +100,21 @@ class _Node(torch.autograd.Function):
         results = call.forward(x_array, states, True, wanted)
         ctx.call, ctx.rest = call, results.rest
         ctx.set_materialize_grads(False)
-        saved.save(ctx, (x, *others), tensors_of(results.kept), results.unread)
+        saved.save(ctx, results.choice, (x, *others), tensors_of(results.kept))
         return tensors_of(results.arrays)
 
     @staticmethod
     def backward(ctx: Any, *d_results: Tensor | None):
         call, wanted = ctx.call, ctx.needs_input_grad[1:]
-        inputs, kept = saved.load(ctx, len(wanted))
+        inputs, kept, there = saved.load(ctx)
         if torch.is_grad_enabled() or not are_plain(d_results):
             return None, *native_gradients(ctx, call, wanted, inputs, d_results)
-        x, *others = arrays_of(inputs)
+        first = 1 + call.states
+        x, *states = arrays_of(inputs[:first])
         grads = call.backward(
             arrays_of(kept),
             ctx.rest,
-            (x, others[: call.states], others[call.states :]),
+            (x, states, None if there else inputs[first:]),
             [None if d is None else d.resolve_neg().numpy() for d in d_results],
             wanted[0],
         )
@@ -115,6 +122,9 @@ class _Node(torch.autograd.Function):
             torch.from_numpy(g) if wanted and g is not None else None
             for wanted, g in zip(wanted, grads, strict=True)
         )
+
+
+_apply = shortest_apply(_Node)
 
 
 def are_plain(gradients) -> bool:

@@ -6,7 +6,6 @@ modules.py; single steps have their own way, single.py.
 """
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
-from fastrnn.torch.autograd import Operation, Results
+from fastrnn.torch.autograd import Operation, Results, arrays_of
+from fastrnn.torch.saved import Choice, choose, unread_weights
 from fastrnn.torch.twin import Twin, grouped
 
 _VF = torch._VF
@@ -46,7 +46,8 @@ def of_layer(
 
     def forward(x, states, keep, wanted):
         plain = lengths is None and not dropout
-        program, unread = _program(twin, x.shape, module.batch_first, (keep, *wanted, plain))
+        given = len(states)
+        program, choice = _program(twin, x.shape, module.batch_first, (keep, *wanted, plain), given)
         call, ends, masks, every = program.call, None, (), 0
         if lengths is not None:
             ends = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
@@ -57,20 +58,23 @@ def of_layer(
         if keep:
             every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
         output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
-        unread = [given + i for i in unread if not every]  # else it computes everything again
-        return _results([output, *final], program, tape, handed_out, unread)
+        if every:  # it computes everything again
+            choice = choose(twin, given, ())
+        return _results([output, *final], program, tape, handed_out, choice)
 
     native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
     copies = module.batch_first or not any(weight.requires_grad for weight in twin.weights)
     return Operation(forward, functools.partial(_backward, given), native, given, copies)
 
 
-def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, wanted: tuple) -> tuple:
-    """Return the program of a layer's call with input of this shape, and _unread.
+def _program(
+    twin: Twin, x: tuple[int, ...], batch_first: bool, wanted: tuple, given: int
+) -> tuple[Any, Choice]:
+    """Return the program of a layer's call with input of this shape, and what its gradient reads.
 
     wanted: Call's keep and wrt_input; whether states' gradients are; Call's plain.
     """
-    key = x, batch_first, wanted, get_num_threads()
+    key = x, batch_first, wanted, given, get_num_threads()
     known = twin.programs.get(key)
     if known is None:
         batched, (keep, *wrt, plain) = len(x) == 3, wanted
@@ -90,42 +94,23 @@ def _program(twin: Twin, x: tuple[int, ...], batch_first: bool, wanted: tuple) -
         if len(twin.programs) >= MAX_PROGRAMS:
             twin.programs.clear()
         program = prepare(twin.spec, call)
-        known = twin.programs[key] = program, unread_weights(twin, time, wrt)
+        known = twin.programs[key] = program, choose(twin, given, unread_weights(twin, time, wrt))
     return known
 
 
-def unread_weights(twin: Twin, time: int, wrt: Sequence[bool]) -> list[int]:
-    """Return numbers of what the gradient does not read, among x and the weights.
-
-    Args:
-        twin: of the module.
-        time: T.
-        wrt: whether gradients of the input, and of states, are wanted. Without the first W_ih of
-            the first layer is not read, without the second W_hh at the first step.
-    """
-    spec, (wrt_input, wrt_states) = twin.spec, wrt
-    each, firsts = len(twin.weights) // (spec.num_layers * spec.directions), spec.directions
-    return [
-        1 + i
-        for i, weight in enumerate(twin.weights)
-        if weight.dim() == 1  # a bias
-        or (i % each == 0 and i < firsts * each and not wrt_input)
-        or (i % each == 1 and time == 1 and not wrt_states)
-    ]
-
-
-def _results(arrays: list, program: Any, tape: Any, handed_out: bool, unread) -> Results:
+def _results(arrays: list, program: Any, tape: Any, handed_out: bool, choice: Choice) -> Results:
     if tape is None:
         return Results(arrays)
-    kept, tape = tape.split(handed_out)
-    return Results(arrays, kept, unread, (program, tape))
+    kept, rest = tape.split(handed_out)
+    return Results(arrays, kept, choice, (program, rest, tape.weights))
 
 
 def _backward(given: int, kept, rest: tuple, inputs: tuple, d, wrt_input: bool) -> tuple:
     """Return gradients; see autograd.Operation."""
-    (program, tape), (x, states, weights) = rest, inputs
-    initial = program.states(states or None)
-    tape = tape.joined(kept, grouped(program.spec, weights), x, initial)
+    (program, tape, weights), (x, states, moved) = rest, inputs
+    if moved is not None:
+        weights = grouped(program.spec, arrays_of(moved))
+    tape = tape.joined(kept, weights, x, program.states(states or None))
     if not program.call.emit:  # a cell
         d = [None, *d]
     d_final = None if all(one is None for one in d[1:]) else d[1:]
@@ -207,8 +192,8 @@ def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
         )
         program = prepare(twin.spec, call)
         _, final, tape = program.run(twin.arrays(), x, states or None)
-        unread = [given + i for i in unread_weights(twin, 1, wanted)]
-        return _results(list(final), program, tape, True, unread)
+        choice = choose(twin, len(states), unread_weights(twin, 1, wanted))
+        return _results(list(final), program, tape, True, choice)
 
     native = functools.partial(native_cell, module)
     copies = not any(weight.requires_grad for weight in twin.weights)

@@ -113,8 +113,11 @@ class _Single:
         self.shapes, self.output = [state] * self.states, output
         self.native = operations.native_cell if output is None else operations.native_layer
         self.weights = len(twin.weights)
-        wanted = itertools.product((False, True), repeat=2)
-        self._unread = {wrt: operations.unread_weights(twin, 1, wrt) for wrt in wanted}
+        self._choices = {
+            (given, *wrt): saved.choose(twin, given, saved.unread_weights(twin, 1, wrt))
+            for given in (0, len(spec.cell.states))
+            for wrt in itertools.product((False, True), repeat=2)
+        }
         self._each = self.weights // self.layers
         self._firsts = range(0, self.weights, self._each)  # of each layer
         self._shared, self._missing = spec.cell.shared, (0,) * (5 - self._each)
@@ -140,10 +143,10 @@ class _Single:
         """Return room for what the gradient reads besides; a cell that saves nothing has none."""
         return [torch.empty_like(self._like_saved)] if self._saves else []
 
-    def unread(self, x: Tensor, states) -> list[int]:
-        """Return what the gradient does not read; see autograd.Results."""
-        wrt = x.requires_grad, any(state.requires_grad for state in states)
-        return [len(states) + i for i in self._unread[wrt]]
+    def choice(self, x: Tensor, states) -> saved.Choice:
+        """Return which of x, the states and the weights the gradient reads."""
+        wrt = bool(states) and (states[0].requires_grad or states[-1].requires_grad)
+        return self._choices[len(states), x.requires_grad, wrt]
 
     def run(self, x: Tensor, states, kept: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the output, if it has one, and the states; `kept` is filled."""
@@ -173,7 +176,6 @@ class _Single:
         wants_input, wants_weights = wanted
         # Copies live as long as the names.
         x, *tensors = _contiguous((x, *states, *d_results))
-        weights, kept = _contiguous(weights), _contiguous(kept)
         given, layers = len(states), self.layers
         place = kept[0].data_ptr() if self._saves else 0
         h_n = kept[-1] if layers > 1 else None
@@ -241,8 +243,7 @@ class _StepNode(torch.autograd.Function):
         if single.layers > 1:  # upper layers read h_n, which the user may change
             kept.append(results[-single.states].clone().view(single.state_shape))
         # The same as autograd.py saves: checkpointing compares, and a call may come either way.
-        unread = single.unread(x, others[:given])
-        saved.save(ctx, (x, *others[:given], *weights), kept, unread)
+        saved.save(ctx, single.choice(x, others[:given]), (x, *others[:given], *weights), kept)
         return results
 
     @staticmethod
@@ -250,7 +251,9 @@ class _StepNode(torch.autograd.Function):
         (single, module, generation, deferred), given = ctx.call, ctx.given
         if generation is not None:
             generation.pending = False
-        (x, *others), kept = saved.load(ctx, 1 + given + single.weights)
+        (x, *others), kept, there = saved.load(ctx)
+        if not there:
+            others, kept = _contiguous(others), _contiguous(kept)
         states, weights = others[:given], others[given:]
         wants_input, *wants = ctx.needs_input_grad[1:]
         wants_weights = any(wants[given:]) if deferred is None else deferred.wanted()
@@ -279,6 +282,4 @@ class _StepNode(torch.autograd.Function):
         return None, d_x, *(d_states if given else ()), *d_weights
 
 
-# What torch.autograd.Function.apply does besides is for functions under vmap and the like, which do
-# not come here.
-_apply: Any = super(torch.autograd.Function, _StepNode).apply  # pyright: ignore
+_apply = autograd.shortest_apply(_StepNode)

@@ -84,15 +84,15 @@ def of_state(hx: Any, dtype: torch.dtype, shapes: list) -> str:
 
 def of_tensor(tensor: Any) -> str:
     """Return what a tensor is that kernels cannot read, or nothing."""
+    if twin.is_ordinary(tensor) and tensor.dtype in twin.FLOATS:
+        return ""
     if not isinstance(tensor, Tensor) or type(tensor) not in (Tensor, nn.Parameter):
         return f"a {_name(tensor)}"
     if not tensor.is_cpu:
         return f"on {tensor.device.type}"
-    if not twin.is_ordinary(tensor):
-        return "in no order that kernels read"
     if tensor.dtype not in twin.FLOATS:
         return str(tensor.dtype).removeprefix("torch.")
-    return ""
+    return "in no order that kernels read"
 
 
 def tell(module: twin.RecurrentModule, why: str) -> None:
