@@ -272,6 +272,24 @@ def test_a_copy_of_the_token_is_as_good():
 
 
 @every_kind
+def test_what_is_handed_out_may_be_changed_and_backward_frees_the_rest(kind):
+    (model, accelerated, _), x = compile_model(kind), torch.randn(5, 2, 3, dtype=F64)
+    for change in (torch.relu_, torch.Tensor.t_, lambda t: t.detach().numpy().fill(0.2)):
+        gradients = []
+        for one in (model.layer, torch.compile(accelerated.layer, backend="aot_eager")):
+            one.zero_grad()
+            output, state = one(torch.cat([x, x], 2)[..., :4])
+            change(output[0])
+            change(flat(state)[0][0])
+            (output.cos().sum() + flat(state)[0].sum()).backward()
+            gradients.append([p.grad.clone() for p in one.parameters()])
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+    losses = [accelerated(x)[0].sum() for _ in range(3)]
+    torch.autograd.backward(losses)
+    assert not compiled._kept
+
+
+@every_kind
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("bidirectional", [True, False])
 def test_the_shapes_that_weights_must_have(kind, bias, bidirectional):
