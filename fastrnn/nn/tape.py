@@ -62,7 +62,7 @@ class Tape(NamedTuple):
             kept = [saved, unprojected, checkpoints]
             arrays += [array for array in kept if array.size]
             left: list[Any] = [None if array.size else array for array in kept]
-            residuals.append(Residuals._make([*left, every]))
+            residuals.append(Residuals(left[0], left[1], left[2], every))
         gone: Any = None
         between, masks = (gone,) * len(self.outputs), (gone,) * len(self.masks)
         rest = type(self)([], gone, gone, gone, (), between, masks, self.batch, tuple(residuals))
@@ -82,15 +82,12 @@ class Tape(NamedTuple):
         outputs = tuple([next(rest) for _ in self.outputs])
         masks = tuple([next(rest) for _ in self.masks])
         inputs = tuple([next(rest) for _ in masks]) or outputs
-        residuals = tuple(
-            [
-                Residuals._make([next(rest) if one is None else one for one in kept])
-                for kept in self.residuals
-            ]
-        )
-        return type(self)(
-            weights, x, initial, output, inputs, outputs, masks, self.batch, residuals
-        )
+        residuals = []
+        for kept in self.residuals:
+            found = [next(rest) if one is None else one for one in kept[:3]]
+            residuals.append(Residuals(found[0], found[1], found[2], kept.checkpoint_every))
+        whole = weights, x, initial, output, inputs, outputs, masks, self.batch, tuple(residuals)
+        return type(self)(*whole)
 
 
 class StepTape(NamedTuple):
