@@ -93,7 +93,7 @@ def _array(name: Any, values: Any) -> NDArray:
     if not isinstance(values, list) or not isinstance(name, str):
         raise TypeError(f"there is no array of {name!r} with the values {values!r}")
     dtype = np.dtype(name)
-    if dtype.itemsize * len(values) > _LARGEST:
+    if not 0 <= dtype.itemsize * len(values) <= _LARGEST:  # in NumPy 2.0 it overflows
         raise ValueError(f"an array of {len(values)} {name} is too large")
     if dtype.kind in "mM":
         return np.array(values, np.int64).view(dtype)
