@@ -16,7 +16,6 @@ from fastrnn.models import weights as weighting
 from fastrnn.models.estimator import Estimator
 from fastrnn.models.network import Loss
 from fastrnn.models.sampling import softmax
-from fastrnn.models.sequences import Sequences
 from fastrnn.models.targets import classes, labels
 
 
@@ -180,19 +179,8 @@ class RNNClassifier(Estimator):
             self, self.n_features_in_, len(self.classes_), seeds, self.bidirectional
         )
 
-    def _losses(
-        self,
-        x: Sequences,
-        targets: NDArray,
-        rows: NDArray,
-        training: bool,
-        *_: Any,
-        weights: Sequences | None = None,
-    ) -> Iterator[Loss]:
-        some = None if weights is None else weights.values[rows]
-        criterion = partial(weighting.cross_entropy, targets=targets[rows], weights=some)
-        some = x.select(rows)
-        yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)
+    def _losses(self, *batch: Any, **weights: Any) -> Iterator[Loss]:
+        return many_to_one.losses(self, weighting.cross_entropy, *batch, **weights)
 
     def _answers(self, X: Any, lengths: Any) -> NDArray:
         x = self._known_input(X, lengths)

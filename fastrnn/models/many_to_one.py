@@ -4,7 +4,9 @@ A recurrent layer, and a linear one on the final h of its top layer, both direct
 What an answer means is up to the two.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +49,33 @@ def loss(
         return [pull(states.gradient_from_top(rnn, d_head.input, state)), d_head.params]
 
     return Loss(value, len(x.lengths), gradients)
+
+
+def losses(
+    model: Any,
+    compare: Callable[..., tuple[float, NDArray]],
+    x: Sequences,
+    targets: NDArray,
+    rows: NDArray,
+    training: bool,
+    *place: Any,
+    weights: Sequences | None = None,
+) -> Iterator[Loss]:
+    """Yield the loss of a batch, as training.py asks for it.
+
+    Args:
+        model: the estimator, for its layers and its `truncate`.
+        compare: takes answers, and by name their targets and weights, as a Criterion does.
+        x: all sequences.
+        targets: what is right for each.
+        rows: the batch.
+        training: apply dropout.
+        place: where a long batch goes on, which has no meaning here: it is read at once.
+        weights: one for each sequence; None (default): all alike.
+    """
+    some = None if weights is None else weights.values[rows]
+    criterion = partial(compare, targets=targets[rows], weights=some)
+    yield loss(model.rnn_, model.head_, x.select(rows), criterion, model.truncate, training)
 
 
 def answers(rnn: RecurrentLayer, head: Linear, x: Sequences) -> NDArray:

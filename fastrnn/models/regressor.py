@@ -14,7 +14,6 @@ from fastrnn.models import many_to_one, network
 from fastrnn.models import weights as weighting
 from fastrnn.models.estimator import Estimator
 from fastrnn.models.network import Loss
-from fastrnn.models.sequences import Sequences
 from fastrnn.models.targets import in_dtype, numbers
 
 
@@ -168,16 +167,5 @@ class RNNRegressor(Estimator):
             self, self.n_features_in_, self.n_outputs_ or 1, seeds, self.bidirectional
         )
 
-    def _losses(
-        self,
-        x: Sequences,
-        targets: NDArray,
-        rows: NDArray,
-        training: bool,
-        *_: Any,
-        weights: Sequences | None = None,
-    ) -> Iterator[Loss]:
-        some = None if weights is None else weights.values[rows]
-        criterion = partial(weighting.squared_error, targets=targets[rows], weights=some)
-        some = x.select(rows)
-        yield many_to_one.loss(self.rnn_, self.head_, some, criterion, self.truncate, training)
+    def _losses(self, *batch: Any, **weights: Any) -> Iterator[Loss]:
+        return many_to_one.losses(self, weighting.squared_error, *batch, **weights)
