@@ -23,7 +23,8 @@ from fastrnn.cells import CELLS
 from fastrnn.nn.arguments import read_sequence
 from fastrnn.nn.program import prepare
 from fastrnn.nn.tape import Tape
-from fastrnn.torch.operations import batch_of, dropout_factors, in_order, state_shapes
+from fastrnn.torch.native import batch_of, state_shapes
+from fastrnn.torch.operations import dropout_factors, in_order
 from fastrnn.torch.twin import FLOATS, OPTIONS, grouped, spec_of
 
 _BUILDER = "torch._dynamo.variables.builder"

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import checks
 from fastrnn.nn.arguments import bare
-from fastrnn.torch import autograd, compiled, operations, single, unpacked, ways
+from fastrnn.torch import autograd, compiled, native, operations, single, ways
 from fastrnn.torch.standin import StandIn
 from fastrnn.torch.twin import follow_threads, states_of, twin_of
 
@@ -75,7 +75,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         if lengths is None:
             result = super().forward(input, hx)
         else:
-            result = unpacked.forward(super().forward, self, input, hx, lengths)
+            result = native.by_lengths(super().forward, self, input, hx, lengths)
         ways.tell(self, why)
         return result
 
@@ -100,7 +100,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         why = ways.of_input(input, self.input_size, 2, 3)
         if why:
             return why
-        shapes = operations.state_shapes(self, operations.batch_of(self, input))
+        shapes = native.state_shapes(self, native.batch_of(self, input))
         twin, states, why = _readable(self, input, hx, shapes)
         if why:
             return why
@@ -119,7 +119,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             return why
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
-        shapes = operations.state_shapes(self, (int(batch_sizes[0]),))
+        shapes = native.state_shapes(self, (int(batch_sizes[0]),))
         twin, states, why = _readable(self, data, hx, shapes)
         if why:
             return why

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import checks
 from fastrnn.kernels.threads import get_num_threads
+from fastrnn.nn.arguments import bare, members
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
+from fastrnn.torch import native
 from fastrnn.torch.autograd import Operation, Results, arrays_of
 from fastrnn.torch.saved import Choice, choose, unread_weights
 from fastrnn.torch.twin import Twin, grouped
-
-_VF = torch._VF
-_NATIVE = {"RNN_TANH": _VF.rnn_tanh, "RNN_RELU": _VF.rnn_relu, "LSTM": _VF.lstm, "GRU": _VF.gru}
-_NATIVE_CELL = {nn.LSTMCell: _VF.lstm_cell, nn.GRUCell: _VF.gru_cell}
 
 
 def of_layer(
@@ -62,9 +61,9 @@ def of_layer(
             choice = choose(twin, given, ())
         return _results([output, *final], program, tape, handed_out, choice)
 
-    native = None if dropout else functools.partial(native_layer, module, lengths=lengths)
+    by_torch = None if dropout else functools.partial(native.layer, module, lengths=lengths)
     copies = module.batch_first or not any(weight.requires_grad for weight in twin.weights)
-    return Operation(forward, functools.partial(_backward, given), native, given, copies)
+    return Operation(forward, functools.partial(_backward, given), by_torch, given, copies)
 
 
 def _program(
@@ -154,25 +153,13 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
         d_x, *d_others = call.backward(kept, rest, inputs, [d_output, *d[1:]], wrt_input)
         return None if d_x is None else pack(d_x, places), *d_others
 
-    def native(x, states, weights):
-        if not states:
-            states = [x.new_zeros(shape) for shape in state_shapes(module, (rows,))]
-        return _native(module, (x, batch_sizes), states, weights)
+    def whole(x, states, weights):
+        packed, hx = PackedSequence(x, batch_sizes), bare(tuple(states)) if states else None
+        output, after = native.run_packed(module, packed, hx, weights)
+        return [output.data, *members(after)]
 
-    whole = native if call.native else None
-    return Operation(forward, backward, whole, given, call.copies and not module.batch_first)
-
-
-def batch_of(module: nn.RNNBase, x: Tensor) -> tuple[int, ...]:
-    """Return the size of the batch of an input as a tuple, which is empty if it has none."""
-    return () if x.dim() == 2 else (x.shape[0 if module.batch_first else 1],)
-
-
-def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Return the shape of each member of a state for a batch of this size, or for none."""
-    rows = module.num_layers * (1 + module.bidirectional)
-    shapes = [(rows, *batch, module.proj_size or module.hidden_size)]
-    return shapes + [(rows, *batch, module.hidden_size)] * (module.mode == "LSTM")
+    by_torch = whole if call.native else None
+    return Operation(forward, backward, by_torch, given, call.copies and not module.batch_first)
 
 
 def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
@@ -195,62 +182,9 @@ def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
         choice = choose(twin, len(states), unread_weights(twin, 1, wanted))
         return _results(list(final), program, tape, True, choice)
 
-    native = functools.partial(native_cell, module)
+    by_torch = functools.partial(native.cell, module)
     copies = not any(weight.requires_grad for weight in twin.weights)
-    return Operation(forward, functools.partial(_backward, given), native, given, copies)
-
-
-def native_layer(module: nn.RNNBase, x, states, weights, lengths=None):
-    """Compute what a layer's call does by torch's operations."""
-    if not states:
-        states = [x.new_zeros(shape) for shape in state_shapes(module, batch_of(module, x))]
-    if lengths is not None:
-        return _native_packed(module, x, states, weights, lengths)
-    time = 0 if module.batch_first else 1
-    unbatched = x.dim() == 2
-    if unbatched:
-        x, states = x.unsqueeze(time), [s.unsqueeze(1) for s in states]
-    result = _native(module, x, states, weights, module.batch_first)
-    if unbatched:
-        result = [result[0].squeeze(time), *(s.squeeze(1) for s in result[1:])]
-    return result
-
-
-def _native(module, x, states, weights, *batch_first):
-    """Call torch's operation: x is padded, or packed data and batch sizes."""
-    hx = tuple(states) if module.mode == "LSTM" else states[0]
-    options = (module.bias, module.num_layers, 0.0, False, module.bidirectional, *batch_first)
-    x = x if isinstance(x, tuple) else (x,)
-    return _NATIVE[module.mode](*x, hx, list(weights), *options)
-
-
-def _native_packed(module, x, states, weights, lengths):
-    rows = np.argsort(-lengths, kind="stable")[: np.count_nonzero(lengths)]
-    ends, index = torch.from_numpy(lengths[rows].astype(np.int64)), torch.from_numpy(rows)
-    first, batch = module.batch_first, 0 if module.batch_first else 1
-    packed = _VF._pack_padded_sequence(x.index_select(batch, index), ends, first)
-    output, *after = _native(module, packed, [s.index_select(1, index) for s in states], weights)
-    padded, _ = _VF._pad_packed_sequence(output, packed[1], first, 0.0, x.shape[1 - batch])
-    # Rows of length 0 are left out: their output is 0, their state the one given.
-    output = x.new_zeros((*x.shape[:2], padded.shape[2])).index_copy(batch, index, padded)
-    pairs = zip(states, after, strict=True)
-    return [output, *(given.index_copy(1, index, new) for given, new in pairs)]
-
-
-def native_cell(module: nn.RNNCellBase, x, states, weights):
-    """Compute what a cell's call does by torch's operations."""
-    function = next((f for kind, f in _NATIVE_CELL.items() if isinstance(module, kind)), None)
-    function = function or getattr(_VF, f"rnn_{module.nonlinearity}_cell")
-    count = 1 + isinstance(module, nn.LSTMCell)
-    if not states:
-        states = [x.new_zeros((*x.shape[:-1], module.hidden_size))] * count
-    unbatched = x.dim() == 1
-    if unbatched:
-        x, states = x.unsqueeze(0), [s.unsqueeze(0) for s in states]
-    weights = [*weights, *[None] * (4 - len(weights))]
-    result = function(x, states[0] if count == 1 else list(states), *weights)
-    result = (result,) if count == 1 else result
-    return [r.squeeze(0) for r in result] if unbatched else result
+    return Operation(forward, functools.partial(_backward, given), by_torch, given, copies)
 
 
 def dropout_factors(p: float, dtype: torch.dtype, shape) -> Tensor:

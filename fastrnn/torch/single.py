@@ -16,7 +16,7 @@ from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.single_step import SingleStep, is_single
-from fastrnn.torch import autograd, operations, saved
+from fastrnn.torch import autograd, native, saved
 from fastrnn.torch.deferred import Factors, Generation
 from fastrnn.torch.twin import Twin, is_ordinary, known_twin, states_of
 
@@ -111,7 +111,7 @@ class _Single:
         ]
         self.states, self.layers = len(spec.cell.states), spec.num_layers
         self.shapes, self.output = [state] * self.states, output
-        self.native = operations.native_cell if output is None else operations.native_layer
+        self.native = native.cell if output is None else native.layer
         self.weights = len(twin.weights)
         self._choices = {
             (given, *wrt): saved.choose(twin, given, saved.unread_weights(twin, 1, wrt))

@@ -2,7 +2,6 @@
 
 import copy
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -10,18 +9,8 @@ torch = pytest.importorskip("torch")
 
 import fastrnn  # noqa: E402
 import fastrnn.torch  # noqa: E402
-from fastrnn.torch import operations  # noqa: E402
 from tests.support.states import members  # noqa: E402
-from tests.support.torch_modules import (  # noqa: E402
-    F64,
-    KINDS,
-    compare,
-    flat,
-    inputs,
-    module_and_input,
-    ours,
-    pair,
-)
+from tests.support.torch_modules import F64, compare, flat, module_and_input, ours, pair  # noqa: E402
 
 
 @pytest.mark.parametrize("batch", [(), (3,)], ids=["unbatched", "batched"])
@@ -83,29 +72,6 @@ def test_gradients_of_gradients_with_lengths(kind):
 
     for call in (by_lengths, packed):
         assert torch.autograd.gradgradcheck(call, (x, h, weight), check_batched_grad=True)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("given", [False, True], ids=["zeros", "states"])
-def test_torchs_own_operations_compute_what_a_module_does(kind, given):
-    """They stand in where a gradient of a gradient is asked for."""
-    reference, module = pair(kind, 5, 7)
-    (x,) = inputs(kind, 1, 5, (3,))
-    shape = (3, 7) if "Cell" in kind else (1, 3, 7)
-    states = [torch.randn(shape, dtype=F64) for _ in range(1 + ("LSTM" in kind))]
-    hx = None if not given else tuple(states) if "LSTM" in kind else states[0]
-    native = operations.native_cell if "Cell" in kind else operations.native_layer
-    got = native(module, x, states if given else (), list(module.parameters()))
-    torch.testing.assert_close(flat(got), flat(reference(x, hx)), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_lengths_by_torchs_own_operations(batch_first):
-    module = fastrnn.torch.LSTM(5, 7, 2, bidirectional=True, batch_first=batch_first, dtype=F64)
-    x, lengths = torch.randn(4, 4, 5, dtype=F64), [4, 0, 2, 3]
-    got = operations.native_layer(module, x, (), list(module.parameters()), np.array(lengths))
-    expected = flat(module(x, lengths=lengths))
-    torch.testing.assert_close(flat(got), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("batch_first", [False, True])

@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
+from fastrnn.torch import native  # noqa: E402
 from tests.support.states import members  # noqa: E402
-from tests.support.torch_modules import LAYERS, everything  # noqa: E402
+from tests.support.torch_modules import F64, KINDS, LAYERS, everything, flat, inputs, pair  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported")
 T, LENGTHS = 6, [[2, 0, 6, 0], [4, 1, 3, 6], [0, 0, 0, 0]]
@@ -114,3 +115,38 @@ def test_wrong_lengths_have_the_same_error_both_ways(kind):
                 with pytest.raises(ValueError, match="lengths with unbatched input"):
                     module(x[:, 0].to(dtype), lengths=[3])
             assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given", [False, True], ids=["zeros", "states"])
+def test_torchs_own_operations_compute_what_a_module_does(kind, given):
+    """They stand in where a gradient of a gradient is asked for."""
+    reference, module = pair(kind, 5, 7)
+    (x,) = inputs(kind, 1, 5, (3,))
+    shape = (3, 7) if "Cell" in kind else (1, 3, 7)
+    states = [torch.randn(shape, dtype=F64) for _ in range(1 + ("LSTM" in kind))]
+    hx = None if not given else tuple(states) if "LSTM" in kind else states[0]
+    run = native.cell if "Cell" in kind else native.layer
+    got = run(module, x, states if given else (), list(module.parameters()))
+    torch.testing.assert_close(flat(got), flat(reference(x, hx)), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_lengths_by_torchs_own_operations(batch_first):
+    module = fastrnn.torch.LSTM(5, 7, 2, bidirectional=True, batch_first=batch_first, dtype=F64)
+    x, lengths = torch.randn(4, 4, 5, dtype=F64), [4, 0, 2, 3]
+    got = native.layer(module, x, (), list(module.parameters()), np.array(lengths))
+    expected = flat(module(x, lengths=lengths))
+    torch.testing.assert_close(flat(got), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+def test_the_gradient_of_a_gradient_with_lengths(kind, lengths):
+    module = getattr(fastrnn.torch, kind)(3, 2, dtype=F64)
+    x = torch.randn(T, 4, 3, dtype=F64, requires_grad=True)
+
+    def output(x):
+        return module(x, lengths=lengths)[0]
+
+    assert torch.autograd.gradgradcheck(output, (x,))
