@@ -32,9 +32,7 @@ class Claim:
             ValueError: it is no file, but a folder, say.
             OSError: the file cannot be written.
         """
-        if not files.is_own(self._path):
-            shown = files.shown(self._path)
-            raise ValueError(f"{shown} is not a file, so no model can be saved there")
+        files.check_is_own(self._path)
         files.check(self._path)
         self._lock = files.beside(os.path.realpath(self._path), ".lock")
         try:

@@ -41,6 +41,20 @@ def is_own(path: Name) -> bool:
     return stat.S_ISREG(found.st_mode) and _output(found) is None
 
 
+def check_is_own(path: Name) -> None:
+    """Raise ValueError if a model cannot be at a path: see is_own.
+
+    Args:
+        path: any.
+
+    Raises:
+        ValueError: it is a folder, say.
+        OSError: it cannot be looked at.
+    """
+    if not is_own(path):
+        raise ValueError(f"{shown(path)} is not a file, so no model can be saved there")
+
+
 def check(path: Name) -> None:
     """Raise the OSError that `write` would raise at once; nothing is changed.
 

@@ -45,8 +45,7 @@ def write(
         ValueError: `path` exists and is not a file.
         OSError: it cannot be written.
     """
-    if not files.is_own(path):
-        raise ValueError(f"{files.shown(path)} is not a file, so no model can be saved there")
+    files.check_is_own(path)
     # safetensors takes the memory of an array as it lies there
     tensors = {name: np.require(array, requirements="C") for name, array in tensors.items()}
     checksum = _ALGORITHM + _digest(tensors, metadata)
