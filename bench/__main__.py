@@ -146,24 +146,31 @@ def report(
 @app.command()
 def models(
     case: Annotated[str, typer.Option(help="only those with this in their name")] = "",
-    rounds: int = 7,
+    mode: Annotated[str, typer.Option(help="train, inference")] = "train,inference",
+    pace: Annotated[str, typer.Option(help="back to back, every 20 ms")] = "",
+    rounds: int = 5,
     threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="folder for models.md")] = None,
 ):
     """Measure whole torch models, before and after fastrnn.torch.accelerate."""
     try:
-        from bench.cases import torch_models as cases
+        from bench.cases import torch_models as zoo
     except Missing as reason:
         raise typer.BadParameter(str(reason)) from None
     if threads is not None:
-        cases.torch.set_num_threads(threads)  # which ours follow
-    names = [name for name in cases.CASES if case in name]
-    table = Table("model", "mode", "torch ms", "fastrnn ms", "ratio", "bar")
-    for name, bar, mode, torchs, ours in cases.measure(names, rounds):
-        ratio = torchs / ours
-        row = f"{torchs * 1e3:.4g}", f"{ours * 1e3:.4g}", f"{ratio:.2f}", f"{bar}"
-        table.add_row(name, mode, *row)
-        console.print(f"{name}, {mode}: {ratio:.2f}")
+        zoo.torch.set_num_threads(threads)  # which ours follow
+    names = [name for name in zoo.CASES if case in name]
+    paces, modes = [p for p in zoo.PACES if pace in p], _choice(mode, zoo.MODES, "mode")
+    found = []
+    for m in zoo.measure(names, paces, modes, rounds):
+        found.append(m)
+        times = f"{m.torch * 1e3:.4g} / {m.ours * 1e3:.4g} ms"
+        short = f"[red], bar {m.bar}[/red]" if m.ratio < m.bar else ""
+        console.print(f"{m.name}, B {m.batch}, {m.mode}, {m.pace}: {times} = {m.ratio:.2f}{short}")
+    table = zoo.markdown(found)
     console.print(table)
+    if out is not None:
+        (out / "models.md").write_text(table)
 
 
 @app.command()

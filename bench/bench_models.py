@@ -18,5 +18,6 @@ except Missing as reason:
 @pytest.mark.parametrize("mode", ["train", "inference"])
 @pytest.mark.parametrize("case", torch_models.CASES)
 def bench_models(benchmark, case, mode, contender):
-    run = torch_models.ready(torch_models.CASES[case])[mode][contender]
+    model, (_, batch), _ = torch_models.CASES[case]
+    run = torch_models.ready(model, batch)[mode][contender]
     benchmark.pedantic(run, rounds=10, iterations=1, warmup_rounds=2)

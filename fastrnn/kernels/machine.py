@@ -119,37 +119,72 @@ def outlined(typingctx, function, arguments):
     return types.UniTuple(types.intp, 2)(function, arguments), codegen
 
 
+def _invoke(context, builder, code, data, part):
+    kind = context.call_conv.get_function_type(types.none, (types.intp, types.intp))
+    slots = [cgutils.alloca_once(builder, argument.pointee) if i else None
+             for i, argument in enumerate(kind.args[:2])]  # fmt: skip
+    slots[0] = cgutils.alloca_once(builder, ir.IntType(64))
+    first = builder.bitcast(slots[0], kind.args[0])
+    status = builder.call(builder.inttoptr(code, kind.as_pointer()),
+                          [first, slots[1], part, data])  # fmt: skip
+    # Numba's status: 0 for a value, -2 for None.
+    fine = builder.icmp_signed("<=", status, status.type(0))
+    return builder.select(fine, INT(0), INT(1))
+
+
 @intrinsic
 def invoke(typingctx, code, data, part):
     """Call what `outlined` returned for one part; return 0, or another number if it raised."""
 
     def codegen(context, builder, sig, args):
-        kind = context.call_conv.get_function_type(types.none, (types.intp, types.intp))
-        code, data, part = args
-        slots = [cgutils.alloca_once(builder, argument.pointee) if i else None
-                 for i, argument in enumerate(kind.args[:2])]  # fmt: skip
-        slots[0] = cgutils.alloca_once(builder, ir.IntType(64))
-        first = builder.bitcast(slots[0], kind.args[0])
-        status = builder.call(builder.inttoptr(code, kind.as_pointer()),
-                              [first, slots[1], part, data])  # fmt: skip
-        # Numba's status: 0 for a value, -2 for None.
-        fine = builder.icmp_signed("<=", status, status.type(0))
-        return builder.select(fine, INT(0), INT(1))
+        return _invoke(context, builder, *args)
 
     return types.intp(types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic
 def call_if_any(typingctx, code):
-    """Call a C function without arguments by its address, if that is not 0."""
+    """Call a C function without arguments by its address, if that is not 0; return its int."""
 
     def codegen(context, builder, sig, args):
-        kind = ir.FunctionType(ir.IntType(32), []).as_pointer()
+        number = ir.IntType(32)
+        slot = cgutils.alloca_once_value(builder, number(0))
         with builder.if_then(builder.icmp_signed("!=", args[0], INT(0))):
-            builder.call(builder.inttoptr(args[0], kind), [])
+            kind = ir.FunctionType(number, []).as_pointer()
+            builder.store(builder.call(builder.inttoptr(args[0], kind), []), slot)
+        return builder.sext(builder.load(slot), INT)
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
+def invoke_in_team(typingctx, start, threads, code, data):
+    """Have each thread of a team, the caller too, invoke part 0 of what `outlined` returned.
+
+    start: address of GOMP_parallel, as GCC's OpenMP has it: it returns when all have.
+    """
+
+    def codegen(context, builder, sig, args):
+        start, threads, code, data = args
+        pointer, number = ir.PointerType(ir.IntType(8)), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer])
+        name = f"{builder.function.name}.member.{len(builder.module.functions)}"
+        member = ir.Function(builder.module, kind, name)
+        member.linkage = "internal"
+        inside = ir.IRBuilder(member.append_basic_block("entry"))
+        words = inside.bitcast(member.args[0], INT.as_pointer())
+        known = [inside.load(inside.gep(words, [INT(i)])) for i in (0, 1)]
+        _invoke(context, inside, *known, INT(0))
+        inside.ret_void()
+        pair = cgutils.alloca_once(builder, INT, 2)
+        for i, value in enumerate((code, data)):
+            builder.store(value, builder.gep(pair, [INT(i)]))
+        parallel = ir.FunctionType(ir.VoidType(), [kind.as_pointer(), pointer, number, number])
+        given = [member, builder.bitcast(pair, pointer), builder.trunc(threads, number), number(0)]
+        builder.call(builder.inttoptr(start, parallel.as_pointer()), given)
         return context.get_dummy_value()
 
-    return types.none(types.intp), codegen
+    return types.none(types.intp, types.intp, types.intp, types.intp), codegen
 
 
 # Denormals: numbers below the smallest normal one cost some CPUs a hundred cycles each.
@@ -177,22 +212,36 @@ def _mode(builder, value=None):
     return INT(0)
 
 
+def _changed_mode(builder, change):
+    before = _mode(builder)
+    flush = INT(_FLUSH["x86"] if _X86 else _FLUSH["arm"] if _ARM else 0)
+    _mode(builder, change(before, flush))
+    return before
+
+
 @intrinsic
 def flush_denormals(typingctx):
     """Let this thread take denormals for zero; return its mode before, for `restore_mode`."""
 
     def codegen(context, builder, sig, args):
-        before = _mode(builder)
-        flush = _FLUSH["x86"] if _X86 else _FLUSH["arm"] if _ARM else 0
-        _mode(builder, builder.or_(before, INT(flush)))
-        return before
+        return _changed_mode(builder, builder.or_)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def keep_denormals(typingctx):
+    """Let this thread compute with denormals; return its mode before, for `restore_mode`."""
+
+    def codegen(context, builder, sig, args):
+        return _changed_mode(builder, lambda mode, flush: builder.and_(mode, builder.not_(flush)))
 
     return types.int64(), codegen
 
 
 @intrinsic
 def restore_mode(typingctx, mode):
-    """Undo flush_denormals."""
+    """Undo flush_denormals or keep_denormals."""
 
     def codegen(context, builder, sig, args):
         _mode(builder, args[0])

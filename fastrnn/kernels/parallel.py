@@ -16,6 +16,9 @@ from fastrnn.kernels.machine import (
     call_if_any,
     flush_denormals,
     invoke,
+    invoke_in_team,
+    keep_denormals,
+    outlined,
     pause,
     restore_mode,
 )
@@ -28,6 +31,11 @@ DONE = 24  # parts that are done
 FAILED = 32  # a part raised (only with NUMBA_BOUNDSCHECK)
 YIELD = 33  # address of the system's function that lets other threads run, or 0
 CALLED = 34  # how often workers were called (threads.py)
+# Of a team, the threads of another library that help in place of workers (team.py):
+START, SIZE = 35, 36  # address of GOMP_parallel, or 0; how many threads, the caller's included
+GETTID = 37  # address of the function that tells a thread's number
+MASTER = 38  # number of the thread whose team is awake; 0: nobody's
+MATE = 39  # of another thread of its team, as the last job met it
 SERVING = 40  # workers that look for jobs
 IN_STEP = 48  # in lockstep: chunks done, of all steps together
 CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
@@ -87,10 +95,22 @@ def _help(pool):
 
 
 @jit
+def _join(_, pool, master):
+    """Help as a thread of a team."""
+    mode = flush_denormals()
+    me = call_if_any(pool[GETTID])
+    if me != master:
+        atomic_write(pool, MATE, me)
+    _help(pool)
+    restore_mode(mode)
+
+
+@jit
 def share(pool, owned, parts, outline):
     """Run `parts` parts (at most 65,535) of what `machine.outlined` returned.
 
-    If the caller owns the pool, whoever serves helps; else it runs them one after the other.
+    If the caller owns the pool, whoever serves helps, or its team, where that is awake; else it
+    runs them one after the other.
     """
     code, data = outline
     if not owned or parts == 1:
@@ -104,7 +124,14 @@ def share(pool, owned, parts, outline):
     pool[DONE] = 0
     number = (atomic_read(pool, CLAIM) >> 32) + 1 & 0x3FFFFFFF
     atomic_write(pool, CLAIM, number << 32 | parts << 16)
-    _help(pool)
+    master = atomic_read(pool, MASTER)
+    if master and call_if_any(pool[GETTID]) == master:
+        code, data = outlined(_join, (pool, master))
+        mode = keep_denormals()  # threads that are made now, for the other library, inherit it
+        invoke_in_team(pool[START], pool[SIZE], code, data)
+        restore_mode(mode)
+    else:
+        _help(pool)
     waited = 0
     while atomic_read(pool, DONE) < parts:
         wait_a_little(pool, waited)

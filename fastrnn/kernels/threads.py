@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 from fastrnn.kernels import parallel
+from fastrnn.kernels.team import Team
 
 _SERVES = 85e-6  # seconds a worker looks for another job before it sleeps
 MOST = 1024  # threads, more than any machine has use for: each takes memory, and time to wake
@@ -54,6 +55,8 @@ class _Pool:
 
     def forget_workers(self):
         """Start afresh: a forked child has none of its parent's threads."""
+        self.team: Team | None = None
+        self.team_size = 0
         self.words = np.zeros(parallel.WORDS + 8, np.int64)
         self.words = self.words[-self.words.ctypes.data // 8 % 8 :][: parallel.WORDS]  # on a line
         self.words[parallel.YIELD] = _yield_address()
@@ -97,6 +100,9 @@ class _Pool:
 
     def call(self, threads: int) -> np.ndarray:
         words = self.words
+        if self.team is not None and self.team_size == self.threads:
+            if self.team.joins(words, self.team_size):
+                return words
         words[parallel.CALLED] += 1  # a serving worker does not leave now
         # A worker that has been called but has not woken yet counts: else unanswered calls would
         # pile up, and each would have a worker look for jobs that are long done.
@@ -170,8 +176,14 @@ def set_num_threads(n: int) -> None:
     _pool.threads, _pool.chosen = n, True
 
 
+def share_with(team: Team | None) -> None:
+    """Have another library's threads help while they are awake."""
+    _pool.team = team
+
+
 def follow(n: int) -> None:
     """Use as many threads as another library, as long as nobody said how many."""
+    _pool.team_size = n
     if not _pool.chosen:
         _pool.threads = max(1, min(n, MOST))
 

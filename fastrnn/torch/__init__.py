@@ -14,6 +14,7 @@ except ModuleNotFoundError as error:
         'fastrnn.torch needs PyTorch: pip install "fastrnn[torch]"', name="torch"
     ) from error
 
+from fastrnn.kernels import team, threads
 from fastrnn.torch.modules import GRU as GRU
 from fastrnn.torch.modules import LSTM as LSTM
 from fastrnn.torch.modules import RNN as RNN
@@ -23,3 +24,5 @@ from fastrnn.torch.modules import RNNCell as RNNCell
 from fastrnn.torch.swap import accelerate as accelerate
 from fastrnn.torch.swap import report as report
 from fastrnn.torch.swap import restore as restore
+
+threads.share_with(team.find())
