@@ -254,6 +254,7 @@ WHOLE = {
     "support/test_configurations",
     "torch/test_module_db",
     "torch/test_processes",
+    "torch/test_team",
 }
 
 

@@ -49,13 +49,13 @@ def atomic_write(typingctx, words, at, value):
 
 @intrinsic
 def atomic_add(typingctx, words, at, value):
-    """Add to a word."""
+    """Add to a word; return what it was."""
 
     def codegen(context, builder, sig, args):
-        builder.atomic_rmw("add", _word(context, builder, words, *args[:2]), args[2], "seq_cst")
-        return context.get_dummy_value()
+        at = _word(context, builder, words, *args[:2])
+        return builder.atomic_rmw("add", at, args[2], "seq_cst")
 
-    return types.none(words, types.intp, types.int64), codegen
+    return types.int64(words, types.intp, types.int64), codegen
 
 
 @intrinsic
@@ -147,14 +147,31 @@ def call_if_any(typingctx, code):
     """Call a C function without arguments by its address, if that is not 0; return its int."""
 
     def codegen(context, builder, sig, args):
-        number = ir.IntType(32)
-        slot = cgutils.alloca_once_value(builder, number(0))
-        with builder.if_then(builder.icmp_signed("!=", args[0], INT(0))):
-            kind = ir.FunctionType(number, []).as_pointer()
-            builder.store(builder.call(builder.inttoptr(args[0], kind), []), slot)
-        return builder.sext(builder.load(slot), INT)
+        return _call_if_any(builder, args[0], [])
 
     return types.int64(types.intp), codegen
+
+
+@intrinsic
+def call_with_block(typingctx, code, number, size, place):
+    """Call a C function of (int, size_t, pointer) by its address, if that is not 0."""
+
+    def codegen(context, builder, sig, args):
+        code, number, size, place = args
+        number = builder.trunc(number, ir.IntType(32))
+        place = builder.inttoptr(place, ir.PointerType(ir.IntType(8)))
+        return _call_if_any(builder, code, [number, size, place])
+
+    return types.int64(types.intp, types.intp, types.intp, types.intp), codegen
+
+
+def _call_if_any(builder, code, arguments):
+    number = ir.IntType(32)
+    slot = cgutils.alloca_once_value(builder, number(0))
+    with builder.if_then(builder.icmp_signed("!=", code, INT(0))):
+        kind = ir.FunctionType(number, [argument.type for argument in arguments]).as_pointer()
+        builder.store(builder.call(builder.inttoptr(code, kind), arguments), slot)
+    return builder.sext(builder.load(slot), INT)
 
 
 @intrinsic

@@ -14,6 +14,7 @@ from fastrnn.kernels.machine import (
     atomic_replace,
     atomic_write,
     call_if_any,
+    call_with_block,
     flush_denormals,
     invoke,
     invoke_in_team,
@@ -31,15 +32,20 @@ DONE = 24  # parts that are done
 FAILED = 32  # a part raised (only with NUMBA_BOUNDSCHECK)
 YIELD = 33  # address of the system's function that lets other threads run, or 0
 CALLED = 34  # how often workers were called (threads.py)
-# Of a team, the threads of another library that help in place of workers (team.py):
-START, SIZE = 35, 36  # address of GOMP_parallel, or 0; how many threads, the caller's included
-GETTID = 37  # address of the function that tells a thread's number
-MASTER = 38  # number of the thread whose team is awake; 0: nobody's
-MATE = 39  # of another thread of its team, as the last job met it
 SERVING = 40  # workers that look for jobs
 IN_STEP = 48  # in lockstep: chunks done, of all steps together
 CHUNKS = 56  # 8 words for each chunk: the step it waits for, its owner
-WORDS = CHUNKS + 8 * 64
+# A team, the threads of another library that help in place of workers (team.py):
+TEAM = CHUNKS + 8 * 64  # of which thread, by its number; 0: there is none
+START, SIZE = TEAM + 1, TEAM + 2  # address of GOMP_parallel; threads, the caller's included
+GETTID = TEAM + 3  # address of the function that tells a thread's number
+MOVED = TEAM + 4  # its threads may not use all CPUs that they might
+MOVE, CPUS = TEAM + 5, TEAM + 6  # addresses of sched_setaffinity and of a mask: all those
+CPUS_SIZE = TEAM + 7  # bytes of the mask
+MET = TEAM + 8  # how many threads but the caller's were met in the last job
+MATES = TEAM + 16  # their numbers
+MOST_MATES = 64
+WORDS = MATES + MOST_MATES
 
 _GRACE = 300  # failed claims before a chunk of another thread is taken: some microseconds
 _PATIENCE = 2000  # pauses before a waiting thread lets others run: tens of microseconds
@@ -100,7 +106,9 @@ def _join(_, pool, master):
     mode = flush_denormals()
     me = call_if_any(pool[GETTID])
     if me != master:
-        atomic_write(pool, MATE, me)
+        if pool[MOVED]:
+            call_with_block(pool[MOVE], 0, pool[CPUS_SIZE], pool[CPUS])
+        pool[MATES + (atomic_add(pool, MET, 1) & (MOST_MATES - 1))] = me
     _help(pool)
     restore_mode(mode)
 
@@ -109,8 +117,8 @@ def _join(_, pool, master):
 def share(pool, owned, parts, outline):
     """Run `parts` parts (at most 65,535) of what `machine.outlined` returned.
 
-    If the caller owns the pool, whoever serves helps, or its team, where that is awake; else it
-    runs them one after the other.
+    If the caller owns the pool, whoever serves helps, or the caller's team; else it runs them one
+    after the other.
     """
     code, data = outline
     if not owned or parts == 1:
@@ -124,12 +132,14 @@ def share(pool, owned, parts, outline):
     pool[DONE] = 0
     number = (atomic_read(pool, CLAIM) >> 32) + 1 & 0x3FFFFFFF
     atomic_write(pool, CLAIM, number << 32 | parts << 16)
-    master = atomic_read(pool, MASTER)
+    master = atomic_read(pool, TEAM)
     if master and call_if_any(pool[GETTID]) == master:
+        atomic_write(pool, MET, 0)
         code, data = outlined(_join, (pool, master))
         mode = keep_denormals()  # threads that are made now, for the other library, inherit it
         invoke_in_team(pool[START], pool[SIZE], code, data)
         restore_mode(mode)
+        pool[MOVED] = 0
     else:
         _help(pool)
     waited = 0

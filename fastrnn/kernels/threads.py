@@ -2,10 +2,11 @@
 
 Workers are Python threads inside a compiled loop that holds no GIL (parallel.serve): after a job
 they look for the next one for less than a tenth of a millisecond, then sleep in Python until they
-are called. No Numba threading layer and no OpenMP is used: nothing spins for longer, a forked
-child makes threads of its own, and any number of Python threads may call at once: one has the
-workers, the others work alone. How a job is shared is in parallel.py, the kernels decide what is
-shared.
+are called. Nothing spins for longer, a forked child makes threads of its own, and any number of
+Python threads may call at once: one has the workers, the others work alone. No Numba threading
+layer and no OpenMP is used; only where another library has brought one whose threads would be in
+the way, these help instead (team.py). How a job is shared is in parallel.py, the kernels decide
+what is shared.
 """
 
 import contextlib
@@ -19,21 +20,10 @@ import time
 import numpy as np
 
 from fastrnn.kernels import parallel
-from fastrnn.kernels.team import Team
+from fastrnn.kernels.team import Team, current_cpu
 
 _SERVES = 85e-6  # seconds a worker looks for another job before it sleeps
 MOST = 1024  # threads, more than any machine has use for: each takes memory, and time to wake
-
-
-def _current_cpu() -> int:
-    """Return the number of the CPU that runs this thread, or -1 where nobody says."""
-    return _LIBC.sched_getcpu() if hasattr(_LIBC, "sched_getcpu") else -1
-
-
-try:
-    _LIBC = ctypes.PyDLL(None)
-except (OSError, TypeError):
-    _LIBC = None
 
 
 def _yield_address() -> int:
@@ -90,7 +80,7 @@ class _Pool:
         Where a thread is woken on the CPU of the thread that wakes it, both share it for
         milliseconds, until the system notices: longer than most calls take.
         """
-        cpu = _current_cpu()
+        cpu = current_cpu()
         if cpu >= 0 and hasattr(os, "sched_setaffinity"):
             others = os.sched_getaffinity(0) - {cpu}
             for worker in self._workers:
@@ -100,9 +90,10 @@ class _Pool:
 
     def call(self, threads: int) -> np.ndarray:
         words = self.words
-        if self.team is not None and self.team_size == self.threads:
-            if self.team.joins(words, self.team_size):
+        if self.team is not None:
+            if self.team_size == self.threads and self.team.joins(words, self.team_size):
                 return words
+            words[parallel.TEAM] = 0
         words[parallel.CALLED] += 1  # a serving worker does not leave now
         # A worker that has been called but has not woken yet counts: else unanswered calls would
         # pile up, and each would have a worker look for jobs that are long done.
@@ -177,8 +168,9 @@ def set_num_threads(n: int) -> None:
 
 
 def share_with(team: Team | None) -> None:
-    """Have another library's threads help while they are awake."""
+    """Have another library's threads help, while we use as many as it does; None: no longer."""
     _pool.team = team
+    _pool.words[parallel.TEAM] = 0
 
 
 def follow(n: int) -> None:

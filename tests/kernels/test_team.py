@@ -5,6 +5,7 @@ The OpenMP here is one of the tests' own; torch's is in tests/torch/test_team.py
 
 import ctypes
 import os
+import queue
 import sys
 import threading
 import time
@@ -32,14 +33,15 @@ class OpenMP:
 
     Attributes:
         regions: how many threads each had.
-        start: its address; tell: gettid's.
+        functions: what a Team wants: addresses.
     """
 
     def __init__(self):
         self.regions = []
         self._kept = _START(self._parallel)  # C calls it
-        self.start = ctypes.cast(self._kept, ctypes.c_void_p).value
-        self.tell = ctypes.cast(ctypes.CDLL(None).gettid, ctypes.c_void_p).value
+        process = ctypes.CDLL(None)
+        functions = self._kept, process.gettid, process.sched_setaffinity
+        self.functions = [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
 
     def _parallel(self, function, data, threads, _flags):
         self.regions.append(threads)
@@ -54,19 +56,18 @@ class OpenMP:
 
 @pytest.fixture
 def openmp(monkeypatch):
-    """An OpenMP whose threads are always awake, for a pool of four threads of its own."""
+    """An OpenMP, for a pool of four threads of its own."""
     made = OpenMP()
     pool = module._Pool(4)
     monkeypatch.setattr(module, "_pool", pool)
-    monkeypatch.setattr(team, "_runs", lambda thread: True)
-    module.share_with(team.Team(made.start, made.tell))
+    module.share_with(team.Team(*made.functions))
     module.follow(4)
     made.pool = pool
     return made
 
 
 def calls(openmp):
-    """Return the results of calls, forward and back, of which the first few are alone."""
+    """Return the results of calls, forward and back; a thread's first one is alone."""
     layer, found = fastrnn.GRU(128, 256, seed=0), []
     for _ in range(4):
         (output, _), pullback = layer.vjp(X)
@@ -77,8 +78,8 @@ def calls(openmp):
 def test_a_team_helps_and_no_worker_is_woken(openmp, monkeypatch):
     found = calls(openmp)
     assert set(openmp.regions) == {4}
-    assert openmp.pool.words[parallel.MASTER] == threading.get_native_id()
-    assert openmp.pool.words[parallel.MATE] not in (0, threading.get_native_id())
+    assert openmp.pool.words[parallel.TEAM] == threading.get_native_id()
+    assert 1 <= openmp.pool.words[parallel.MET] <= 3
     before, woken = len(openmp.regions), len(openmp.pool._workers)
     monkeypatch.setattr(openmp.pool, "_grow", lambda workers: pytest.fail("a worker is woken"))
     found += calls(openmp)
@@ -95,15 +96,19 @@ def test_a_team_helps_and_no_worker_is_woken(openmp, monkeypatch):
 def test_every_part_is_run_once(threads):
     made = OpenMP()
     pool = np.zeros(parallel.WORDS, np.int64)
-    pool[[parallel.START, parallel.SIZE, parallel.GETTID]] = made.start, threads, made.tell
-    pool[parallel.MASTER] = threading.get_native_id()
+    pool[[parallel.START, parallel.GETTID, parallel.MOVE]] = made.functions
+    pool[parallel.SIZE] = threads
+    pool[parallel.TEAM] = threading.get_native_id()
     for parts in (2, 7, 1000):
         counts = np.zeros(parts + 1, np.int64)
         job(pool, parts, 3, counts, 1)
         assert (counts[:parts] == 3).all()
     assert made.regions == [threads] * 9
-    assert (pool[parallel.MATE] != 0) == (threads > 1)
-    pool[parallel.MASTER] += 1  # another thread's team
+    assert pool[parallel.MET] == threads - 1
+    mates = pool[parallel.MATES : parallel.MATES + threads - 1]
+    assert threading.get_native_id() not in mates
+    assert (mates != 0).all()
+    pool[parallel.TEAM] += 1  # another thread's team
     job(pool, 7, 3, np.zeros(8, np.int64), 1)
     assert len(made.regions) == 9
 
@@ -133,7 +138,8 @@ def test_denormals_stay_what_they_are_to_the_library(openmp):
         other.join()
 
     kept = _START(parallel_in)
-    module.share_with(team.Team(ctypes.cast(kept, ctypes.c_void_p).value, openmp.tell))
+    start = ctypes.cast(kept, ctypes.c_void_p).value
+    module.share_with(team.Team(start, *openmp.functions[1:]))
     calls(openmp)
     assert len(modes) > 4
     assert set(modes) == {usual}
@@ -150,24 +156,68 @@ def test_only_a_team_of_as_many_threads_as_ours(openmp):
     assert set(openmp.regions) == {3}
 
 
-def test_threads_that_sleep_are_left_alone(openmp, monkeypatch):
-    calls(openmp)
-    monkeypatch.setattr(team, "_runs", lambda thread: False)
-    before = len(openmp.regions)
-    calls(openmp)
-    assert len(openmp.regions) == before
-    assert openmp.pool.words[parallel.MASTER] == 0
-    assert len(openmp.pool._workers) == 3
+class Sleepers:
+    """A team of threads that sleep between regions, as OpenMP's do after a while."""
+
+    def __init__(self, count):
+        self.jobs = [queue.SimpleQueue() for _ in range(count)]
+        self.done, self.seen = queue.SimpleQueue(), []
+        self.threads = [
+            threading.Thread(target=self._work, args=(jobs,), daemon=True) for jobs in self.jobs
+        ]
+        for thread in self.threads:
+            thread.start()
+        self._kept = _START(self._parallel)
+        self.start = ctypes.cast(self._kept, ctypes.c_void_p).value
+
+    def _work(self, jobs):
+        while (job := jobs.get()) is not None:
+            self.seen.append(os.sched_getaffinity(0))
+            job[0](job[1])
+            self.done.put(None)
+
+    def _parallel(self, function, data, threads, _flags):
+        run = _REGION(function)
+        for jobs in self.jobs:
+            jobs.put((run, data))
+        run(data)
+        for _ in self.jobs:
+            self.done.get()
+
+    def end(self):
+        for jobs in self.jobs:
+            jobs.put(None)
+        for thread in self.threads:
+            thread.join(30)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_threads_that_sleep_wake_on_other_cpus_and_may_use_all(openmp):
+    sleepers, allowed = Sleepers(3), os.sched_getaffinity(0)
+    module.share_with(team.Team(sleepers.start, *openmp.functions[1:]))
+    try:
+        calls(openmp)  # who is asleep is not known before they were met
+        del sleepers.seen[:]
+        for _ in range(5):
+            time.sleep(0.01)
+            calls(openmp)
+        assert any(cpus < allowed for cpus in sleepers.seen)
+        assert all(len(allowed - cpus) <= 1 and cpus <= allowed for cpus in sleepers.seen)
+        assert os.sched_getaffinity(0) == allowed
+        for thread in sleepers.threads:
+            assert os.sched_getaffinity(thread.native_id) == allowed
+    finally:
+        sleepers.end()
 
 
 def test_each_calling_thread_has_a_team_of_its_own(openmp):
     calls(openmp)
-    before, mine = len(openmp.regions), openmp.pool.words[parallel.MASTER]
+    before, mine = len(openmp.regions), openmp.pool.words[parallel.TEAM]
     found = []
 
     def other():
         found.append(calls(openmp))
-        found.append(int(openmp.pool.words[parallel.MASTER]))
+        found.append(int(openmp.pool.words[parallel.TEAM]))
 
     thread = threading.Thread(target=other)
     thread.start()
@@ -177,29 +227,24 @@ def test_each_calling_thread_has_a_team_of_its_own(openmp):
     before = len(openmp.regions)
     calls(openmp)  # and this one still has its own
     assert len(openmp.regions) > before
-    assert openmp.pool.words[parallel.MASTER] == mine
+    assert openmp.pool.words[parallel.TEAM] == mine
 
 
-def test_a_team_is_met_only_where_some_thread_may_be_its(openmp, monkeypatch):
-    """In a forked child OpenMP would wait for the parent's threads, else make new ones."""
-    monkeypatch.setattr(team, "_stranger_runs", lambda: False)
-    calls(openmp)
+def test_a_threads_first_call_makes_no_threads(openmp):
+    """It may be its last: a server may have a thread for each request."""
+    layer = fastrnn.GRU(128, 256, seed=0)
+    layer(X)
     assert openmp.regions == []
+    layer(X)
+    assert openmp.regions
 
 
-def test_a_mate_that_has_ended_is_forgotten(openmp, monkeypatch):
-    calls(openmp)
-
-    def ended(thread):
-        raise OSError("no such thread")
-
-    monkeypatch.setattr(team, "_runs", ended)
-    before = len(openmp.regions)
-    calls(openmp)
-    assert len(openmp.regions) == before
-    monkeypatch.setattr(team, "_runs", lambda thread: True)
-    calls(openmp)
-    assert len(openmp.regions) > before
+def test_a_team_that_has_ended_is_made_again(openmp):
+    """As OpenMP does; that threads end between calls is what this one always does."""
+    for _ in range(20):
+        before = len(openmp.regions)
+        calls(openmp)
+        assert len(openmp.regions) > before
 
 
 def test_a_thread_runs_or_sleeps():
@@ -220,18 +265,7 @@ def test_a_thread_runs_or_sleeps():
         stop.set()
         sleeper.join()
     time.sleep(0.05)  # until the system has it off its lists
-    with pytest.raises(OSError, match="argument"):
-        team._runs(numbers[0])
-
-
-def test_strangers_are_not_pythons_threads():
-    words = np.zeros(parallel.WORDS, np.int64)
-    parallel.serve(words, 1)
-    spinner = threading.Thread(target=parallel.serve, args=(words, 1 << 22), daemon=True)
-    assert not team._stranger_runs()
-    spinner.start()
-    assert not team._stranger_runs()
-    spinner.join()
+    assert not team._runs(numbers[0])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -23,7 +23,7 @@ needs_fork = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="no fork here"
 )
 
-# What all programs have: a model, torch's threads awake or not, and who helped with the last call.
+# What all programs have: a model, and who helped with the last call.
 COMMON = """
 import os, signal, sys, threading, time, warnings
 import torch, fastrnn, fastrnn.torch
@@ -44,14 +44,13 @@ def equal(a, b):
     return all(map(torch.equal, a, b))
 
 def by_team():
-    return int(threads._pool.words[parallel.MASTER]) == threading.get_native_id()
+    words = threads._pool.words
+    return words[parallel.TEAM] == threading.get_native_id() and words[parallel.MET] == 1
 
-def team_comes(calls=200):  # where the machine is busy, torch's thread may not run just then
-    for _ in range(calls):
-        compute()
-        if by_team():
-            return True
-    return False
+def team_comes():
+    compute()
+    compute()
+    return by_team()
 
 team = threads._pool.team
 threads.share_with(None)
@@ -64,14 +63,23 @@ def program(code, **variables):
     return python(COMMON + code, timeout=150, **variables)
 
 
-def test_awake_threads_help_and_sleeping_ones_are_left():
+def test_torchs_own_threads_help_and_no_others_are_made():
     program(
         "assert team_comes()\n"
-        "time.sleep(0.3)\n"
-        "with torch.inference_mode():\n"
-        "    layer(x)\n"
-        "assert not by_team()\n"
-        "assert team_comes()\n"
+        "mate = int(threads._pool.words[parallel.MATES])\n"
+        "clock = (~mate << 3) | 6\n"  # torch's operations use the same thread
+        "before = time.clock_gettime_ns(clock)\n"
+        "for _ in range(2000): linear(x)\n"
+        "assert time.clock_gettime_ns(clock) - before > 2e6\n"
+        "tasks, workers = os.listdir('/proc/self/task'), list(threads._pool._workers)\n"
+        "for _ in range(20):\n"
+        "    compute()\n"
+        "    time.sleep(0.02)\n"  # they sleep, and are woken
+        "    compute()\n"
+        "    assert by_team() and int(threads._pool.words[parallel.MATES]) == mate\n"
+        "assert os.listdir('/proc/self/task') == tasks and threads._pool._workers == workers\n"
+        "time.sleep(0.1)\n"
+        "assert os.sched_getaffinity(mate) == os.sched_getaffinity(0)\n"
     )
 
 
