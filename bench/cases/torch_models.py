@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.cases.contender import Missing
-from bench.tools.timing import block, wait_until_quiet
+from bench.tools.timing import interleaved, wait_until_quiet
 
 try:
     import torch
@@ -48,6 +48,9 @@ def _both(batch: int, train: float, inference: float) -> dict[tuple[str, int], f
     return {("train", batch): train, ("inference", batch): inference}
 
 
+# Layers and cells alone, step by step: what a policy or a detector of voices does all day.
+_STEPS = {"LSTM": 5, "GRU": 3, "RNN": 1, "LSTMCell": 1.4, "GRUCell": 1, "RNNCell": 1}
+
 CASES = {
     "translator: LSTM 272, 6 steps of LSTMCell": Case(
         text.Translator, (1, 40), _both(40, 1.2, 1.2)
@@ -74,19 +77,17 @@ CASES = {
     "forecaster: RNN 2 x 128": Case(lambda: signals.Forecaster("RNN", 128), (1, 48)),
     "series: LSTMs 64 and 32, BatchNorm": Case(signals.Tabular, (4, 64)),
     "speaker encoder: LSTM 3 x 256": Case(signals.SpeakerEncoder, (1, 9), {("inference", 1): 1.2}),
-    "voice activity: LSTMCell 128": Case(signals.VoiceActivity, (1, 32), {("inference", 1): 1.4}),
+    "voice activity: LSTMCell 128": Case(signals.VoiceActivity, (1, 32)),
     "handwriting: BiLSTM 2 x 128, CTC": Case(signals.Handwriting, (1, 16)),
     "spectrogram decoder: LSTMCells 512": Case(signals.SpectrogramDecoder, (1, 16)),
-    "policy: LSTM 128, step by step": Case(
-        lambda: signals.Policy("LSTM", 128), (1, 16), {("inference", 1): 5}
-    ),
-    "policy: GRU 128, step by step": Case(
-        lambda: signals.Policy("GRU", 128), (1, 16), {("inference", 1): 3}
-    ),
+    "policy: LSTM 128, step by step": Case(lambda: signals.Policy("LSTM", 128), (1, 16)),
+    "policy: GRU 128, step by step": Case(lambda: signals.Policy("GRU", 128), (1, 16)),
     "recurrent PPO: two LSTMs of 256": Case(signals.SequencePolicy, (2, 16)),
     **{
-        f"20 steps: {kind} 128": Case(lambda kind=kind: signals.Steps(kind, 128), (1, 24))
-        for kind in ("LSTM", "GRU", "RNN", "LSTMCell", "GRUCell", "RNNCell")
+        f"20 steps: {kind} 128": Case(
+            lambda kind=kind: signals.Steps(kind, 128), (1, 24), {("inference", 1): bar}
+        )
+        for kind, bar in _STEPS.items()
     },
 }
 
@@ -144,35 +145,40 @@ def ready(model: Callable[[], Any], batch: int) -> dict[str, dict[str, Callable]
     return runs
 
 
-def _every_20_ms(run: Callable, seconds: float) -> list[float]:
-    """Return the times of calls that come seldom, as in a program that waits for its input."""
-    wait_until_quiet()
-    times, calls = [], max(4, int(seconds / 0.02))
-    for _ in range(calls):
-        time.sleep(0.02)
-        before = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - before)
-    return times[1:]
+def _back_to_back(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Return the median time of calls that follow each other, in blocks of each contender's."""
+    times = interleaved(runs, rounds, 0.12)
+    return {name: float(np.median(medians)) for name, medians in times.items()}
 
 
-def measure(names, paces=PACES, modes=MODES, rounds: int = 5, seconds: float = 0.12):
+def _every_20_ms(runs: dict[str, Callable], rounds: int) -> dict[str, float]:
+    """Return the median time of calls that come seldom, as in a program that waits for its input.
+
+    Contenders take turns at every call: where threads wake, soon or late, lasts for many calls.
+    """
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(6 * rounds):
+        for name, run in runs.items():
+            time.sleep(0.02)
+            before = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - before)
+    return {name: float(np.median(found)) for name, found in times.items()}
+
+
+def measure(names, paces=PACES, modes=MODES, rounds: int = 5):
     """Yield a Measured for each case by name, batch, mode and pace."""
-    timers = dict(zip(PACES, (block, _every_20_ms), strict=True))
+    timers = dict(zip(PACES, (_back_to_back, _every_20_ms), strict=True))
     for name in names:
         case = CASES[name]
         for batch in case.batches:
             runs = ready(case.model, batch)
             for mode in modes:
                 for pace in paces:
-                    medians: dict[str, list[float]] = {contender: [] for contender in runs[mode]}
-                    for _ in range(rounds):
-                        for contender, run in runs[mode].items():
-                            times = timers[pace](run, seconds)
-                            medians[contender].append(float(np.median(times)))
-                    found = [float(np.median(medians[c])) for c in ("torch", "fastrnn")]
+                    wait_until_quiet()
+                    found = timers[pace](runs[mode], rounds)
                     bar = case.bars.get((mode, batch), 1.0) if pace == PACES[0] else 1.0
-                    yield Measured(name, batch, mode, pace, *found, bar)
+                    yield Measured(name, batch, mode, pace, found["torch"], found["fastrnn"], bar)
 
 
 def markdown(found: list[Measured]) -> str:

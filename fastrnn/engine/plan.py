@@ -22,6 +22,7 @@ _LOCKSTEP_OPERATIONS = 2e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
 _SHARED_WEIGHTS = 1 << 19  # bytes of W_hh that each of several cores may read at every step
 UNPACKED_STEPS, UNPACKED_ROWS = 8, 32  # for fewer, packing the weights costs more than it saves
+_STEP_OPERATIONS, _STEP_ROWS = 8e6, 64  # of a single step: below, so do packing and waking
 _BACKWARD_UNPACKED_ROWS = 64  # of BPTT: the same
 _BLOCK_BYTES = 1 << 21  # gradients of pre-activations between two weight products
 _BLOCK_ROWS = (256, 4096)
@@ -91,20 +92,29 @@ def plan_stream(cell: Cell, sizes: Sizes, batch: int, threads: int) -> Plan:
 
 def is_short(batch: Batch) -> bool:
     """Return whether a batch may be too short for packing the weights to pay."""
-    return batch.rows <= UNPACKED_ROWS
+    return batch.rows <= (_STEP_ROWS if batch.steps == 1 else UNPACKED_ROWS)
+
+
+def is_light(sizes: Sizes, steps: int, rows: int, one_hot: bool) -> bool:
+    """Return whether a pass is a single step that one thread does soonest, as the weights are."""
+    sums = sizes.emitted + (0 if one_hot else sizes.input)
+    few = steps == 1 <= UNPACKED_STEPS and rows <= _STEP_ROWS
+    return few and 2 * sizes.columns * sums * rows < _STEP_OPERATIONS
 
 
 def is_unpacked(sizes: Sizes, steps: int, rows: int, one_hot: bool) -> bool:
     """Return whether a forward pass is too short for packing the weights to pay."""
     longest = sizes.emitted if one_hot else max(sizes.input, sizes.emitted)  # of the sums
-    return steps <= UNPACKED_STEPS and rows <= max(1, min(UNPACKED_ROWS, longest // 8))
+    few = steps <= UNPACKED_STEPS and rows <= max(1, min(UNPACKED_ROWS, longest // 8))
+    return few or is_light(sizes, steps, rows, one_hot)
 
 
 def _forward(cell, sizes, batch, steps, rows, count, one_hot, threads, packed, block=None) -> Plan:
     item, columns = sizes.dtype.itemsize, sizes.columns
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
     gather = one_hot and (not packed or sizes.input > 8 * rows)
-    threads = threads if is_shared(per_row * rows) else 1
+    light = is_light(sizes, steps, rows, one_hot)
+    threads = threads if is_shared(per_row * rows) and not light else 1
     panels = -(-columns // (cell.width * sizes.lanes))
     chunks = _chunks(sizes, per_row * count, columns, panels, count, threads)
     cuts = _cuts(1 if chunks else threads, count, batch)
@@ -148,7 +158,8 @@ def plan_backward(
     steps, count, rows = batch.steps, len(batch.lengths), batch.rows
     dtype, k = sizes.dtype, sizes.gates * sizes.hidden
     per_row = 2 * k * sizes.emitted
-    threads = threads if is_shared(3 * per_row * rows) else 1
+    light = is_light(sizes, steps, rows, one_hot)
+    threads = threads if is_shared(3 * per_row * rows) and not light else 1
     a_pitch = pitch(k, dtype)
     block = block_of_backward(k, dtype, steps, count)
     block_rows = block * count

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.engine import buffers, scan
-from fastrnn.engine.batch import equal_batch
-from fastrnn.engine.plan import plan_backward, plan_forward
+from fastrnn.engine.plan import is_light, is_unpacked_backward
 from fastrnn.engine.single_step import backward_work, forward_work
 from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.spec import Spec
@@ -19,21 +18,17 @@ from fastrnn.nn.tape import StepTape
 
 
 def is_single(spec: Spec, call: Call) -> bool:
-    """Return whether a call is a step that the kernels of single steps take."""
+    """Return whether a call is a step that the kernels of single steps take, on any machine."""
     if call.time != 1 or not call.batch or call.one_hot or not call.plain:
         return False
     if spec.directions > 1 or spec.proj_size:
         return False
-    batch = equal_batch(1, call.batch)
     for one in spec.scans():
-        plan = plan_forward(one.cell, one.sizes, batch, False, call.threads)
-        if plan.packed or plan.threads > 1:
-            return False
         wrt_input = call.wrt_input or one.slot > 0
-        if call.keep:
-            plan = plan_backward(one.cell, one.sizes, batch, False, wrt_input, call.threads)
-            if plan.packed or plan.threads > 1:
-                return False
+        if not is_light(one.sizes, 1, call.batch, False):
+            return False
+        if call.keep and not is_unpacked_backward(one.sizes, call.batch, wrt_input):
+            return False
     return True
 
 

@@ -57,11 +57,11 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
                 return result
         why = "" if ways.is_plain_now() else ways.mode()
         if not why:
-            follow_threads()
             if lengths is None and type(input) is Tensor:
                 result = single.attempt(self, input, hx)
                 if result is not None:
                     return result
+            follow_threads()
         packed = isinstance(input, PackedSequence)
         if lengths is not None:
             lengths = self._checked(lengths, input, packed)
@@ -160,11 +160,11 @@ class AcceleratedCell(StandIn, nn.RNNCellBase):
         """Compute one step, as torch's does: (B, I) or (I,) to (B, H) or (H,)."""
         why = "" if ways.is_plain_now() else ways.mode()
         if not why:
-            follow_threads()
             if type(input) is Tensor:
                 result = single.attempt(self, input, hx)
                 if result is not None:
                     return result
+            follow_threads()
             result = self._run(input, hx)
             if not isinstance(result, str):
                 ways.retract(self)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.single_step import SingleStep, is_single
@@ -30,8 +29,7 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None) -> None:
         state: shape of each state.
         output: shape of the output; None: a cell, which has none.
     """
-    known = twin.singles.get(x.shape)
-    if known is None or known.threads != get_num_threads():
+    if x.shape not in twin.singles:
         if len(twin.singles) >= MAX_PROGRAMS:
             twin.singles.clear()
         twin.singles[x.shape] = _Single(twin, x.shape, torch.Size(state), output)
@@ -42,7 +40,7 @@ def attempt(module: Any, x: Tensor, hx):
     twin = known_twin(module)
     if twin is None or (single := twin.singles.get(x.shape)) is None or not is_ordinary(x):
         return None
-    if x.dtype is not twin.dtype or single.threads != get_num_threads():
+    if x.dtype is not twin.dtype:
         return None
     if single.layers > 1 and module.training and module.dropout > 0:
         return None
@@ -89,7 +87,6 @@ class _Single:
     Attributes:
         possible: the kernels of single steps take it.
         differentiable: and its gradient, without the input's and with it.
-        threads: for how many it is.
         states: how many the cell has.
         weights: how many the module has.
         layers: how many it has.
@@ -101,8 +98,7 @@ class _Single:
 
     def __init__(self, twin: Twin, x: torch.Size, state: torch.Size, output):
         spec, rows = twin.spec, x.numel() // x[-1]
-        self.threads = get_num_threads()
-        call = Call(1, rows, self.threads)
+        call = Call(1, rows, 1)
         plain = all(weight.is_contiguous() for weight in twin.weights)
         self.possible = plain and is_single(spec, call)
         self.differentiable = [
@@ -113,11 +109,6 @@ class _Single:
         self.shapes, self.output = [state] * self.states, output
         self.native = native.cell if output is None else native.layer
         self.weights = len(twin.weights)
-        self._choices = {
-            (given, *wrt): saved.choose(twin, given, saved.unread_weights(twin, 1, wrt))
-            for given in (0, len(spec.cell.states))
-            for wrt in itertools.product((False, True), repeat=2)
-        }
         self._each = self.weights // self.layers
         self._firsts = range(0, self.weights, self._each)  # of each layer
         self._shared, self._missing = spec.cell.shared, (0,) * (5 - self._each)
@@ -134,6 +125,15 @@ class _Single:
         self._like_inputs = [new(x), *[new(row)] * (self.layers - 1)]
         self._like_weights = [new(weight.shape) for weight in twin.weights]
         self._places = self._grouped([weight.data_ptr() for weight in twin.weights])
+        kept = [self._like_saved] * self._saves
+        if self.layers > 1:
+            kept.append(new(self.state_shape))
+        self._choices = {}
+        for given, *wrt in itertools.product((0, self.states), (False, True), (False, True)):
+            choice = saved.choose(twin, given, saved.unread_weights(twin, 1, wrt))
+            inputs = [self._like_inputs[0], *[self._like_state] * given, *self._like_weights]
+            kinds = saved.kinds_of([*[inputs[i] for i in choice.read], *kept])
+            self._choices[given, *wrt] = choice._replace(kinds=kinds)
 
     def _grouped(self, places: list[int]) -> list[tuple]:
         """Return addresses, one for each weight, as SingleStep takes them."""
@@ -150,15 +150,27 @@ class _Single:
 
     def run(self, x: Tensor, states, kept: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the output, if it has one, and the states; `kept` is filled."""
-        x, *states = _contiguous((x, *states))  # copies live as long as the names
-        results = [torch.empty_like(self._like_state) for _ in range(self.states)]
-        final, output = _pair(results), 0
+        # Written out: loops over two states would take as long as a small step. Copies live as
+        # long as the names.
+        x = x if x.is_contiguous() else x.contiguous()
+        initial = 0, 0
+        if states:
+            h_0 = states[0] if states[0].is_contiguous() else states[0].contiguous()
+            c_0 = states[-1] if states[-1].is_contiguous() else states[-1].contiguous()
+            initial = h_0.data_ptr(), c_0.data_ptr()  # of a cell without a second one nobody looks
+        h_n = torch.empty_like(self._like_state)
+        if self.states == 1:
+            results, final = (h_n,), (h_n.data_ptr(), 0)
+        else:
+            c_n = torch.empty_like(self._like_state)
+            results, final = (h_n, c_n), (h_n.data_ptr(), c_n.data_ptr())
+        output = 0
         if self.output is not None:
-            results.insert(0, torch.empty_like(self._like_output))
+            results = torch.empty_like(self._like_output), *results
             output = results[0].data_ptr()
         place = 0 if kept is None else kept.data_ptr()
-        self._program.forward(self._places, x.data_ptr(), _pair(states), final, output, place, 0)
-        return tuple(results)
+        self._program.forward(self._places, x.data_ptr(), initial, final, output, place, 0)
+        return results
 
     def gradients(self, x, states, weights, kept, d_results, wanted, factors):
         """Return the gradients of the input, of the states, of the weights; None: not wanted.

@@ -19,6 +19,7 @@ from fastrnn.engine.scan import NO_WEIGHTS
 from fastrnn.kernels import threads
 from fastrnn.nn.spec import KINDS, Spec
 
+_Parameter, _STRIDED = nn.Parameter, torch.strided  # looked up at every call
 RecurrentModule = nn.RNNBase | nn.RNNCellBase
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 OPTIONS = (
@@ -103,8 +104,9 @@ class Twin:
         self.dtype = weights[0].dtype
         self.owner = weakref.ref(module)
         self.spec = spec
-        self._batch_first = getattr(module, "batch_first", False)
-        self._nonlinearity = getattr(module, "nonlinearity", "")
+        # Of a layer and of an RNNCell; not by getattr, which is slow for what a module has not.
+        self._option = "batch_first" if isinstance(module, nn.RNNBase) else "nonlinearity"
+        self._chosen = module.__dict__.get(self._option)
         self.programs: dict[tuple, Any] = {}
         self.singles: dict[tuple, Any] = {}
         self.generation: Any = None
@@ -145,9 +147,7 @@ class Twin:
 
     def is_like(self, module: RecurrentModule) -> bool:
         """Return whether the module still has the options it had."""
-        if isinstance(module, nn.RNNBase):
-            return self._batch_first == module.batch_first
-        return self._nonlinearity == getattr(module, "nonlinearity", "")
+        return module.__dict__.get(self._option) == self._chosen
 
 
 _twins: dict[int, Twin] = {}  # by the id of a module: quicker than a WeakKeyDictionary
@@ -233,9 +233,9 @@ def is_ordinary(tensor) -> bool:
     """Return whether this is a plain tensor in the memory of this process."""
     kind = type(tensor)
     return (
-        (kind is Tensor or kind is nn.Parameter)
+        (kind is Tensor or kind is _Parameter)
         and tensor.is_cpu
-        and tensor.layout == torch.strided
+        and tensor.layout is _STRIDED
         and not tensor.is_neg()
     )
 

@@ -27,7 +27,8 @@ def test_what_decides_sums_does_not_depend_on_threads(data):
 
 
 @pytest.mark.parametrize(
-    ("steps", "rows", "packed"), [(1, 1, False), (100, 1, True), (1, 40, True)]
+    ("steps", "rows", "packed"),
+    [(1, 1, False), (100, 1, True), (1, 40, False), (2, 40, True), (1, 80, True)],
 )
 def test_short_passes_do_not_pack_weights(steps, rows, packed):
     [one] = Spec(CELLS[2], np.dtype(np.float32), 64, 64).scans()

@@ -191,6 +191,7 @@ def test_workers_of_a_data_loader():
 def test_ctrl_c_ends_a_call_and_the_next_one_is_right():
     code = COMMON + (
         "assert team_comes()\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whatever was inherited
         "print('ready', flush=True)\n"
         "try:\n"
         "    while True: compute()\n"
@@ -206,7 +207,10 @@ def test_ctrl_c_ends_a_call_and_the_next_one_is_right():
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=100)
+        try:
+            rest, _ = process.communicate(timeout=100)
+        finally:
+            process.kill()
     assert (process.returncode, rest) == (0, "fine\n")
 
 
