@@ -20,7 +20,9 @@ _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must
 _SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it saves
 _LOCKSTEP_OPERATIONS = 2e5  # of a step: below, waiting for each other does
 _CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
-_SHARED_WEIGHTS = 1 << 19  # bytes of W_hh that each of several cores may read at every step
+# Bytes of W_hh that each of several cores may read at every step, and the rows that each must have
+# for it: a core's cache holds the first number, with more the cache that all share has to keep up.
+_SHARED_WEIGHTS = (5 << 18, 8), (3 << 20, 16)
 UNPACKED_STEPS, UNPACKED_ROWS = 8, 32  # for fewer, packing the weights costs more than it saves
 _STEP_OPERATIONS, _STEP_ROWS = 8e6, 64  # of a single step: below, so do packing and waking
 _BACKWARD_UNPACKED_ROWS = 64  # of BPTT: the same
@@ -253,10 +255,10 @@ def _chunks(sizes: Sizes, operations, columns: int, panels: int, count: int, thr
     Slices of the batch need not wait for each other, so they are better where they are tall
     enough for the tile and the weights small enough for every core's cache.
     """
-    small = columns * sizes.emitted * sizes.dtype.itemsize <= _SHARED_WEIGHTS
+    weights = columns * sizes.emitted * sizes.dtype.itemsize
     if threads == 1 or sizes.projects or operations < _LOCKSTEP_OPERATIONS:
         return 0
-    if small and count >= 8 * threads:
+    if any(weights <= most and count >= rows * threads for most, rows in _SHARED_WEIGHTS):
         return 0
     wanted = max(threads, min(4 * threads, int(operations / _CHUNK_OPERATIONS)))
     chunks = min(wanted, panels, 64)

@@ -122,7 +122,8 @@ def test_cells_in_a_loop_are_the_layer(cell):
     for t in range(4):
         now, pull = step.vjp(values["x"][t], now)
         pulls.append(pull)
-        assert_close(members(now)[0], output[t], atol=0)
+        # Sums in another order: a lone step reads the weights where they are.
+        assert_close(members(now)[0], output[t], atol=4 * np.finfo(float).eps)
     d_state, total = [d[0] for d in members(values["d_state"])], {}
     for t in reversed(range(4)):
         d_state[0] = d_state[0] + values["d_output"][t]
