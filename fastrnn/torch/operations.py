@@ -90,10 +90,8 @@ def _program(
             wrt_input=wrt[0],
             plain=plain,
         )
-        if len(twin.programs) >= MAX_PROGRAMS:
-            twin.programs.clear()
-        program = prepare(twin.spec, call)
-        known = twin.programs[key] = program, choose(twin, given, unread_weights(twin, time, wrt))
+        choice = choose(twin, given, unread_weights(twin, time, wrt))
+        known = _remembered(twin, key, call, choice)
     return known
 
 
@@ -166,25 +164,36 @@ def of_cell(module: nn.RNNCellBase, twin: Twin, given: int) -> Operation:
     """Return the call of a cell; arguments as of_layer's."""
 
     def forward(x, states, keep, wanted):
-        batched = x.ndim == 2
-        call = Call(
-            1,
-            len(x) if batched else 1,
-            get_num_threads(),
-            batched=batched,
-            stacked=False,
-            emit=False,
-            keep=keep,
-            wrt_input=wanted[0],
-        )
-        program = prepare(twin.spec, call)
+        key = x.shape, keep, wanted, len(states), get_num_threads()
+        known = twin.programs.get(key)
+        if known is None:
+            rows = len(x) if x.ndim == 2 else 1
+            call = Call(
+                1,
+                rows,
+                get_num_threads(),
+                batched=x.ndim == 2,
+                stacked=False,
+                emit=False,
+                keep=keep,
+                wrt_input=wanted[0],
+            )
+            unread = unread_weights(twin, 1, wanted)
+            known = _remembered(twin, key, call, choose(twin, len(states), unread))
+        program, choice = known
         _, final, tape = program.run(twin.arrays(), x, states or None)
-        choice = choose(twin, len(states), unread_weights(twin, 1, wanted))
         return _results(list(final), program, tape, True, choice)
 
     by_torch = functools.partial(native.cell, module)
     copies = not any(weight.requires_grad for weight in twin.weights)
     return Operation(forward, functools.partial(_backward, given), by_torch, given, copies)
+
+
+def _remembered(twin: Twin, key: tuple, call: Call, choice: Choice) -> tuple[Any, Choice]:
+    if len(twin.programs) >= MAX_PROGRAMS:
+        twin.programs.clear()
+    known = twin.programs[key] = prepare(twin.spec, call), choice
+    return known
 
 
 def dropout_factors(p: float, dtype: torch.dtype, shape) -> Tensor:

@@ -38,9 +38,9 @@ def remember(twin: Twin, x: Tensor, state: tuple, output: tuple | None) -> None:
 def attempt(module: Any, x: Tensor, hx):
     """Return the result of a module for a single step, or None: then take the general path."""
     twin = known_twin(module)
-    if twin is None or (single := twin.singles.get(x.shape)) is None or not is_ordinary(x):
+    if twin is None or (single := twin.singles.get(x.shape)) is None or not single.possible:
         return None
-    if x.dtype is not twin.dtype:
+    if x.dtype is not twin.dtype or not is_ordinary(x):
         return None
     if single.layers > 1 and module.training and module.dropout > 0:
         return None
@@ -56,10 +56,8 @@ def attempt(module: Any, x: Tensor, hx):
         deferred = None if generation is None else generation.deferred(twin)
         weights = twin.weights if deferred is None else (deferred.token,)
         result = _apply((single, module, generation, deferred), x, *states, *weights)
-    elif single.possible:
-        result = single.run(x, states)
     else:
-        return None
+        result = single.run(x, states)
     if single.output is None:
         return result[0] if single.states == 1 else result
     return result[0], result[1] if single.states == 1 else result[1:]
