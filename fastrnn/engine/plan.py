@@ -19,7 +19,7 @@ from fastrnn.kernels.tile import max_rows
 _INPUT_BYTES = 1 << 18  # pre-activations made ahead of the time loop: they must stay in L2
 _SHARED_OPERATIONS = 3e6  # of a call: below, waking a thread costs more than it saves
 _LOCKSTEP_OPERATIONS = 2e5  # of a step: below, waiting for each other does
-_CHUNK_OPERATIONS = 5e5  # of a step: smaller chunks would balance better but cost more
+_CHUNK_OPERATIONS = 4e6  # of a step: smaller chunks would balance better but cost more
 # Bytes of W_hh that each of several cores may read at every step, and the rows that each must have
 # for it: a core's cache holds the first number, with more the cache that all share has to keep up.
 _SHARED_WEIGHTS = (5 << 18, 8), (3 << 20, 16)
@@ -260,8 +260,8 @@ def _chunks(sizes: Sizes, operations, columns: int, panels: int, count: int, thr
         return 0
     if any(weights <= most and count >= rows * threads for most, rows in _SHARED_WEIGHTS):
         return 0
-    wanted = max(threads, min(4 * threads, int(operations / _CHUNK_OPERATIONS)))
-    chunks = min(wanted, panels, 64)
+    each = max(1, min(4, int(operations / (threads * _CHUNK_OPERATIONS))))
+    chunks = min(each * threads, panels, 64)
     return chunks if chunks > 1 else 0
 
 

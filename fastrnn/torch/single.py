@@ -110,6 +110,8 @@ class _Single:
         self._each = self.weights // self.layers
         self._firsts = range(0, self.weights, self._each)  # of each layer
         self._shared, self._missing = spec.cell.shared, (0,) * (5 - self._each)
+        self._no_weights = (None,) * self.weights
+        self._no_places, self._no_pre = [(0,) * 5] * self.layers, [(0, 0)] * self.layers
         if not self.possible:
             return
         self._program = program = SingleStep(spec, call)
@@ -187,30 +189,27 @@ class _Single:
         # Copies live as long as the names.
         x, *tensors = _contiguous((x, *states, *d_results))
         given, layers = len(states), self.layers
-        place = kept[0].data_ptr() if self._saves else 0
+        h_0 = tensors[0] if given else None
         h_n = kept[-1] if layers > 1 else None
         d_output = 0
         if self.output is not None and tensors[given] is not None:
             d_output = tensors[given].data_ptr()
-        d_states = [torch.empty_like(self._like_state) for _ in range(self.states)]
-        d_weights, d_places = (None,) * self.weights, [(0,) * 5] * layers
+        d_states = [torch.empty_like(self._like_state)]
+        if self.states > 1:
+            d_states.append(torch.empty_like(self._like_state))
+        d_weights, d_places = self._no_weights, self._no_places
         if wants_weights:
             d_weights = [torch.empty_like(like) for like in self._like_weights]
             d_places = self._grouped([d.data_ptr() for d in d_weights])
-        d_inputs: list[Any] = [
-            torch.empty_like(like) if layer or wants_input else None
-            for layer, like in enumerate(self._like_inputs)
-        ]
-        d_pre = [(0, 0)] * layers
+        d_inputs: list[Any] = [torch.empty_like(self._like_inputs[0]) if wants_input else None]
+        d_inputs += [torch.empty_like(like) for like in self._like_inputs[1:]]
+        d_pre = self._no_pre
         if factors is not None:
-            d_pre = [
-                self._left(layer, x, tensors[0] if given else None, h_n, factors[layer])
-                for layer in range(layers)
-            ]
+            d_pre = [self._left(i, x, h_0, h_n, factors[i]) for i in range(layers)]
         self._program.backward(
             [(weights[i].data_ptr(), weights[i + 1].data_ptr()) for i in self._firsts],
             (x.data_ptr(), 0 if h_n is None else h_n.data_ptr()),
-            (tensors[0].data_ptr() if given else 0, place),
+            (0 if h_0 is None else h_0.data_ptr(), kept[0].data_ptr() if self._saves else 0),
             _pair(tensors[len(tensors) - self.states :]),
             d_output,
             [0 if d is None else d.data_ptr() for d in d_inputs],
@@ -234,8 +233,8 @@ class _Single:
 
 def _pair(tensors) -> tuple[int, int]:
     """Return the addresses of the members of a state; of what is missing, 0."""
-    first = tensors[0].data_ptr() if tensors and tensors[0] is not None else 0
-    return first, tensors[1].data_ptr() if len(tensors) > 1 and tensors[1] is not None else 0
+    h, c = tensors[0], tensors[1] if len(tensors) > 1 else None
+    return 0 if h is None else h.data_ptr(), 0 if c is None else c.data_ptr()
 
 
 class _StepNode(torch.autograd.Function):
