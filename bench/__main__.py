@@ -167,10 +167,12 @@ def models(
         times = f"{m.torch * 1e3:.4g} / {m.ours * 1e3:.4g} ms"
         short = f"[red], bar {m.bar}[/red]" if m.ratio < m.bar else ""
         console.print(f"{m.name}, B {m.batch}, {m.mode}, {m.pace}: {times} = {m.ratio:.2f}{short}")
-    table = zoo.markdown(found)
-    console.print(table)
+    tables = zoo.markdown(found)
+    console.print(tables)
     if out is not None:
-        (out / "models.md").write_text(table)
+        (out / "models.md").write_text(
+            f"{zoo.HEADING}\n{reports.described(reports.machine())}\n\n{tables}"
+        )
 
 
 @app.command()

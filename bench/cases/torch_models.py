@@ -92,6 +92,15 @@ CASES = {
 }
 
 
+HEADING = """# Whole torch models, before and after `fastrnn.torch.accelerate`
+
+The time with torch.nn over the time with these kernels, for a small batch and a large one (B):
+above 1 fastrnn is faster. Training is a whole step with Adam, inference a call. float32; medians,
+in turns. `python -m bench models --out bench/report` measures it anew; what the models are:
+bench/cases/zoo_text.py and zoo_signals.py.
+"""
+
+
 class Measured(NamedTuple):
     """Seconds of one model, and the bar of their ratio."""
 
@@ -182,20 +191,32 @@ def measure(names, paces=PACES, modes=MODES, rounds: int = 5):
 
 
 def markdown(found: list[Measured]) -> str:
-    """Return a table: a line a model and batch, a column a mode and pace, with all its numbers."""
-    columns = list(dict.fromkeys((m.mode, m.pace) for m in found))
-    ratios = {(m.name, m.batch, m.mode, m.pace): m for m in found}
+    """Return a table for each pace: a line a model, the time with torch over the time with ours."""
+    return "\n".join(
+        f"{pace}:\n\n{_table([m for m in found if m.pace == pace])}"
+        for pace in dict.fromkeys(m.pace for m in found)
+    )
+
+
+def _table(found: list[Measured]) -> str:
+    modes, names = dict.fromkeys(m.mode for m in found), dict.fromkeys(m.name for m in found)
     lines = [
-        "| model | B | " + " | ".join(f"{mode}, {pace}" for mode, pace in columns) + " |",
-        "|---" * (2 + len(columns)) + "|",
+        "| model | B | " + " | ".join(f"{mode} | " for mode in modes) + " |",
+        "|---" * (2 + 2 * len(modes)) + "|",
     ]
-    for name, batch in dict.fromkeys((m.name, m.batch) for m in found):
-        cells = [ratios[name, batch, *column] for column in columns]
-        texts = [f"{m.ratio:.2f}" if m.ratio >= 1 else f"**{m.ratio:.2f}**" for m in cells]
-        lines.append(f"| {name} | {batch} | " + " | ".join(texts) + " |")
+    for name in names:
+        own = {(m.mode, m.batch): m for m in found if m.name == name}
+        batches = CASES[name].batches
+        ratios = [own[mode, batch].ratio for mode in modes for batch in batches]
+        texts = [f"{ratio:.2f}" if ratio >= 1 else f"**{ratio:.2f}**" for ratio in ratios]
+        lines.append(f"| {name} | {batches[0]}, {batches[1]} | " + " | ".join(texts) + " |")
     for what, summary in (("geometric mean", _mean), ("least", min)):
-        of = [[m.ratio for m in found if (m.mode, m.pace) == column] for column in columns]
-        lines.append(f"| {what} | | " + " | ".join(f"{summary(r):.2f}" for r in of) + " |")
+        columns = [
+            [m.ratio for m in found if m.mode == mode and m.batch == CASES[m.name].batches[i]]
+            for mode in modes
+            for i in (0, 1)
+        ]
+        lines.append(f"| {what} | | " + " | ".join(f"{summary(c):.2f}" for c in columns) + " |")
     return "\n".join(lines) + "\n"
 
 

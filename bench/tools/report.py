@@ -70,6 +70,15 @@ def machine() -> dict:
     }
 
 
+def described(info: dict) -> str:
+    """Return in a line what `machine` returns, without the limits."""
+    versions = ", ".join(f"{name} {version}" for name, version in info["versions"].items())
+    return (
+        f"{info['CPU']}, {info['cores']} cores, {info['threads']} threads; {info['system']}; "
+        f"commit {info['commit']}. {versions}."
+    )
+
+
 def draw_grid(count: int, seed: int = 0) -> list[Shape]:
     """Return shapes drawn from the grid, without the largest, which take minutes."""
     random, shapes = np.random.default_rng(seed), []
@@ -162,10 +171,7 @@ def markdown(data: dict, results: list[Result]) -> str:
     lines = [
         "# How fast fastrnn is",
         "",
-        f"{info['CPU']}, {info['cores']} cores, {info['threads']} threads; {info['system']}; "
-        f"commit {info['commit']}. "
-        + ", ".join(f"{k} {v}" for k, v in info["versions"].items())
-        + ".",
+        described(info),
         "",
         "All contenders in one process, in alternating blocks of calls, each started when all "
         "threads are quiet; medians. A number below a name is that contender's time over ours: "

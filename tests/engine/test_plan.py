@@ -37,6 +37,27 @@ def test_short_passes_do_not_pack_weights(steps, rows, packed):
     assert (plan.regions.w_hh == plan.regions.w_hr) is not packed
 
 
+def test_a_single_step_of_little_work_wakes_nobody():
+    [one] = Spec(CELLS[2], np.dtype(np.float32), 128, 128).scans()
+    for rows, light in ((16, True), (30, True), (40, False)):
+        assert plans.is_light(one.sizes, 1, rows, False) is light
+        ahead = plan_forward(one.cell, one.sizes, equal_batch(1, rows), False, 2)
+        back = plan_backward(one.cell, one.sizes, equal_batch(1, rows), False, True, 2)
+        assert (ahead.packed, back.packed) == (not light, False)
+        assert (ahead.threads, back.threads) == ((1, 1) if light else (2, 2))
+    assert not plans.is_light(one.sizes, 2, 1, False)
+
+
+def test_slices_of_a_batch_or_lockstep():
+    """Slices where each has enough rows for the weights that it reads at every step."""
+    for hidden, rows, chunks in ((128, 16, 0), (256, 16, 0), (320, 16, 4), (320, 32, 0),
+                                 (512, 64, 8), (128, 2, 2)):  # fmt: skip
+        [one] = Spec(CELLS[2], np.dtype(np.float32), 128, hidden).scans()
+        plan = plan_forward(one.cell, one.sizes, equal_batch(50, rows), False, 2)
+        assert plan.chunks == chunks, (hidden, rows)
+        assert len(plan.cuts) - 1 == (1 if chunks else 2)
+
+
 def test_much_work_is_shared_and_stops_for_ctrl_c():
     [one] = Spec(CELLS[2], np.dtype(np.float32), 512, 512).scans()
     plan = plan_forward(one.cell, one.sizes, equal_batch(5000, 1), False, 2)
