@@ -17,6 +17,8 @@ import pytest
 import fastrnn
 from fastrnn.kernels import parallel, team
 from fastrnn.kernels import threads as module
+from fastrnn.kernels.jit import jit
+from fastrnn.kernels.machine import outlined, pause
 from tests.kernels.test_parallel import job
 from tests.support.compiled import compiled
 from tests.support.processes import python
@@ -120,6 +122,33 @@ def mode_of_thread():
     return mode
 
 
+@jit
+def _note_mode(part, modes):
+    mode = parallel.flush_denormals()
+    parallel.restore_mode(mode)
+    modes[part] = mode
+    for _ in range(1000):
+        pause()
+
+
+@compiled
+def modes_of_parts(pool, modes):
+    mode = parallel.flush_denormals()
+    owned = parallel.acquire(pool)
+    parallel.share(pool, owned, modes.size, outlined(_note_mode, (modes,)))
+    parallel.release(pool)
+    parallel.restore_mode(mode)
+
+
+def test_every_part_takes_denormals_for_zero(openmp):
+    modes = np.zeros(500, np.int64)
+    calls(openmp)
+    modes_of_parts(openmp.pool.words, modes)
+    assert openmp.pool.words[parallel.MET] > 0
+    assert len(set(modes)) == 1
+    assert modes[0] != mode_of_thread()
+
+
 def test_denormals_stay_what_they_are_to_the_library(openmp):
     """In its threads, those that it makes for our job and that inherit ours among them."""
     modes, usual = [], mode_of_thread()
@@ -148,12 +177,19 @@ def test_denormals_stay_what_they_are_to_the_library(openmp):
 
 def test_only_a_team_of_as_many_threads_as_ours(openmp):
     """Else OpenMP would end threads, and the library make them again at its next operation."""
-    module.set_num_threads(3)
+    calls(openmp)
+    for size in (2, 3):  # as torch.set_num_threads changes it
+        del openmp.regions[:]
+        module.follow(size)
+        calls(openmp)
+        assert set(openmp.regions) == {size}
+    module.set_num_threads(4)
+    del openmp.regions[:]
     calls(openmp)
     assert openmp.regions == []
-    module.follow(3)
+    module.follow(4)
     calls(openmp)
-    assert set(openmp.regions) == {3}
+    assert set(openmp.regions) == {4}
 
 
 class Sleepers:

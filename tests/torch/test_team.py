@@ -192,8 +192,8 @@ def test_ctrl_c_ends_a_call_and_the_next_one_is_right():
     code = COMMON + (
         "assert team_comes()\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whatever was inherited
-        "print('ready', flush=True)\n"
         "try:\n"
+        "    print('ready', flush=True)\n"
         "    while True: compute()\n"
         "except KeyboardInterrupt:\n"
         "    pass\n"
