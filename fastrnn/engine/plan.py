@@ -24,7 +24,7 @@ _CHUNK_OPERATIONS = 4e6  # of a step: smaller chunks would balance better but co
 # for it: a core's cache holds the first number, with more the cache that all share has to keep up.
 _SHARED_WEIGHTS = (5 << 18, 8), (3 << 20, 16)
 UNPACKED_STEPS, UNPACKED_ROWS = 8, 32  # for fewer, packing the weights costs more than it saves
-_STEP_OPERATIONS, _STEP_ROWS = 8e6, 64  # of a single step: below, so do packing and waking
+_STEP_OPERATIONS, _STEP_ROWS = 11e6, 64  # of a single step: below, so do packing and waking
 _BACKWARD_UNPACKED_ROWS = 64  # of BPTT: the same
 _BLOCK_BYTES = 1 << 21  # gradients of pre-activations between two weight products
 _BLOCK_ROWS = (256, 4096)

@@ -64,6 +64,41 @@ def _weight_backward(
     add_columns(rows, m0, m1, d_y, r0 * columns, columns, d_bias, r0 == 0)
 
 
+@jit
+def _weights_backward(pool, owned, threads, x, d_y, d_weight, d_bias, zeros, x_rows, pitch):
+    (rows, k), columns = x.shape, d_y.shape[1]
+    d_y, d_weight, d_bias = flat(d_y), flat(d_weight), flat(d_bias)
+    for r0 in range(0, rows, PIECE):
+        count = min(PIECE, rows - r0)
+        for row in range(count):
+            copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
+        given = threads, r0, count, k, columns, d_y, x_rows, pitch, d_weight, d_bias, zeros
+        parallel.share(pool, owned, threads, outlined(_weight_backward, given))
+
+
+@kernel
+def affine_weights_backward(
+    pool,
+    threads,
+    x,  # as affine_backward's arguments
+    d_y,
+    d_weight,
+    d_bias,
+    zeros,
+    x_rows,
+    pitch,
+):
+    """Write the gradients of sum(y * d_y) at the parameters alone."""
+    mode = flush_denormals()
+    owned = threads > 1 and parallel.acquire(pool)
+    zeros, x_rows = flat(zeros), flat(x_rows)
+    fill(zeros, 0, x.shape[1], 0)
+    _weights_backward(pool, owned, threads, x, d_y, d_weight, d_bias, zeros, x_rows, pitch)
+    if owned:
+        parallel.release(pool)
+    restore_mode(mode)
+
+
 @kernel
 def affine_backward(
     pool,
@@ -88,13 +123,7 @@ def affine_backward(
     fill(zeros, 0, k, 0)
     job = outlined(_product_part, (threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x)))
     parallel.share(pool, owned, threads, job)
-    d_y, d_weight, d_bias = flat(d_y), flat(d_weight), flat(d_bias)
-    for r0 in range(0, rows, PIECE):
-        count = min(PIECE, rows - r0)
-        for row in range(count):
-            copy_row(x_rows, row * pitch, flat(x), (r0 + row) * k, k)
-        given = threads, r0, count, k, columns, d_y, x_rows, pitch, d_weight, d_bias, zeros
-        parallel.share(pool, owned, threads, outlined(_weight_backward, given))
+    _weights_backward(pool, owned, threads, x, d_y, d_weight, d_bias, zeros, x_rows, pitch)
     if owned:
         parallel.release(pool)
     restore_mode(mode)

@@ -12,7 +12,7 @@ from fastrnn import checks
 from fastrnn.engine import buffers
 from fastrnn.engine.plan import is_shared
 from fastrnn.kernels import threads
-from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward
+from fastrnn.kernels.affine import PIECE, affine_backward, affine_forward, affine_weights_backward
 from fastrnn.nn import sizes
 from fastrnn.nn.gradients import Gradients
 from fastrnn.nn.module import Module
@@ -121,6 +121,22 @@ def _forward(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.n
         start,
     )
     return y
+
+
+def weight_gradients(x: np.ndarray, d_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return d_yᵀ x (M, K), and d_y summed over its rows (M,).
+
+    Args:
+        x: (N, K), at least one row; C-contiguous, as d_y.
+        d_y: (N, M), of the same float type.
+    """
+    (rows, k), columns, dtype = x.shape, d_y.shape[1], x.dtype
+    pitch = buffers.pitch(k, dtype)
+    zeros, x_rows = buffers.aligned(dtype, (k,), (min(rows, PIECE) * pitch,))
+    d_weight, d_bias = buffers.new((columns, k), dtype), buffers.new(columns, dtype)
+    n = _threads_for(rows, d_weight)
+    affine_weights_backward(threads.call(n), n, x, d_y, d_weight, d_bias, zeros, x_rows, pitch)
+    return d_weight, d_bias
 
 
 def _backward(x, weight, bias, d_y) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -10,8 +10,11 @@ step is cheaper directly.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from fastrnn.nn.linear import weight_gradients
 
 
 class Factors(NamedTuple):
@@ -61,14 +64,23 @@ class _Left:
         d_x = d_h = torch.cat(d_a_x)
         if d_a_h[0] is not d_a_x[0]:
             d_h = torch.cat(d_a_h)
-        rows = len(d_x)
         h = [
-            d.new_zeros(len(d), self._hidden).flatten() if h_t is None else h_t.flatten()
+            d.new_zeros(len(d), self._hidden) if h_t is None else h_t
             for h_t, d in zip(h, d_a_x, strict=True)
         ]
-        x = torch.cat([x_t.flatten() for x_t in x]).view(rows, -1)  # of steps of any batch
-        h = torch.cat(h).view(rows, -1)
-        return [d_x.t() @ x, d_h.t() @ h, d_x.sum(0), d_h.sum(0)][: self._each]
+        # Not by torch's products: they wake its threads for however few rows.
+        d_w_ih, d_b_ih = weight_gradients(_rows(list(x), len(d_x)), d_x.numpy())
+        d_w_hh, d_b_hh = weight_gradients(_rows(h, len(d_h)), d_h.numpy())
+        gradients = (d_w_ih, d_w_hh, d_b_ih, d_b_hh)[: self._each]
+        return [torch.from_numpy(d) for d in gradients]
+
+
+def _rows(tensors: list[Tensor], count: int) -> np.ndarray:
+    """Return the rows of tensors of any shape, `count` in all, as one array."""
+    shape = tensors[0].shape
+    if not all(t.shape == shape for t in tensors):  # of batches of other sizes
+        tensors = [t.reshape(-1) for t in tensors]
+    return torch.cat(tensors).detach().view(count, -1).numpy()
 
 
 class Deferred:
