@@ -20,7 +20,7 @@ import numpy as np
 
 from fastrnn.kernels import parallel
 
-_MASK = 1024  # CPUs in the C library's masks
+_MASK = 8192  # CPUs in a mask: as many as Linux can have
 
 
 class Team:

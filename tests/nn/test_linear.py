@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fastrnn
+from fastrnn.nn.linear import weight_gradients
 from tests.support.bad_input import INDEX, B, H, I, X, floats
 from tests.support.compare import assert_close
 from tests.support.configurations import both_dtypes
@@ -34,6 +37,27 @@ def test_equals_torch(shape, dtype, bias):
         assert_close(grads.params[name], param.grad.numpy(), **tolerance, name=name)
     for d in pullback(None).params.values():
         assert not d.any()
+
+
+@both_dtypes
+@given(
+    rows=st.one_of(st.integers(1, 40), st.integers(1020, 1030)),
+    sizes=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    threads=st.sampled_from([1, 2, 3]),
+)
+def test_gradients_of_the_weights_alone_are_the_pullbacks(dtype, rows, sizes, threads):
+    before = fastrnn.get_num_threads()
+    fastrnn.set_num_threads(threads)
+    try:
+        linear, rng = fastrnn.Linear(*sizes, dtype=dtype, seed=0), np.random.default_rng(rows)
+        x = rng.normal(size=(rows, sizes[0])).astype(dtype)
+        d_y = rng.normal(size=(rows, sizes[1])).astype(dtype)
+        expected = linear.vjp(x)[1](d_y).params
+        d_weight, d_bias = weight_gradients(x, d_y)
+    finally:
+        fastrnn.set_num_threads(before)
+    assert_close(d_weight, expected["weight"], atol=0)
+    assert_close(d_bias, expected["bias"], atol=0)
 
 
 def test_a_pullback_is_pure_and_arguments_are_left_alone():
