@@ -5,7 +5,6 @@ The OpenMP here is one of the tests' own; torch's is in tests/torch/test_team.py
 
 import ctypes
 import os
-import queue
 import sys
 import threading
 import time
@@ -21,39 +20,12 @@ from fastrnn.kernels.jit import jit
 from fastrnn.kernels.machine import outlined, pause
 from tests.kernels.test_parallel import job
 from tests.support.compiled import compiled
+from tests.support.openmp import REGION, START, OpenMP, Sleepers
 from tests.support.processes import python
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a thread's clock is Linux's")
 
 X = np.random.default_rng(0).standard_normal((10, 4, 128)).astype(np.float32)
-_REGION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
-_START = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-
-
-class OpenMP:
-    """GOMP_parallel by Python's threads, made anew for each region.
-
-    Attributes:
-        regions: how many threads each had.
-        functions: what a Team wants: addresses.
-    """
-
-    def __init__(self):
-        self.regions = []
-        self._kept = _START(self._parallel)  # C calls it
-        process = ctypes.CDLL(None)
-        functions = self._kept, process.gettid, process.sched_setaffinity
-        self.functions = [ctypes.cast(f, ctypes.c_void_p).value for f in functions]
-
-    def _parallel(self, function, data, threads, _flags):
-        self.regions.append(threads)
-        run = _REGION(function)
-        others = [threading.Thread(target=run, args=(data,)) for _ in range(threads - 1)]
-        for other in others:
-            other.start()
-        run(data)
-        for other in others:
-            other.join()
 
 
 @pytest.fixture
@@ -154,7 +126,7 @@ def test_denormals_stay_what_they_are_to_the_library(openmp):
     modes, usual = [], mode_of_thread()
 
     def parallel_in(function, data, threads, _flags):
-        run = _REGION(function)
+        run = REGION(function)
 
         def help_and_look():
             modes.append(mode_of_thread())
@@ -166,7 +138,7 @@ def test_denormals_stay_what_they_are_to_the_library(openmp):
         run(data)
         other.join()
 
-    kept = _START(parallel_in)
+    kept = START(parallel_in)
     start = ctypes.cast(kept, ctypes.c_void_p).value
     module.share_with(team.Team(start, *openmp.functions[1:]))
     calls(openmp)
@@ -190,41 +162,6 @@ def test_only_a_team_of_as_many_threads_as_ours(openmp):
     module.follow(4)
     calls(openmp)
     assert set(openmp.regions) == {4}
-
-
-class Sleepers:
-    """A team of threads that sleep between regions, as OpenMP's do after a while."""
-
-    def __init__(self, count):
-        self.jobs = [queue.SimpleQueue() for _ in range(count)]
-        self.done, self.seen = queue.SimpleQueue(), []
-        self.threads = [
-            threading.Thread(target=self._work, args=(jobs,), daemon=True) for jobs in self.jobs
-        ]
-        for thread in self.threads:
-            thread.start()
-        self._kept = _START(self._parallel)
-        self.start = ctypes.cast(self._kept, ctypes.c_void_p).value
-
-    def _work(self, jobs):
-        while (job := jobs.get()) is not None:
-            self.seen.append(os.sched_getaffinity(0))
-            job[0](job[1])
-            self.done.put(None)
-
-    def _parallel(self, function, data, threads, _flags):
-        run = _REGION(function)
-        for jobs in self.jobs:
-            jobs.put((run, data))
-        run(data)
-        for _ in self.jobs:
-            self.done.get()
-
-    def end(self):
-        for jobs in self.jobs:
-            jobs.put(None)
-        for thread in self.threads:
-            thread.join(30)
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
