@@ -7,6 +7,7 @@ configurations.py's.
 import copy
 import itertools
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,9 @@ _SCRATCH = Path(tempfile.gettempdir()) / "fastrnn-tests"
 # its sources, so that a stale kernel is never found.
 os.environ.setdefault("NUMBA_CACHE_DIR", str(_SCRATCH))
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(_SCRATCH / "hypothesis"))
+# A shell has what it starts in the background ignore Ctrl-C, and so would the programs of tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -191,7 +191,6 @@ def test_workers_of_a_data_loader():
 def test_ctrl_c_ends_a_call_and_the_next_one_is_right():
     code = COMMON + (
         "assert team_comes()\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # whatever was inherited
         "try:\n"
         "    print('ready', flush=True)\n"
         "    while True: compute()\n"
