@@ -183,6 +183,30 @@ def lengths(owner: str, value: Any, time: int, batch: int, batched: bool) -> np.
     return result.astype(np.int64)
 
 
+def reset(
+    owner: str, value: Any, time: int, batch: int, batched: bool, batch_first: bool
+) -> np.ndarray | None:
+    """Return a mask of resets as (T, B) bool, or None."""
+    if value is None:
+        return None
+    result = array(owner, "reset", value, usual="bool")
+    if result.dtype != np.bool_:
+        raise TypeError(
+            f"{owner}: reset is {result.dtype}; expected bool, True where the state begins anew, "
+            "e.g. reset.astype(bool)."
+        )
+    axes = (("B", batch), ("T", time)) if batch_first else (("T", time), ("B", batch))
+    letters, expected = zip(*(axes if batched else [("T", time)]), strict=True)
+    if result.shape != expected:
+        raise ValueError(
+            f"{owner}: reset has shape {result.shape}; expected that of the input without its last "
+            f"axis, ({', '.join(letters)}{',' * (not batched)}) = {expected}."
+        )
+    if not batched:
+        return result[:, None]
+    return result.T if batch_first else result
+
+
 def members(owner: str, name: str, value: Any, names: Sequence[str]) -> tuple:
     """Return one value per state: a bare one stands for the only one, None for all zero."""
     if value is None:

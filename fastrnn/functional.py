@@ -13,7 +13,17 @@ from fastrnn.nn.function import run_cell
 
 
 def rnn(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False
+    x,
+    h_0,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    *,
+    nonlinearity="tanh",
+    lengths=None,
+    reset=None,
+    reverse=False,
 ):
     """Run a simple recurrent network, h_t = f(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh).
 
@@ -27,6 +37,8 @@ def rnn(
         nonlinearity: "tanh" (default) or "relu".
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
 
     Returns:
@@ -45,7 +57,7 @@ def rnn(
     Source: Elman 1990; ReLU: Le, Jaitly, Hinton 2015 (arXiv 1504.00941).
     """
     weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
-    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse)[0]
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reset, reverse)[0]
 
 
 def rnn_vjp(
@@ -58,6 +70,7 @@ def rnn_vjp(
     *,
     nonlinearity="tanh",
     lengths=None,
+    reset=None,
     reverse=False,
     checkpoint=None,
     memory=None,
@@ -74,6 +87,8 @@ def rnn_vjp(
         nonlinearity: "tanh" (default) or "relu".
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
         checkpoint: steps between checkpoints, the rest is recomputed; "auto"; None: keep all.
         memory: with "auto": bytes that may be kept.
@@ -90,10 +105,22 @@ def rnn_vjp(
     """
     weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
     kept = {"checkpoint": checkpoint, "memory": memory}
-    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse, True, **kept)
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reset, reverse, True, **kept)
 
 
-def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
+def lstm(
+    x,
+    state,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    w_hr=None,
+    *,
+    lengths=None,
+    reset=None,
+    reverse=False,
+):
     """Run a long short-term memory, torch's gate order i, f, g, o.
 
     Args:
@@ -106,6 +133,8 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
         w_hr: (P, H), P <= H: h_t = W_hr (o tanh(c_t)); None: no projection.
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
 
     Returns:
@@ -118,7 +147,7 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
     """
     weights = (w_ih, w_hh, b_ih, b_hh, w_hr)
-    return run_cell("lstm", cells.lstm.CELL, x, state, weights, lengths, reverse)[0]
+    return run_cell("lstm", cells.lstm.CELL, x, state, weights, lengths, reset, reverse)[0]
 
 
 def lstm_vjp(
@@ -131,6 +160,7 @@ def lstm_vjp(
     w_hr=None,
     *,
     lengths=None,
+    reset=None,
     reverse=False,
     checkpoint=None,
     memory=None,
@@ -147,6 +177,8 @@ def lstm_vjp(
         w_hr: (P, H), P <= H: h_t = W_hr (o tanh(c_t)); None: no projection.
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
         checkpoint: steps between checkpoints, the rest is recomputed; "auto"; None: keep all.
         memory: with "auto": bytes that may be kept.
@@ -162,10 +194,12 @@ def lstm_vjp(
         IndexError: an integer input outside [0, I).
     """
     weights, kept = (w_ih, w_hh, b_ih, b_hh, w_hr), {"checkpoint": checkpoint, "memory": memory}
-    return run_cell("lstm", cells.lstm.CELL, x, state, weights, lengths, reverse, True, **kept)
+    return run_cell(
+        "lstm", cells.lstm.CELL, x, state, weights, lengths, reset, reverse, True, **kept
+    )
 
 
-def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
+def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, reverse=False):
     """Run a gated recurrent unit, torch's gate order r, z, n, reset after the product.
 
     Args:
@@ -177,6 +211,8 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
         b_hh: (3 * H,) or None.
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
 
     Returns:
@@ -189,7 +225,7 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
     Source: Cho et al. 2014 (arXiv 1406.1078v1).
     """
     weights = (w_ih, w_hh, b_ih, b_hh, None)
-    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reverse)[0]
+    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reset, reverse)[0]
 
 
 def gru_vjp(
@@ -201,6 +237,7 @@ def gru_vjp(
     b_hh=None,
     *,
     lengths=None,
+    reset=None,
     reverse=False,
     checkpoint=None,
     memory=None,
@@ -216,6 +253,8 @@ def gru_vjp(
         b_hh: (3 * H,) or None.
         lengths: (B,) integers in [0, T], or None: row b ends after lengths[b] steps; the output
             past it is 0, the final state the one at its end.
+        reset: (T, B) bool: True where the state is zero before that step; the row is cut between
+            t - 1 and t, whichever way it is read. None (default): nowhere.
         reverse: read every row from its own end; default False.
         checkpoint: steps between checkpoints, the rest is recomputed; "auto"; None: keep all.
         memory: with "auto": bytes that may be kept.
@@ -231,4 +270,4 @@ def gru_vjp(
         IndexError: an integer input outside [0, I).
     """
     weights, kept = (w_ih, w_hh, b_ih, b_hh, None), {"checkpoint": checkpoint, "memory": memory}
-    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reverse, True, **kept)
+    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reset, reverse, True, **kept)

@@ -17,6 +17,8 @@ networks have in common:
     w_hr     (P, H), or None for no projection
     lengths  (B,) integers in [0, T], or None for T: row b reads x[:lengths[b], b] only. Past a
              row's end the output is 0, and the final state is the one at its own end
+    reset    (T, B) bool, or None: True where a row is cut between t - 1 and t, whichever way it is
+             read, so that what follows starts from a state of zero
     reverse  True: every row is read backwards, from its own end
 
 `pullback(d_output, d_state=None)` returns the `Gradients` of the scalar
@@ -30,7 +32,17 @@ from fastrnn.nn.gradients import Gradients
 
 
 def rnn(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False
+    x,
+    h_0,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    *,
+    nonlinearity="tanh",
+    lengths=None,
+    reset=None,
+    reverse=False,
 ):
     """Run a simple recurrent network; returns `output, h_n`, the first half of `rnn_vjp`.
 
@@ -39,12 +51,22 @@ def rnn(
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))
     """
-    options = {"nonlinearity": nonlinearity, "lengths": lengths, "reverse": reverse}
+    options = {"nonlinearity": nonlinearity, "lengths": lengths, "reset": reset, "reverse": reverse}
     return rnn_vjp(x, h_0, w_ih, w_hh, b_ih, b_hh, **options)[0]
 
 
 def rnn_vjp(
-    x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, nonlinearity="tanh", lengths=None, reverse=False
+    x,
+    h_0,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    *,
+    nonlinearity="tanh",
+    lengths=None,
+    reset=None,
+    reverse=False,
 ):
     """Run a simple recurrent network, torch.nn.RNN, and keep what its gradient needs.
 
@@ -61,19 +83,20 @@ def rnn_vjp(
     output = np.zeros((*xs.shape[:2], w_hh.shape[1]), dtype)
     tape = []
 
-    for t, rows in _steps(xs, lengths, reverse):
+    for t, rows, cut in _steps(xs, lengths, reset, reverse):
+        h[cut] = 0
         h_prev = h[rows]
         a = _affine(xs[t, rows], w_ih, b_ih) + _affine(h_prev, w_hh, b_hh)
         h_new = np.tanh(a) if nonlinearity == "tanh" else np.where(a.real <= 0, 0, a)
         h[rows] = output[t, rows] = h_new
-        tape.append((t, rows, h_prev, h_new))
+        tape.append((t, rows, cut, h_prev, h_new))
 
     def pullback(d_output, d_state=None):
         d_output = _copy_or_zeros(d_output, output.shape, dtype)
         d_h = _copy_or_zeros(d_state, h.shape, dtype)
         d_x = np.zeros(xs.shape, dtype)
         d = {name: np.zeros(w.shape, dtype) for name, w in params.items()}
-        for t, rows, h_prev, h_new in reversed(tape):
+        for t, rows, cut, h_prev, h_new in reversed(tape):
             d_h_new = d_h[rows] + d_output[t, rows]
             if nonlinearity == "tanh":
                 d_a = d_h_new * (1 - h_new * h_new)
@@ -81,12 +104,25 @@ def rnn_vjp(
                 d_a = np.where(h_new.real <= 0, 0, d_h_new)
             d_x[t, rows] = _affine_backward(d_a, xs[t, rows], w_ih, d, "w_ih", "b_ih")
             d_h[rows] = _affine_backward(d_a, h_prev, w_hh, d, "w_hh", "b_hh")
+            d_h[cut] = 0
         return Gradients(d_x if x.ndim == 3 else None, d_h, d)
 
     return (output, h), pullback
 
 
-def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
+def lstm(
+    x,
+    state,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    w_hr=None,
+    *,
+    lengths=None,
+    reset=None,
+    reverse=False,
+):
     """Run an LSTM; returns `output, (h_n, c_n)`, the first half of `lstm_vjp`.
 
     Example:
@@ -94,11 +130,23 @@ def lstm(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None,
         >>> output.shape, c_n.shape
         ((5, 2, 3), (2, 3))
     """
-    options = {"lengths": lengths, "reverse": reverse}
+    options = {"lengths": lengths, "reset": reset, "reverse": reverse}
     return lstm_vjp(x, state, w_ih, w_hh, b_ih, b_hh, w_hr, **options)[0]
 
 
-def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=None, reverse=False):
+def lstm_vjp(
+    x,
+    state,
+    w_ih,
+    w_hh,
+    b_ih=None,
+    b_hh=None,
+    w_hr=None,
+    *,
+    lengths=None,
+    reset=None,
+    reverse=False,
+):
     """Run a long short-term memory, gates i, f, g, o, and keep what its gradient needs.
 
         a = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh
@@ -120,7 +168,8 @@ def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=N
     output = np.zeros((*xs.shape[:2], w_hh.shape[1]), dtype)
     tape = []
 
-    for t, rows in _steps(xs, lengths, reverse):
+    for t, rows, cut in _steps(xs, lengths, reset, reverse):
+        h[cut] = c[cut] = 0
         h_prev, c_prev = h[rows], c[rows]
         a = _affine(xs[t, rows], w_ih, b_ih) + _affine(h_prev, w_hh, b_hh)
         a_i, a_f, a_g, a_o = np.split(a, 4, axis=1)
@@ -130,7 +179,7 @@ def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=N
         h_new = o * tanh_c if w_hr is None else _affine(o * tanh_c, w_hr, None)
         h[rows] = output[t, rows] = h_new
         c[rows] = c_new
-        tape.append((t, rows, h_prev, c_prev, i, f, g, o, tanh_c))
+        tape.append((t, rows, cut, h_prev, c_prev, i, f, g, o, tanh_c))
 
     def pullback(d_output, d_state=None):
         d_h_n, d_c_n = (None, None) if d_state is None else d_state
@@ -139,7 +188,7 @@ def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=N
         d_c = _copy_or_zeros(d_c_n, c.shape, dtype)
         d_x = np.zeros(xs.shape, dtype)
         d = {name: np.zeros(w.shape, dtype) for name, w in params.items()}
-        for t, rows, h_prev, c_prev, i, f, g, o, tanh_c in reversed(tape):
+        for t, rows, cut, h_prev, c_prev, i, f, g, o, tanh_c in reversed(tape):
             d_m = d_h[rows] + d_output[t, rows]  # m = o tanh(c), what the projection reads
             if w_hr is not None:
                 d_m = _affine_backward(d_m, o * tanh_c, w_hr, d, "w_hr", None)
@@ -152,12 +201,13 @@ def lstm_vjp(x, state, w_ih, w_hh, b_ih=None, b_hh=None, w_hr=None, *, lengths=N
             d_x[t, rows] = _affine_backward(d_a, xs[t, rows], w_ih, d, "w_ih", "b_ih")
             d_h[rows] = _affine_backward(d_a, h_prev, w_hh, d, "w_hh", "b_hh")
             d_c[rows] = d_c_new * f
+            d_h[cut] = d_c[cut] = 0
         return Gradients(d_x if x.ndim == 3 else None, (d_h, d_c), d)
 
     return (output, (h, c)), pullback
 
 
-def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
+def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, reverse=False):
     """Run a GRU; returns `output, h_n`, the first half of `gru_vjp`.
 
     Example:
@@ -165,10 +215,10 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))
     """
-    return gru_vjp(x, h_0, w_ih, w_hh, b_ih, b_hh, lengths=lengths, reverse=reverse)[0]
+    return gru_vjp(x, h_0, w_ih, w_hh, b_ih, b_hh, lengths=lengths, reset=reset, reverse=reverse)[0]
 
 
-def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=False):
+def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, reverse=False):
     """Run a gated recurrent unit, gates r, z, n, and keep what its gradient needs.
 
         a_x = W_ih x_t + b_ih,  a_h = W_hh h_{t-1} + b_hh
@@ -189,7 +239,8 @@ def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=F
     output = np.zeros((*xs.shape[:2], w_hh.shape[1]), dtype)
     tape = []
 
-    for t, rows in _steps(xs, lengths, reverse):
+    for t, rows, cut in _steps(xs, lengths, reset, reverse):
+        h[cut] = 0
         h_prev = h[rows]
         a_x_r, a_x_z, a_x_n = np.split(_affine(xs[t, rows], w_ih, b_ih), 3, axis=1)
         a_h_r, a_h_z, a_h_n = np.split(_affine(h_prev, w_hh, b_hh), 3, axis=1)
@@ -197,14 +248,14 @@ def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=F
         z = _sigmoid(a_x_z + a_h_z)
         n = np.tanh(a_x_n + r * a_h_n)
         h[rows] = output[t, rows] = (1 - z) * n + z * h_prev
-        tape.append((t, rows, h_prev, r, z, n, a_h_n))
+        tape.append((t, rows, cut, h_prev, r, z, n, a_h_n))
 
     def pullback(d_output, d_state=None):
         d_output = _copy_or_zeros(d_output, output.shape, dtype)
         d_h = _copy_or_zeros(d_state, h.shape, dtype)
         d_x = np.zeros(xs.shape, dtype)
         d = {name: np.zeros(w.shape, dtype) for name, w in params.items()}
-        for t, rows, h_prev, r, z, n, a_h_n in reversed(tape):
+        for t, rows, cut, h_prev, r, z, n, a_h_n in reversed(tape):
             d_h_new = d_h[rows] + d_output[t, rows]
             d_a_n = d_h_new * (1 - z) * (1 - n * n)
             d_a_z = d_h_new * (h_prev - n) * z * (1 - z)
@@ -213,17 +264,30 @@ def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reverse=F
             d_a_h = np.concatenate([d_a_r, d_a_z, d_a_n * r], axis=1)
             d_x[t, rows] = _affine_backward(d_a_x, xs[t, rows], w_ih, d, "w_ih", "b_ih")
             d_h[rows] = _affine_backward(d_a_h, h_prev, w_hh, d, "w_hh", "b_hh") + d_h_new * z
+            d_h[cut] = 0
         return Gradients(d_x if x.ndim == 3 else None, d_h, d)
 
     return (output, h), pullback
 
 
-def _steps(xs, lengths, reverse):
-    """Yield `(t, rows)` per step: the rows of the batch not yet ended, and what each reads."""
-    lengths = np.full(xs.shape[1], len(xs)) if lengths is None else np.asarray(lengths)
-    for step in range(len(xs)):
+def _steps(xs, lengths, reset, reverse):
+    """Yield `(t, rows, cut)` per step: the rows of the batch not yet ended, and what each reads.
+
+    cut: those of them whose state is zero before the step.
+    """
+    time, batch = xs.shape[:2]
+    lengths = np.full(batch, time) if lengths is None else np.asarray(lengths)
+    reset = np.zeros((time, batch), bool) if reset is None else np.asarray(reset)
+    for step in range(time):
         rows = np.flatnonzero(step < lengths)
-        yield lengths[rows] - 1 - step if reverse else np.full_like(rows, step), rows
+        t = lengths[rows] - 1 - step if reverse else np.full_like(rows, step)
+        if not reverse:
+            cut = rows[reset[t, rows]]
+        elif step:  # the row was read from its end down to t + 1
+            cut = rows[reset[t + 1, rows]]
+        else:
+            cut = rows[:0]
+        yield t, rows, cut
 
 
 def _inputs(x, w_ih, *others):

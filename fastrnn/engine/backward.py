@@ -16,9 +16,9 @@ in lockstep (kernels/parallel.py) need each other's d_a of the later step only.
 Source: Werbos 1990, "Backpropagation through time: what it does and how to do it".
 """
 
-from fastrnn.engine.inputs import time_of
+from fastrnn.engine.inputs import is_cut, time_of
 from fastrnn.engine.records import read_input, read_rows
-from fastrnn.engine.states import load_states, store_states
+from fastrnn.engine.states import cut_states, load_states, store_states
 from fastrnn.engine.weight_gradients import (
     Sums,
     buffers_in,
@@ -77,6 +77,10 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                          back.w_hh, emitted_size, back.packed,
                          back.d_states, j0 * hidden_p + column0, hidden_p,
                          back.d_emitted, j0 * emitted_p + column0, emitted_p)  # fmt: skip
+            cut_states(s + 1, later_rows, j0, sequences, back.d_emitted, 0, 1,
+                       emitted_p, column0, count)  # fmt: skip
+            cut_states(s + 1, later_rows, j0, sequences, back.d_states, 0, states_count,
+                       hidden_p, column0, (unit1 - unit0) * n)  # fmt: skip
         for row in range(rows):
             j, at = j0 + row, at_row + row
             b, t = sequences.order[j], time_of(s, sequences.lengths[j], sequences.reverse)
@@ -86,7 +90,9 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                 from_at = d_output.at + t * d_output.time + b * d_output.row + column0
                 add_row(back.d_emitted, j * emitted_p + column0, d_output.array, from_at, count)
             h_to = at * back.h_pitch + column0
-            if s:
+            if is_cut(sequences, s, j):
+                fill(back.h_rows, h_to, count, 0)
+            elif s:
                 before = time_of(s - 1, sequences.lengths[j], sequences.reverse)
                 from_at = output.at + before * output.time + b * output.row + column0
                 copy_row(back.h_rows, h_to, output.array, from_at, count)
@@ -227,7 +233,8 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             fill(back.zeros, 0, back.zeros.size, 0)
             fill(sums.table, 0, sums.table.size, 0)
             load_states(
-                sequences.order,
+                sequences,
+                False,
                 slot,
                 d_h_n,
                 d_carried_n,

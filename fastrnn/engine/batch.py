@@ -1,7 +1,8 @@
-"""The sequences of a call: sorted by length for the time loop, and where their rows lie.
+"""The sequences of a call: sorted by length for the time loop, cut by resets, and their rows.
 
 Padding is never computed: step s runs for the sequences that are longer than s, which are the
-first ones of the sorted batch.
+first ones of the sorted batch. A reset costs nothing: the sequence goes on in its row, and zeros
+are written over its state.
 """
 
 import functools
@@ -12,6 +13,8 @@ import numpy as np
 
 from fastrnn.engine.buffers import writeable
 
+NO_CUTS = np.empty((0, 0), np.int64)
+
 
 class Batch(NamedTuple):
     """The sequences of a batch, by falling length."""
@@ -20,6 +23,7 @@ class Batch(NamedTuple):
     lengths: np.ndarray  # (B,) int64: how long it is
     steps: int  # of the longest
     rows: int  # steps of all of them together
+    cuts: np.ndarray  # (T, B) int64: 1 where a reset cuts (t, b) off from t - 1; empty: nowhere
 
     @property
     def equal(self) -> bool:
@@ -46,14 +50,31 @@ class Batch(NamedTuple):
 def equal_batch(time: int, batch: int) -> Batch:
     """Return a batch of sequences that are all `time` steps long."""
     order, lengths = np.arange(batch), np.full(batch, time)
-    return Batch(order, lengths, time if batch else 0, time * batch)
+    return Batch(order, lengths, time if batch else 0, time * batch, NO_CUTS)
 
 
 def sort_by_length(lengths: np.ndarray) -> Batch:
     """Return the batch of sequences with these lengths, (B,) int64."""
     order = np.argsort(-lengths, kind="stable")
     ordered = lengths[order]
-    return Batch(order, ordered, int(ordered[0]) if len(order) else 0, int(ordered.sum()))
+    return Batch(order, ordered, int(ordered[0]) if len(order) else 0, int(ordered.sum()), NO_CUTS)
+
+
+def batch_of(
+    time: int, batch: int, lengths: np.ndarray | None, reset: np.ndarray | None = None
+) -> Batch:
+    """Return the batch of a call.
+
+    Args:
+        time: T.
+        batch: B.
+        lengths: (B,) int64 in [0, T]; None: all are T.
+        reset: (T, B) bool: the state is zero before the step; None: nowhere.
+    """
+    found = equal_batch(time, batch) if lengths is None else sort_by_length(lengths)
+    if reset is None or not reset.any():
+        return found
+    return found._replace(cuts=reset.astype(np.int64, order="C"))
 
 
 class Rows(NamedTuple):

@@ -27,7 +27,7 @@ from fastrnn.engine.batch import Rows
 from fastrnn.engine.inputs import affine_unpacked, input_part, time_of
 from fastrnn.engine.operands import Pass, pack_part
 from fastrnn.engine.records import BatchedInput, Kept, read_input, read_rows
-from fastrnn.engine.states import load_states, store_states
+from fastrnn.engine.states import cut_states, load_states, store_states
 from fastrnn.engine.work import FORWARD, KernelPlan, read_plan, region
 from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import block_bias, product
@@ -101,6 +101,11 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             t = time_of(s, this.sequences.lengths[j], this.sequences.reverse)
             to = output.at + t * output.time + this.sequences.order[j] * output.row + column0
             copy_row(output.array, to, states.emitted, h_at + row * states.emitted_row, count)
+        cut_states(s + 1, rows, j0, this.sequences, states.buffers, after * states.stride,
+                   states_count, states.row, unit0 * n, (unit1 - unit0) * n)  # fmt: skip
+        if operands.w_hr.size:
+            cut_states(s + 1, rows, j0, this.sequences, states.emitted, 0, 1,
+                       states.emitted_row, 0, emitted_size)  # fmt: skip
 
     @jit(name=f"{name}_run_forward")
     def run_forward(part, parts, pool, plan, s0, s1, row0, this, work):
@@ -210,7 +215,8 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             block_bias(b_hh, gates, operands.b_hh)
             fill(operands.zeros, 0, operands.zeros.size, 0)
             load_states(
-                sequences.order,
+                sequences,
+                True,
                 slot,
                 h_0,
                 carried_0,
@@ -266,6 +272,8 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             part_of(numbers, batch, batch),
             part_of(numbers, 2 * batch, batch),
             False,
+            part_of(numbers, 0, 0),
+            part_of(numbers, 0, 0),
         )
         operands, buffers = operands_in(work, plan, batch, projects, nothing, nothing)
         this = Pass(

@@ -8,7 +8,7 @@ from fastrnn.kernels.dots import dots
 from fastrnn.kernels.gemm import product
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import load, store
-from fastrnn.kernels.rows import copy_row
+from fastrnn.kernels.rows import copy_row, fill
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS
 
@@ -17,6 +17,22 @@ from fastrnn.kernels.tile import TERMS
 def time_of(s, length, reverse):
     """Return the time a sequence of this length reads at its step s."""
     return length - 1 - s if reverse else s
+
+
+@jit
+def is_cut(sequences, s, j):
+    """Return whether a reset lies between the steps s - 1 and s of the sequence at j.
+
+    s may be 0: then it lies between the initial state and the first step.
+    """
+    if not sequences.cuts.size:
+        return False
+    t = time_of(s, sequences.lengths[j], sequences.reverse)
+    if sequences.reverse:  # what it has read before lies later in time
+        t += 1
+        if s == 0:
+            return False
+    return sequences.cuts[t * sequences.order.size + sequences.order[j]] != 0
 
 
 @jit
@@ -115,7 +131,7 @@ def input_part(
     packed, w, b = operands.packed, operands.w_ih, operands.b_ih
     batch, rows = lengths.size, 0
     # Equal lengths, in the caller's order: row (s, j) is where a formula says.
-    regular = lengths[batch - 1] == lengths[0]
+    regular = lengths[batch - 1] == lengths[0] and not sequences.blanks.size
     step = -sequences.time if reverse else sequences.time
     whole = j1 - j0 == 1 or (step == sequences.row * (j1 - j0) and packed)
     pitch = x_rows.size // (block * (j1 - j0))
@@ -137,8 +153,12 @@ def input_part(
                    gates, hidden_size, width, unit0, unit1, a_x, rows * columns)  # fmt: skip
         else:
             for j in range(j0, j0 + running):
-                at = time_of(s, lengths[j], reverse) * sequences.time + order[j] * sequences.row
-                copy_row(x_rows, (rows + j - j0) * pitch, sequences.x, at, input_size)
+                t, to = time_of(s, lengths[j], reverse), (rows + j - j0) * pitch
+                if sequences.blanks.size and sequences.blanks[t * batch + order[j]]:
+                    fill(x_rows, to, input_size, 0)
+                else:
+                    at = t * sequences.time + order[j] * sequences.row
+                    copy_row(x_rows, to, sequences.x, at, input_size)
             if s == s1 - 1:
                 affine(rows + running, input_size, x_rows, 0, pitch, packed, w, b,
                        gates, hidden_size, width, unit0, unit1, a_x, 0)  # fmt: skip

@@ -215,9 +215,12 @@ def block_of_backward(k: int, dtype: np.dtype, steps: int, count: int) -> int:
 
 
 def plan_recompute(
-    cell: Cell, sizes: Sizes, count: int, rows: int, one_hot: bool, threads: int
+    cell: Cell, sizes: Sizes, count: int, rows: int, one_hot: bool, threads: int, is_cut: bool
 ) -> Plan:
-    """Return the plan of recomputing segments of at most `rows` rows, of `count` sequences."""
+    """Return the plan of recomputing segments of at most `rows` rows, of `count` sequences.
+
+    is_cut: by resets.
+    """
     columns, dtype = sizes.columns, sizes.dtype
     gather = one_hot and sizes.input > 8 * rows
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
@@ -235,7 +238,7 @@ def plan_recompute(
         zeros=max(sizes.emitted_p, sizes.hidden_p),
         states=2 * sizes.states * count * pitch(sizes.hidden, dtype),
         emitted=count * sizes.emitted_p,
-        x_rows=0 if count == 1 else threads * block_rows * pitch(width, dtype),
+        x_rows=threads * block_rows * pitch(width, dtype) if count > 1 or is_cut else 0,
         a_x=block_rows * columns,
         a_h=block_rows * columns,
     )

@@ -11,10 +11,10 @@ Rows and notation are those of forward.py. backward.py reads what is written her
 Source: Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 """
 
-from fastrnn.engine.inputs import input_part, time_of
+from fastrnn.engine.inputs import input_part, is_cut, time_of
 from fastrnn.engine.operands import Pass, pack_part
 from fastrnn.engine.records import BatchedInput, Kept, Operands, read_input, read_rows
-from fastrnn.engine.states import load_states
+from fastrnn.engine.states import cut_states, load_states
 from fastrnn.engine.work import FORWARD, read_plan, region
 from fastrnn.kernels import parallel
 from fastrnn.kernels.gemm import block_bias, product
@@ -33,6 +33,8 @@ def _earlier(sequences, output, lengths):
     lengths: one less than those of the sequences, whose last h no step needs.
     """
     at = output.at + (output.time if sequences.reverse else 0)
+    cuts, batch = sequences.cuts, sequences.order.size
+    none = part_of(cuts, 0, 0)
     return BatchedInput(
         part_of(output.array, at, output.array.size - at),
         sequences.index,
@@ -41,6 +43,9 @@ def _earlier(sequences, output, lengths):
         sequences.order,
         lengths,
         sequences.reverse,
+        none,
+        # Of either direction: the h at time t is cut off from what reads it by the reset at t + 1.
+        part_of(cuts, batch, cuts.size - batch) if cuts.size else none,
     )
 
 
@@ -108,6 +113,8 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                     for row in range(running):
                         to, from_at = (first + row) * hidden_p + unit0 * n, new + row * states.row
                         copy_row(kept.unprojected, to, states.buffers, from_at, (unit1 - unit0) * n)
+                cut_states(s + 1, running, 0, sequences, states.buffers, (s + 1) % 2 * states.stride,
+                           states_count, states.row, unit0 * n, (unit1 - unit0) * n)  # fmt: skip
                 rows += running
                 first += running
 
@@ -120,6 +127,8 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
             if not projects and s0 == 0:  # under a projection a cell does not read h
                 at = j * states.emitted_row
                 copy_row(states.buffers, to, states.emitted, at, hidden_size)
+            elif not projects and sequences.lengths[j] > s0 and is_cut(sequences, s0, j):
+                fill(states.buffers, to, hidden_size, 0)
             elif not projects and sequences.lengths[j] > s0:
                 t = time_of(s0 - 1, sequences.lengths[j], sequences.reverse)
                 at = output.at + t * output.time + sequences.order[j] * output.row
@@ -178,7 +187,8 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
             fill(operands.zeros, 0, operands.zeros.size, 0)
         if s0 == 0:
             load_states(
-                sequences.order,
+                sequences,
+                True,
                 slot,
                 h_0,
                 carried_0,

@@ -12,7 +12,7 @@ import numpy as np
 from fastrnn.engine import buffers
 from fastrnn.engine.batch import Rows
 from fastrnn.kernels.jit import jit
-from fastrnn.kernels.memory import flat
+from fastrnn.kernels.memory import flat, part_of
 
 
 class Sizes(NamedTuple):
@@ -95,13 +95,17 @@ class BatchedInput(NamedTuple):
     order: np.ndarray  # (B,) by falling length: which sequence
     lengths: np.ndarray  # (B,) how long it is
     reverse: bool
+    cuts: np.ndarray  # (T, B) int64: not 0: a reset cuts (t, b) off from t - 1. Empty: none
+    blanks: np.ndarray  # (T, B) int64: not 0: zeros are read in place of x. Empty: nowhere
 
 
 @jit
 def read_input(given):
     """Return the BatchedInput of a kernel's argument."""
-    x, index, time, row, order, lengths, reverse = given
-    return BatchedInput(flat(x), flat(index), time, row, flat(order), flat(lengths), reverse)
+    x, index, time, row, order, lengths, reverse, cuts = given
+    lengths, cuts = flat(lengths), flat(cuts)
+    none = part_of(cuts, 0, 0)
+    return BatchedInput(flat(x), flat(index), time, row, flat(order), lengths, reverse, cuts, none)
 
 
 @jit

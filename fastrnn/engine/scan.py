@@ -57,7 +57,7 @@ class Prepared(NamedTuple):
     scan: Scan
     batch: Batch
     plan: Plan
-    ends: tuple  # (order, lengths, reverse): the last of records.BatchedInput
+    ends: tuple  # (order, lengths, reverse, cuts): the last that records.read_input takes
     spans: list[tuple[int, int, int]]  # (row0, s0, s1) of pieces between two looks at Ctrl-C
     threads: int  # that may be used
     nothing: Residuals  # where no gradient is wanted
@@ -66,9 +66,17 @@ class Prepared(NamedTuple):
 
 def prepared(scan: Scan, batch: Batch, plan: Plan, threads: int) -> Prepared:
     """Return how a scan runs over a batch, by plan.plan_forward or plan_backward."""
-    ends = batch.order, batch.lengths, scan.reverse
     spans, nothing = _spans(batch, plan.stride, [(0, batch.steps)]), NOT_KEPT[scan.sizes.dtype]
-    return Prepared(scan, batch, plan, ends, spans, threads, nothing, nothing[:2])
+    return Prepared(scan, batch, plan, _ends(scan, batch), spans, threads, nothing, nothing[:2])
+
+
+def cut(this: Prepared, batch: Batch) -> Prepared:
+    """Return how the same runs over the same sequences, cut by the resets of `batch`."""
+    return this._replace(batch=batch, ends=_ends(this.scan, batch))
+
+
+def _ends(scan: Scan, batch: Batch) -> tuple:
+    return batch.order, batch.lengths, scan.reverse, batch.cuts
 
 
 def _spans(batch: Batch, stride: int, parts: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
@@ -237,7 +245,7 @@ class Recomputed:
         cell, sizes, count = scan.cell, scan.sizes, len(batch.lengths)
         max_rows = max(batch.row_at(s1) - batch.row_at(s0) for s0, s1 in self._segments)
         self._plan = plan_recompute(
-            cell, sizes, count, max_rows, sequences[1].size > 0, this.threads
+            cell, sizes, count, max_rows, sequences[1].size > 0, this.threads, batch.cuts.size > 0
         )
         self._work = buffers.scratch(sizes.dtype, self._plan.size)
         self.residuals = (

@@ -1,17 +1,29 @@
-"""States between the caller's arrays and the buffers of a pass, in the order of the batch."""
+"""States between the caller's arrays and the buffers of a pass, in the order of the batch.
 
+A reset cuts a state: it is written over with zeros, not multiplied, so that no NaN gets through.
+"""
+
+from fastrnn.engine.inputs import is_cut
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat
 from fastrnn.kernels.rows import copy_row, fill
 
 
 @jit
-def load_states(order, slot, h, carried, states, states_count, states_row, emitted, emitted_row):
-    """Put the states at `slot`, or zeros, into the first buffer (records.States)."""
+def load_states(
+    sequences, starts, slot, h, carried, states, states_count, states_row, emitted, emitted_row
+):
+    """Put the states at `slot`, or zeros, into the first buffer (records.States).
+
+    starts: they are those before the first step, which a reset may cut off.
+    """
+    order = sequences.order
     batch = order.size
     fill(states, 0, states_count * batch * states_row, 0)
     fill(emitted, 0, batch * emitted_row, 0)
     for j in range(batch):
+        if starts and sequences.lengths[j] > 0 and is_cut(sequences, 0, j):
+            continue
         if h.size:
             size = h.shape[2]
             at = (slot * batch + order[j]) * size
@@ -22,6 +34,31 @@ def load_states(order, slot, h, carried, states, states_count, states_row, emitt
                 at = ((i * slots + slot) * batch + order[j]) * size
                 to = ((i + 1) * batch + j) * states_row
                 copy_row(states, to, flat(carried), at, size)
+
+
+@jit
+def cut_states(s, rows, j0, sequences, states, at, states_count, states_row, column, count):
+    """Write zeros over some units of the states before step s, where a reset cuts them off.
+
+    Args:
+        s: the step.
+        rows: sequences from j0 on; those that end before step s have nothing to cut.
+        j0: see rows.
+        sequences: records.BatchedInput.
+        states: (states_count, B, states_row) from `at` on.
+        at: see states.
+        states_count: how many of them, as of the first.
+        states_row: see states.
+        column: the first unit.
+        count: units.
+    """
+    batch = sequences.order.size
+    if not sequences.cuts.size:
+        return
+    for j in range(j0, j0 + rows):
+        if sequences.lengths[j] > s and is_cut(sequences, s, j):
+            for i in range(states_count):
+                fill(states, at + (i * batch + j) * states_row + column, count, 0)
 
 
 @jit

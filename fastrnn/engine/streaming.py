@@ -6,6 +6,7 @@ A stream's work space is what the forward pass makes before its first step; its 
 import numpy as np
 
 from fastrnn.engine import buffers
+from fastrnn.engine.batch import NO_CUTS
 from fastrnn.engine.plan import Plan
 from fastrnn.engine.scan import NO_INDEX, NOT_KEPT, ZERO_STATES, Scan
 from fastrnn.kernels import threads
@@ -33,7 +34,7 @@ def start_stream(
         threads.call(1),
         plan.words,
         (0, 0, 0),
-        (x[None], NO_INDEX, 0, scan.sizes.input, rows[1], rows[2], False),
+        (x[None], NO_INDEX, 0, scan.sizes.input, rows[1], rows[2], False, NO_CUTS),
         weights,
         (0, *zeros, *zeros),
         (output[None], 0, 0, scan.sizes.emitted),
@@ -57,3 +58,12 @@ def step_stream(scan: Scan, plan: Plan, s: int, one_hot: bool, rows, x, output, 
         output,
         work,
     )
+
+
+def forget(scan: Scan, plan: Plan, rows: np.ndarray, work: np.ndarray) -> None:
+    """Write zeros over the states of some rows; rows: (B,) bool."""
+    count = len(rows)
+    for name, states in (("states", 2 * scan.sizes.states), ("emitted", 1)):
+        region = plan.view(work, name)
+        pitch = region.size // (states * count)  # as operands.operands_in has it
+        region[: states * count * pitch].reshape(states, count, pitch)[:, rows] = 0

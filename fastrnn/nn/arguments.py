@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn import checks
+from fastrnn.engine.batch import Batch, batch_of
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.gradients import Gradients
@@ -52,25 +53,40 @@ def read_shape(
 
 
 def read_call(
-    owner: str, spec: Spec, x: Any, lengths: Any, **axes: bool
-) -> tuple[np.ndarray, Call, np.ndarray | None]:
-    """Return what read_shape does, and the lengths; integers are looked at up to the rows' ends.
+    owner: str, spec: Spec, x: Any, lengths: Any, reset: Any = None, **axes: bool
+) -> tuple[np.ndarray, Call, Batch | None]:
+    """Return what read_shape does, and the sequences; None: whole rows, without resets.
+
+    Integers are looked at up to the rows' ends.
 
     Args:
         owner: names the call in errors.
         spec: what is called.
         x: the input.
         lengths: as the caller gave them.
+        reset: as the caller gave it.
         axes: `batch_first` and `unbatched`, see read_shape.
 
     Raises:
-        TypeError, ValueError, IndexError: x is not a valid input, or lengths are none.
+        TypeError, ValueError, IndexError: x is not a valid input, or lengths or reset are none.
     """
     x, call = read_shape(owner, spec, x, **axes)
     lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    reset = checks.reset(owner, reset, call.time, call.batch, call.batched, call.batch_first)
     if call.one_hot:
         checks.classes(owner, x, spec.input_size, lengths, call.batch_first)
-    return x, call, lengths
+    call, batch = with_batch(call, lengths, reset)
+    return x, call, batch
+
+
+def with_batch(
+    call: Call, lengths: np.ndarray | None, reset: np.ndarray | None
+) -> tuple[Call, Batch | None]:
+    """Return the Call with these lengths and resets, and its sequences; see read_call."""
+    if lengths is None and (reset is None or not reset.any()):
+        return call, None
+    plain = lengths is None and call.time == 1
+    return call._replace(plain=plain), batch_of(call.time, call.batch, lengths, reset)
 
 
 def read_sequence(owner: str, spec: Spec, x: Any, **axes: bool) -> tuple[np.ndarray, Call]:

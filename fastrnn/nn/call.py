@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn.engine import buffers, scan
-from fastrnn.engine.batch import equal_batch, sort_by_length
+from fastrnn.engine.batch import Batch, equal_batch
 from fastrnn.engine.checkpoints import steps_between
 from fastrnn.nn.spec import Spec
 
@@ -29,7 +29,8 @@ class Call(NamedTuple):
         emit: return an output, and take a time axis; False: a cell, which returns its state alone.
         keep: a gradient will be wanted.
         wrt_input: of the input, too.
-        plain: only x and a state: no lengths, no dropout, nobody watches.
+        plain: only x and a state: no lengths, no resets but at a single step, no dropout, and
+            nobody watches.
     """
 
     time: int
@@ -81,7 +82,7 @@ class BaseProgram:
         weights: list[tuple],
         x: np.ndarray,
         initial: Sequence[np.ndarray | None] | None = None,
-        lengths: np.ndarray | None = None,
+        batch: Batch | None = None,
         masks: tuple[np.ndarray, ...] = (),
         checkpoint_every: int = 0,
     ) -> tuple[Any, tuple[np.ndarray, ...], Any]:
@@ -91,7 +92,7 @@ class BaseProgram:
             weights: for each direction of each layer a tuple in the order of records.Weights.
             x: the input, in the caller's axes.
             initial: an array of state_shapes, or None, for each state; None: all zero.
-            lengths: (B,) int64 in [0, T], or None.
+            batch: the sequences, of batch.batch_of; None: whole rows, without resets.
             masks: for each layer but the first, what dropout multiplies its input by,
                 (T, B, directions * E); empty: no dropout.
             checkpoint_every: of `checkpoint_every()`.
@@ -167,7 +168,7 @@ class BaseProgram:
             carried = carried.reshape(self._carried_out)
         return (h, carried[0]) if self._others == 1 else (h, *carried)
 
-    def checkpoint_every(self, owner: str, checkpoint, memory, lengths=None) -> int:
+    def checkpoint_every(self, owner: str, checkpoint, memory, batch: Batch | None = None) -> int:
         """Return the steps between checkpoints that these arguments of `vjp` mean; 0: none.
 
         Raises:
@@ -176,6 +177,6 @@ class BaseProgram:
         if checkpoint is None and memory is None:
             return 0
         call = self.call
-        batch = equal_batch(call.time, call.batch) if lengths is None else sort_by_length(lengths)
+        batch = equal_batch(call.time, call.batch) if batch is None else batch
         sizes = [one.sizes for one in self._scans]
         return steps_between(owner, checkpoint, memory, self.spec.cell, sizes, batch)

@@ -27,7 +27,7 @@ class Source:
         lengths: (B,) int64, of whole sequences, or None.
     """
 
-    def __init__(self, layer: RecurrentLayer, x, lengths=None):
+    def __init__(self, layer: RecurrentLayer, x, lengths=None, reset=None):
         self._layer = layer
         whole = isinstance(x, np.ndarray) or hasattr(x, "__array__")
         if not whole and not isinstance(x, Iterable):
@@ -46,7 +46,30 @@ class Source:
         self.lengths = checks.lengths(
             NAME, lengths, call.time if whole else 1 << 62, call.batch, call.batched
         )
+        self._reset = self._check_reset(reset, call)
         self._check_classes()
+
+    def _check_reset(self, reset, call: Call) -> np.ndarray | None:
+        """Return the mask of resets in the axes of x; of chunks its length is not known yet."""
+        if reset is None:
+            return None
+        mask = checks.array(NAME, "reset", reset, usual="bool")
+        time = call.time
+        if self.steps is None and mask.ndim > self.axis:
+            time = mask.shape[self.axis]
+        checks.reset(NAME, mask, time, call.batch, call.batched, call.batch_first)
+        return mask
+
+    def resets(self, start: int, end: int) -> np.ndarray | None:
+        """Return the mask of resets of some steps."""
+        if self._reset is None:
+            return None
+        if self._reset.shape[self.axis] < end:
+            raise ValueError(
+                f"{NAME}: reset has {self._reset.shape[self.axis]} steps on axis {self.axis}; "
+                f"expected as many as all chunks of x together, at least {end}."
+            )
+        return cut(self._reset, self.axis, start, end)
 
     def _check(self) -> Call:
         """Check a new chunk but for the values of integers."""

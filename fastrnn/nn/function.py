@@ -16,7 +16,16 @@ from fastrnn.nn.spec import Spec
 
 
 def run_cell(
-    name: str, cell: Cell, x, state, given: tuple, lengths, reverse, vjp: bool = False, **checkpoint
+    name: str,
+    cell: Cell,
+    x,
+    state,
+    given: tuple,
+    lengths,
+    reset,
+    reverse,
+    vjp: bool = False,
+    **checkpoint,
 ) -> tuple[Any, Pullback | None]:
     """Return `(output, state), pullback` of any cell, by any of its functions; checks everything.
 
@@ -27,19 +36,18 @@ def run_cell(
         state: (B, H), or a tuple of one for each state; None, or None in it: zero.
         given: w_ih, w_hh, b_ih, b_hh, w_hr; biases and w_hr may be None.
         lengths: (B,) integers in [0, T], or None.
+        reset: (T, B) bool, or None.
         reverse: read every row from its own end.
         vjp: return the pullback; else None.
         checkpoint: `checkpoint` and `memory`, with vjp: see RecurrentLayer.vjp.
     """
     spec, names, weights = _weights(name, cell, given)
-    x, call, lengths = read_call(name, spec, x, lengths, unbatched=False)
+    x, call, batch = read_call(name, spec, x, lengths, reset, unbatched=False)
     reverse = checks.boolean(name, "reverse", reverse)
-    program = prepare(
-        spec, call._replace(stacked=False, reverse=reverse, keep=vjp, plain=lengths is None)
-    )
+    program = prepare(spec, call._replace(stacked=False, reverse=reverse, keep=vjp))
     initial = read_state(name, "state", "{}_0", state, program)
-    every = program.checkpoint_every(name, **checkpoint, lengths=lengths) if vjp else 0
-    output, final, tape = program.run([weights], x, initial, lengths, (), every)
+    every = program.checkpoint_every(name, **checkpoint, batch=batch) if vjp else 0
+    output, final, tape = program.run([weights], x, initial, batch, (), every)
     return (output, bare(final)), Pullback(name, program, tape, [names]) if vjp else None
 
 

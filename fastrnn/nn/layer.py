@@ -96,7 +96,7 @@ class RecurrentLayer(Recurrent):
             dtype=np.float32,
         )
 
-    def __call__(self, x, state=None, lengths=None):
+    def __call__(self, x, state=None, lengths=None, *, reset=None):
         """Run the layer for inference: no dropout, and nothing is kept for a gradient.
 
         Args:
@@ -108,6 +108,11 @@ class RecurrentLayer(Recurrent):
                 is past it in x is not read. The output past a row's end is 0, its final state is
                 that at its end, and the reverse direction starts there. The cost is that of the
                 sum of the lengths.
+            reset: bool, like x without its last axis: True where the state is zero before that
+                step, as in an episode's first. The sequence is cut there, between t - 1 and t, in
+                both directions, as if it were split: the reverse one, whose initial state enters
+                at the end, reads no further than t. Resets past a row's end are ignored.
+                None (default): nowhere.
 
         Returns:
             `output, state`.
@@ -116,13 +121,21 @@ class RecurrentLayer(Recurrent):
             TypeError, ValueError: an argument of another type, dtype or shape.
             IndexError: an integer input outside [0, input_size), before its row's end.
         """
-        x, lengths, program = self._prepared(x, lengths, "call")
+        x, batch, program = self._prepared(x, lengths, reset, "call")
         initial = None if state is None else self._read_state(state, program)
-        output, final, _ = program.run(self.weights(), x, initial, lengths)
+        output, final, _ = program.run(self.weights(), x, initial, batch)
         return output, bare(final)
 
     def vjp(
-        self, x, state=None, lengths=None, training: bool = True, *, checkpoint=None, memory=None
+        self,
+        x,
+        state=None,
+        lengths=None,
+        training: bool = True,
+        *,
+        reset=None,
+        checkpoint=None,
+        memory=None,
     ):
         """Run the layer and return its gradient as a function.
 
@@ -133,6 +146,9 @@ class RecurrentLayer(Recurrent):
                 in the tuple, is zero.
             lengths: (B,) integers in [0, T], any order: row b ends after lengths[b] steps.
             training: apply dropout between layers, with a new mask at every call; default True.
+            reset: bool, like x without its last axis: True where the state is zero before that
+                step, see a call. No gradient crosses a reset, nor does an infinity or a NaN. None
+                (default): nowhere.
             checkpoint: steps between two that are kept for the gradient; those in between are
                 recomputed (Chen et al. 2016), so that long sequences need little memory. The
                 gradient is the same, bit for bit. "auto": sqrt(T), or what `memory` allows. It is
@@ -155,13 +171,13 @@ class RecurrentLayer(Recurrent):
             IndexError: an integer input outside [0, input_size), before its row's end.
         """
         drops = checks.boolean(self._owner, "training", training) and self._drops()
-        x, lengths, program = self._prepared(x, lengths, "dropout" if drops else "vjp")
+        x, batch, program = self._prepared(x, lengths, reset, "dropout" if drops else "vjp")
         initial = None if state is None else self._read_state(state, program)
-        every = program.checkpoint_every(self._owner, checkpoint, memory, lengths)
+        every = program.checkpoint_every(self._owner, checkpoint, memory, batch)
         masks = ()
         if drops:
             masks = self.dropout_masks(program.call.time, program.call.batch)
-        output, final, tape = program.run(self.weights(), x, initial, lengths, masks, every)
+        output, final, tape = program.run(self.weights(), x, initial, batch, masks, every)
         return (output, bare(final)), Pullback(self._owner, program, tape, self.names)
 
     def _become(self, spec: Spec) -> None:
@@ -179,7 +195,7 @@ class RecurrentLayer(Recurrent):
             batch_size: B, sequences side by side, fixed; default 1.
 
         Returns:
-            A Stream: `y_t = stream(x_t)`, and `stream.reset()`.
+            A Stream: `y_t = stream(x_t, reset=None)`, and `stream.reset()`.
 
         Raises:
             TypeError, ValueError: batch_size is no integer of at least 1; or the layer is
@@ -213,24 +229,24 @@ class RecurrentLayer(Recurrent):
     def _drops(self) -> bool:
         return self.dropout > 0 and self.num_layers > 1
 
-    def _prepared(self, x, lengths, way: str):
-        """Return `x, lengths, program`, checked; way: "call", "vjp", or "dropout", a vjp with it.
+    def _prepared(self, x, lengths, reset, way: str):
+        """Return `x, batch, program`, checked; way: "call", "vjp", or "dropout", a vjp with it.
 
         What is known of a shape is not looked at again.
         """
-        if lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
+        if lengths is None and reset is None and type(x) is np.ndarray and x.dtype == self.dtype:
             key = x.shape, self.batch_first, get_num_threads(), way
             program = self._programs.get(key)
             if program is not None:
                 return x, None, program
-        x, call, lengths = read_call(
-            self._owner, self.spec, x, lengths, batch_first=self.batch_first
+        x, call, batch = read_call(
+            self._owner, self.spec, x, lengths, reset, batch_first=self.batch_first
         )
-        plain = lengths is None and way != "dropout"
-        program = prepare(self.spec, call._replace(keep=way != "call", plain=plain))
-        if lengths is None and not call.one_hot:
+        call = call._replace(keep=way != "call", plain=call.plain and way != "dropout")
+        program = prepare(self.spec, call)
+        if batch is None and not call.one_hot:
             self._remember((x.shape, self.batch_first, call.threads, way), program)
-        return x, lengths, program
+        return x, batch, program
 
     def _read_state(self, state, program):
         return read_state(self._owner, "state", "{}_0", state, program)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn.engine import buffers, scan
-from fastrnn.engine.batch import Batch, equal_batch, rows_of, sort_by_length
+from fastrnn.engine.batch import Batch, equal_batch, rows_of
 from fastrnn.engine.plan import plan_backward, plan_forward
 from fastrnn.nn.call import BaseProgram, Call
 from fastrnn.nn.single_step import SingleStep, is_single
@@ -62,18 +62,18 @@ class Program(BaseProgram):
         weights: list[tuple],
         x: np.ndarray,
         initial: Sequence[np.ndarray | None] | None = None,
-        lengths: np.ndarray | None = None,
+        batch: Batch | None = None,
         masks: tuple[np.ndarray, ...] = (),
         checkpoint_every: int = 0,
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], Tape | None]:
         call, dtype = self.call, self._dtype
         if not call.batch:
             return self._run_nothing(weights, x)
-        batch = self._equal if lengths is None else sort_by_length(lengths)
+        batch = self._equal if batch is None else batch
         prepared, keep = self._all_prepared(batch, "forward"), call.keep
         start, final = self.states(initial), self.new_states()
         states, output = (*start, *final), final[0]
-        new = buffers.new if lengths is None else buffers.zeros  # past the end of a row it is 0
+        new = buffers.new if self._is_full(batch) else buffers.zeros  # past a row's end it is 0
         source, inputs, outputs, residuals = self._source(x), [], [], []
         for slot, depth, shape, rows in self._slots:
             if shape is not None:  # the first direction of a layer
@@ -129,7 +129,7 @@ class Program(BaseProgram):
         backward = self._all_prepared(batch, "backward" if wrt_input else "parameters")
         d_last, d_first = self.states(d_final), self.new_states()
         states, d_weights = (*d_last, *d_first), [()] * len(tape.weights)
-        new = buffers.new if batch.equal and batch.steps == self.call.time else buffers.zeros
+        new = buffers.new if self._is_full(batch) else buffers.zeros
         d_output = None if d_output is None else self.time_major(d_output)
         for depth in reversed(range(spec.num_layers)):
             if depth:
@@ -176,20 +176,29 @@ class Program(BaseProgram):
 
         which: "forward", "backward", or "parameters": backward without the input's gradient.
         """
-        if batch is self._equal and which in self._prepared:
-            return self._prepared[which]
-        call, result = self.call, []
-        for one in self._scans:
-            lowest = one.slot < self.spec.directions
-            given = one.cell, one.sizes, batch, call.one_hot and lowest
-            if which == "forward":
-                plan = plan_forward(*given, call.threads)
-            else:
-                plan = plan_backward(*given, which == "backward" or not lowest, call.threads)
-            result.append(scan.prepared(one, batch, plan, call.threads))
-        if batch is self._equal:
+        whole = self._is_full(batch)
+        plain = self._equal if whole else batch  # resets change no plan
+        if whole and which in self._prepared:
+            result = self._prepared[which]
+        else:
+            result = [self._plan(one, plain, which) for one in self._scans]
+        if whole:
             self._prepared[which] = result
-        return result
+        return result if batch is plain else [scan.cut(one, batch) for one in result]
+
+    def _plan(self, one: scan.Scan, batch: Batch, which: str) -> scan.Prepared:
+        """Return how a direction of a layer runs over a batch; see _all_prepared."""
+        threads, lowest = self.call.threads, one.slot < self.spec.directions
+        given = one.cell, one.sizes, batch, self.call.one_hot and lowest
+        if which == "forward":
+            plan = plan_forward(*given, threads)
+        else:
+            plan = plan_backward(*given, which == "backward" or not lowest, threads)
+        return scan.prepared(one, batch, plan, threads)
+
+    def _is_full(self, batch: Batch) -> bool:
+        """Return whether all rows are as long as the input."""
+        return batch.rows == self._equal.rows
 
     def time_major(self, array: np.ndarray) -> np.ndarray:
         """Return an input, an output or a gradient at one as (T, B, ...)."""

@@ -5,6 +5,7 @@ The same interface as program.Program, and the same bits, by kernels that take f
 help, or does what those kernels do not, `is_single` is False.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,13 @@ class SingleStep(BaseProgram):
         self._not_saved = buffers.zeros((0, 0, 0, 0), spec.dtype)
 
     def run(
-        self, weights, x, initial=None, lengths=None, masks=(), checkpoint_every=0
+        self, weights, x, initial=None, batch=None, masks=(), checkpoint_every=0
     ) -> tuple[np.ndarray | None, tuple[np.ndarray, ...], StepTape | None]:
         dtype, call = self._dtype, self.call
-        start, final = self.states(initial), self.new_states()
+        start, final, cut = self.states(initial), self.new_states(), ()
+        if batch is not None and batch.cuts.size and not call.reverse:
+            cut = np.flatnonzero(batch.cuts)
+            start = _cut_off(start, cut)
         x = x if x.flags.carray else buffers.plain(x)
         x = x if x.shape == self.x_shape else x.reshape(self.x_shape)
         output, saved = self._nothing, self._not_saved
@@ -73,7 +77,7 @@ class SingleStep(BaseProgram):
         if call.keep:
             saved = buffers.new(self.saved_shape, dtype)
         self.forward(weights, x, start, final, output, saved, self._nothing)
-        tape = StepTape(weights, x, start, saved, final[0]) if call.keep else None
+        tape = StepTape(weights, x, start, saved, final[0], cut) if call.keep else None
         if not call.emit:
             return None, self.members(final), tape
         if not call.batched or call.batch_first:
@@ -112,7 +116,7 @@ class SingleStep(BaseProgram):
         self.backward(
             tape.weights,
             (tape.x, tape.h_n),
-            (tape.initial[0], tape.saved),
+            (_cut_off(tape.initial, tape.cut)[0], tape.saved),
             d_last,
             d_rows,
             d_inputs,
@@ -120,6 +124,7 @@ class SingleStep(BaseProgram):
             d_weights,
             [(nothing, nothing)] * layers,
         )
+        d_first = _cut_off(d_first, tape.cut)
         d_input = None
         if wrt_input:
             axes = self.output_shape[:-1] if self.call.emit else self.state_shapes[0][:-1]
@@ -168,3 +173,14 @@ class SingleStep(BaseProgram):
                 work,
             )
             d_output = d_inputs[layer]
+
+
+def _cut_off(states: tuple, rows: Sequence[int]) -> tuple:
+    """Return records.States with zeros for some rows, if any."""
+    if not len(rows):
+        return states
+    states = tuple(s.copy() for s in states)
+    for s in states:
+        if s.size:
+            s[..., rows, :] = 0
+    return states

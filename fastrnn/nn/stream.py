@@ -35,14 +35,16 @@ class Stream:
             x = output
         self._output = x
 
-    def __call__(self, x_t) -> np.ndarray:
+    def __call__(self, x_t, reset=None) -> np.ndarray:
         """Read one step.
 
         Args:
             x_t: see the class.
+            reset: (B,) bool, for x_t without a batch axis a bool: True where the state is zero
+                before this step, as in an episode's first. None (default): nowhere.
 
         Raises:
-            TypeError, ValueError, IndexError: x_t of another type, dtype, shape or range.
+            TypeError, ValueError, IndexError: x_t or reset of another type, dtype, shape or range.
         """
         if type(x_t) is not np.ndarray:
             x_t = checks.array(self._name, "x_t", x_t)
@@ -64,6 +66,8 @@ class Stream:
                 )
         elif x_t.dtype != self._dtype:
             checks.floats(f"{self._name}.stream", "x_t", x_t, self._dtype)
+        if reset is not None:
+            self._forget(self._read_mask(reset, single))
         mine[...] = x_t
         self._turn ^= 1
         for one, plan, rows, x, output, work in self._scans:
@@ -73,6 +77,28 @@ class Stream:
 
     def reset(self) -> None:
         """Set the state to zero, as at the start."""
-        for _, plan, _, _, _, work in self._scans:
-            for region in ("states", "emitted"):
-                plan.view(work, region).fill(0)
+        self._forget(np.ones(self._batch_size, np.bool_))
+
+    def _read_mask(self, reset, single: bool) -> np.ndarray:
+        """Return a mask of resets as (B,) bool."""
+        if isinstance(reset, bool):
+            reset = np.bool_(reset)
+        mask = checks.array(f"{self._name}.stream", "reset", reset, usual="bool")
+        if mask.dtype != np.bool_:
+            raise TypeError(
+                f"{self._name}.stream: reset is {mask.dtype}; expected bool, True where the state "
+                "begins anew, e.g. reset.astype(bool)."
+            )
+        expected = () if single else (self._batch_size,)
+        if mask.shape != expected:
+            raise ValueError(
+                f"{self._name}.stream: reset has shape {mask.shape}; expected that of x_t without "
+                f"its features, {expected}."
+            )
+        return mask.reshape(self._batch_size)
+
+    def _forget(self, rows: np.ndarray) -> None:
+        """Set the states of some rows to zero; rows: (B,) bool."""
+        if rows.any():
+            for one, plan, _, _, _, work in self._scans:
+                streaming.forget(one, plan, rows, work)

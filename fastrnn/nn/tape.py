@@ -43,7 +43,13 @@ class Tape(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes kept beyond what the caller passed in and got back."""
-        own = [self.batch.order, self.batch.lengths, *self.residuals, *self.outputs]
+        own = [
+            self.batch.order,
+            self.batch.lengths,
+            self.batch.cuts,
+            *self.residuals,
+            *self.outputs,
+        ]
         if self.masks:
             own += [*self.masks, *self.inputs]
         return sum(array.nbytes for array in own)
@@ -98,6 +104,7 @@ class StepTape(NamedTuple):
     initial: tuple[np.ndarray, np.ndarray]
     saved: np.ndarray  # (layers, B, saved, Hp)
     h_n: np.ndarray  # (layers, B, H): what all layers but the first read
+    cut: Sequence[int]  # rows whose initial state a reset has cut off
 
     @property
     def nbytes(self) -> int:
@@ -122,4 +129,4 @@ class StepTape(NamedTuple):
         saved = next(rest) if self.saved is None else self.saved
         h_n = next(rest) if self.h_n is None else self.h_n
         x = buffers.plain(x).reshape(1, saved.shape[1], x.shape[-1])
-        return type(self)(weights, x, initial, saved, h_n)
+        return type(self)(weights, x, initial, saved, h_n, self.cut)

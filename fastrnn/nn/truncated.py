@@ -27,6 +27,7 @@ def truncated_bptt(
     state=None,
     lengths=None,
     *,
+    reset=None,
     update: Callable[[Gradients], Any] | None = None,
     training: bool = True,
     wrt_input: bool = False,
@@ -51,6 +52,8 @@ def truncated_bptt(
         k2: steps back, at least k1.
         state: the initial state, as a call of the layer takes it; None (default): zero.
         lengths: (B,) integers, of whole sequences; None (default): all are as long as x.
+        reset: bool, like the whole x without its last axis: True where the state is zero before
+            that step, see a call of the layer. None (default): nowhere.
         update: a function that is given the Gradients of each update point, and may change the
             parameters: what is computed later, the k2 - k1 earlier steps included, is computed
             with them.
@@ -93,21 +96,22 @@ def truncated_bptt(
         )
     if update is not None and not callable(update):
         raise TypeError(f"{NAME}: update is a {type(update).__name__}; expected a function.")
-    source = Source(layer, x, lengths)
+    source = Source(layer, x, lengths, reset)
     if not callable(d_output):
         d_output = _slices(d_output, source, layer)
     if checks.boolean(NAME, "wrt_input", wrt_input) and not source.has_gradient():
         raise ValueError(f"{NAME}: wrt_input=True; expected x to be one array of floats.")
     d_x = np.zeros(x.shape, layer.dtype) if wrt_input else None
-    window = _Window(layer, k2, state, source.lengths, training)
+    window = _Window(layer, k2, state, source, training)
     # Where windows start: k2 % k1 steps before a time.
     parts = [k1 - k2 % k1, k2 % k1]
     if source.is_at_end():
-        (_, after), pullback = layer.vjp(source.take(0), state, source.lengths, training)
+        x, ends = source.take(0), source.lengths
+        (_, after), pullback = layer.vjp(x, state, ends, training, reset=source.resets(0, 0))
         return after, pullback(None)._replace(input=d_x)
     total = None
     while not source.is_at_end():
-        output = window.read(source, parts)
+        output = window.read(parts)
         d_new = checks.cotangent(NAME, d_output(output, window.start), output.shape, layer.dtype)
         grads = window.gradients(d_new, d_x)
         if update is not None:
@@ -136,27 +140,30 @@ class _Window:
         state: after the last step.
     """
 
-    def __init__(self, layer: RecurrentLayer, k2: int, state, lengths, training: bool):
-        self._layer, self._k2, self._lengths, self._training = layer, k2, lengths, training
+    def __init__(self, layer: RecurrentLayer, k2: int, state, source: Source, training: bool):
+        self._layer, self._k2, self._source, self._training = layer, k2, source, training
         self._pieces: deque[_Piece] = deque()
         self.start, self.state = 0, state
-        self._now, self._axis, self._stale = 0, 0, False
+        self._now, self._axis, self._stale = 0, source.axis, False
 
-    def _lengths_from(self, t: int, steps: int):
-        return None if self._lengths is None else np.clip(self._lengths - t, 0, steps)
+    def _sequences(self, t: int, steps: int) -> dict[str, np.ndarray | None]:
+        """Return the lengths and resets of some steps."""
+        lengths, reset = self._source.lengths, self._source.resets(t, t + steps)
+        lengths = None if lengths is None else np.clip(lengths - t, 0, steps)
+        return {"lengths": lengths, "reset": reset}
 
     def _append(self, t: int, x: np.ndarray) -> np.ndarray:
         """Compute a piece from the state that is known, and return its output."""
         steps, before = x.shape[self._axis], self.state
         (output, self.state), pullback = self._layer.vjp(
-            x, before, self._lengths_from(t, steps), self._training
+            x, before, training=self._training, **self._sequences(t, steps)
         )
         self._pieces.append(_Piece(t, t + steps, x, before, pullback))
         return output
 
-    def read(self, source: Source, parts) -> np.ndarray:
+    def read(self, parts) -> np.ndarray:
         """Compute the steps up to the next time, as pieces of these sizes; return the output."""
-        self._axis, inputs, outputs = source.axis, [], []
+        source, inputs, outputs = self._source, [], []
         for steps in parts:
             if steps and not source.is_at_end():
                 inputs += [source.take(steps)]
@@ -185,8 +192,8 @@ class _Window:
         self.state = oldest.state
         if skipped:
             before = cut(oldest.x, self._axis, 0, skipped)
-            lengths = self._lengths_from(oldest.t, skipped)
-            _, self.state = self._layer(before, self.state, lengths)
+            sequences = self._sequences(oldest.t, skipped)
+            _, self.state = self._layer(before, self.state, **sequences)
         rest = cut(oldest.x, self._axis, skipped, oldest.end - oldest.t)
         self._append(oldest.t + skipped, rest)
         if self._stale:
