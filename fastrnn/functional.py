@@ -57,7 +57,7 @@ def rnn(
     Source: Elman 1990; ReLU: Le, Jaitly, Hinton 2015 (arXiv 1504.00941).
     """
     weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
-    return run_cell("rnn", cell, x, h_0, weights, lengths, reset, reverse)[0]
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse, reset=reset)[0]
 
 
 def rnn_vjp(
@@ -105,7 +105,7 @@ def rnn_vjp(
     """
     weights, cell = (w_ih, w_hh, b_ih, b_hh, None), cells.rnn.cell_of("rnn", nonlinearity)
     kept = {"checkpoint": checkpoint, "memory": memory}
-    return run_cell("rnn", cell, x, h_0, weights, lengths, reset, reverse, True, **kept)
+    return run_cell("rnn", cell, x, h_0, weights, lengths, reverse, True, reset=reset, **kept)
 
 
 def lstm(
@@ -147,7 +147,7 @@ def lstm(
     Source: Hochreiter & Schmidhuber 1997; Gers et al. 2000; projection: Sak et al. 2014.
     """
     weights = (w_ih, w_hh, b_ih, b_hh, w_hr)
-    return run_cell("lstm", cells.lstm.CELL, x, state, weights, lengths, reset, reverse)[0]
+    return run_cell("lstm", cells.lstm.CELL, x, state, weights, lengths, reverse, reset=reset)[0]
 
 
 def lstm_vjp(
@@ -225,7 +225,7 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, r
     Source: Cho et al. 2014 (arXiv 1406.1078v1).
     """
     weights = (w_ih, w_hh, b_ih, b_hh, None)
-    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reset, reverse)[0]
+    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reverse, reset=reset)[0]
 
 
 def gru_vjp(
@@ -270,4 +270,6 @@ def gru_vjp(
         IndexError: an integer input outside [0, I).
     """
     weights, kept = (w_ih, w_hh, b_ih, b_hh, None), {"checkpoint": checkpoint, "memory": memory}
-    return run_cell("gru", cells.gru.CELL, x, h_0, weights, lengths, reset, reverse, True, **kept)
+    return run_cell(
+        "gru", cells.gru.CELL, x, h_0, weights, lengths, reverse, True, reset=reset, **kept
+    )

@@ -31,19 +31,7 @@ import numpy as np
 from fastrnn.nn.gradients import Gradients
 
 
-def rnn(
-    x,
-    h_0,
-    w_ih,
-    w_hh,
-    b_ih=None,
-    b_hh=None,
-    *,
-    nonlinearity="tanh",
-    lengths=None,
-    reset=None,
-    reverse=False,
-):
+def rnn(*arguments, **options):
     """Run a simple recurrent network; returns `output, h_n`, the first half of `rnn_vjp`.
 
     Example:
@@ -51,8 +39,7 @@ def rnn(
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))
     """
-    options = {"nonlinearity": nonlinearity, "lengths": lengths, "reset": reset, "reverse": reverse}
-    return rnn_vjp(x, h_0, w_ih, w_hh, b_ih, b_hh, **options)[0]
+    return rnn_vjp(*arguments, **options)[0]
 
 
 def rnn_vjp(
@@ -110,19 +97,7 @@ def rnn_vjp(
     return (output, h), pullback
 
 
-def lstm(
-    x,
-    state,
-    w_ih,
-    w_hh,
-    b_ih=None,
-    b_hh=None,
-    w_hr=None,
-    *,
-    lengths=None,
-    reset=None,
-    reverse=False,
-):
+def lstm(*arguments, **options):
     """Run an LSTM; returns `output, (h_n, c_n)`, the first half of `lstm_vjp`.
 
     Example:
@@ -130,8 +105,7 @@ def lstm(
         >>> output.shape, c_n.shape
         ((5, 2, 3), (2, 3))
     """
-    options = {"lengths": lengths, "reset": reset, "reverse": reverse}
-    return lstm_vjp(x, state, w_ih, w_hh, b_ih, b_hh, w_hr, **options)[0]
+    return lstm_vjp(*arguments, **options)[0]
 
 
 def lstm_vjp(
@@ -207,7 +181,7 @@ def lstm_vjp(
     return (output, (h, c)), pullback
 
 
-def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, reverse=False):
+def gru(*arguments, **options):
     """Run a GRU; returns `output, h_n`, the first half of `gru_vjp`.
 
     Example:
@@ -215,7 +189,7 @@ def gru(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, r
         >>> output.shape, h_n.shape
         ((5, 2, 3), (2, 3))
     """
-    return gru_vjp(x, h_0, w_ih, w_hh, b_ih, b_hh, lengths=lengths, reset=reset, reverse=reverse)[0]
+    return gru_vjp(*arguments, **options)[0]
 
 
 def gru_vjp(x, h_0, w_ih, w_hh, b_ih=None, b_hh=None, *, lengths=None, reset=None, reverse=False):

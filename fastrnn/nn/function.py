@@ -36,9 +36,9 @@ def run_cell(
         state: (B, H), or a tuple of one for each state; None, or None in it: zero.
         given: w_ih, w_hh, b_ih, b_hh, w_hr; biases and w_hr may be None.
         lengths: (B,) integers in [0, T], or None.
-        reset: (T, B) bool, or None.
         reverse: read every row from its own end.
         vjp: return the pullback; else None.
+        reset: (T, B) bool, or None.
         checkpoint: `checkpoint` and `memory`, with vjp: see RecurrentLayer.vjp.
     """
     spec, names, weights = _weights(name, cell, given)

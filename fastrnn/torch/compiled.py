@@ -1,6 +1,6 @@
 """Under torch.compile: a whole layer is one node of the graph, an operation nobody looks into.
 
-`fastrnn::recurrence_v3` and its gradient are registered with torch.library: shapes for the tracer,
+`fastrnn::recurrence_v4` and its gradient are registered with torch.library: shapes for the tracer,
 the package's kernels at run time. Cells need none of it: the compiler fuses torch's formula. Eager
 calls do not come here either (autograd.py costs less than a registered operation); nor does
 torch.export, whose result should run without this package.
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from fastrnn import checks
 from fastrnn.cells import CELLS
-from fastrnn.nn.arguments import read_sequence
+from fastrnn.nn.arguments import read_call
 from fastrnn.nn.program import prepare
 from fastrnn.nn.tape import Tape
 from fastrnn.torch.native import batch_of, state_shapes
@@ -60,18 +60,18 @@ def _tensors(arrays) -> list[Tensor]:
     return [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
 
 
-def _arguments(x, states, weights, masks, lengths, options):
+def _arguments(x, states, weights, masks, lengths, reset, options):
     """Return the program, and what its `run` takes, checkpoints apart."""
     spec = _spec(x.dtype, *options)
     assert spec is not None  # `forward` has looked
     batch_first = bool(options[OPTIONS.index("batch_first")])
-    lengths = None if lengths is None else lengths.numpy()
+    lengths, reset = (None if t is None else t.numpy() for t in (lengths, reset))
     owner = options[0].partition("_")[0]
-    x, call = read_sequence(owner, spec, _arrays([x])[0], batch_first=batch_first)
-    lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+    x = _arrays([x])[0]
+    x, call, batch = read_call(owner, spec, x, lengths, reset, batch_first=batch_first)
     program = prepare(spec, call._replace(keep=True, plain=False))
     masks = tuple(_arrays(masks))
-    return program, (grouped(spec, _arrays(weights)), x, _arrays(states) or None, lengths, masks)
+    return program, (grouped(spec, _arrays(weights)), x, _arrays(states) or None, batch, masks)
 
 
 _OPTIONS = (
@@ -79,17 +79,19 @@ _OPTIONS = (
     "bool batch_first, bool bidirectional, int proj_size"
 )
 _KEEP = "str? checkpoint, int? memory, bool keep"  # a number of steps as text
-_INPUTS = "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, "
+_INPUTS = (
+    "Tensor x, Tensor[] states, Tensor[] weights, Tensor[] masks, Tensor? lengths, Tensor? reset, "
+)
 # Torch keeps compiled graphs on disk by these names alone: with another schema, another number.
-_NAME, _BACK = "fastrnn::recurrence_v3", "fastrnn::recurrence_v3_backward"
+_NAME, _BACK = "fastrnn::recurrence_v4", "fastrnn::recurrence_v4_backward"
 torch.library.define(_NAME, f"({_INPUTS}{_OPTIONS}, {_KEEP}) -> Tensor[]")
 torch.library.define(_BACK, f"(Tensor?[] d_results, Tensor kept, {_INPUTS}{_OPTIONS}) -> Tensor[]")
 
 
 @torch.library.impl(_NAME, "cpu")
-def _forward(x, states, weights, masks, lengths, *options_and_keep):
+def _forward(x, states, weights, masks, lengths, reset, *options_and_keep):
     *options, checkpoint, memory, keep = options_and_keep
-    program, arguments = _arguments(x, states, weights, masks, lengths, options)
+    program, arguments = _arguments(x, states, weights, masks, lengths, reset, options)
     checkpoint = int(checkpoint) if checkpoint and checkpoint.isdigit() else checkpoint
     every = 0
     if keep:
@@ -111,6 +113,7 @@ def _forward_shapes(
     weights,
     masks,
     lengths,
+    reset,
     mode,
     input_size,
     hidden_size,
@@ -133,8 +136,8 @@ def _forward_shapes(
 
 
 @torch.library.impl(_BACK, "cpu")
-def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
-    program, arguments = _arguments(x, states, weights, masks, lengths, options)
+def _backward(d_results, kept, x, states, weights, masks, lengths, reset, *options):
+    program, arguments = _arguments(x, states, weights, masks, lengths, reset, options)
     found = _kept.get(int(kept))
     if found is not None:
         # The compiler may have used the memory of the forward call's arguments for something else.
@@ -151,18 +154,16 @@ def _backward(d_results, kept, x, states, weights, masks, lengths, *options):
 
 
 @torch.library.register_fake(_BACK)
-def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, *options):
+def _backward_shapes(d_results, kept, x, states, weights, masks, lengths, reset, *options):
     return [
         torch.empty_like(t, memory_format=torch.contiguous_format) for t in (x, *states, *weights)
     ]
 
 
 def _setup(ctx, inputs, output):
-    x, states, weights, masks, lengths, *ctx.options, _, _, _ = inputs
+    x, states, weights, masks, lengths, reset, *ctx.options, _, _, _ = inputs
     ctx.counts = len(states), len(weights), len(masks)
-    ctx.save_for_backward(
-        output[-1], x, *states, *weights, *masks, *(() if lengths is None else (lengths,))
-    )
+    ctx.save_for_backward(output[-1], x, *states, *weights, *masks, lengths, reset)
 
 
 def _gradients(ctx, d_results):
@@ -172,13 +173,13 @@ def _gradients(ctx, d_results):
         groups.append(others[at : at + count])
         at += count
     states, weights, masks = groups
-    lengths = others[at] if at < len(others) else None
-    d_x, *d_others = torch.ops.fastrnn.recurrence_v3_backward(
-        list(d_results[:-1]), kept, x, states, weights, masks, lengths, *ctx.options
+    lengths, reset = others[at:]
+    d_x, *d_others = torch.ops.fastrnn.recurrence_v4_backward(
+        list(d_results[:-1]), kept, x, states, weights, masks, lengths, reset, *ctx.options
     )
     d_states, d_weights = d_others[: len(states)], d_others[len(states) :]
     none = [None] * len(ctx.options)
-    return d_x, d_states, d_weights, [None] * len(masks), None, *none, None, None, None
+    return d_x, d_states, d_weights, [None] * len(masks), None, None, *none, None, None, None
 
 
 torch.library.register_autograd(_NAME, _gradients, setup_context=_setup)
@@ -199,7 +200,7 @@ def _weight_shapes(module: nn.RNNBase) -> list[tuple[int, ...]]:
     return shapes
 
 
-def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
+def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any, reset: Any) -> Any:
     """Return the result of a layer as the compiler traces it, or None: torch's own way then."""
     if not isinstance(x, Tensor) or x.dtype not in FLOATS or x.device.type != "cpu":
         return None
@@ -223,11 +224,13 @@ def forward(module: nn.RNNBase, x: Any, hx: Any, lengths: Any) -> Any:
         masks = [dropout_factors(p, x.dtype, shape) for _ in range(module.num_layers - 1)]
     if lengths is not None:
         lengths = torch.as_tensor(lengths, device="cpu")
+    if reset is not None:
+        reset = torch.as_tensor(reset, device="cpu")
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *states, *weights))
     options = [getattr(module, name) for name in OPTIONS]
     checkpoint = None if module.checkpoint is None else str(module.checkpoint)
-    output, *after, _ = torch.ops.fastrnn.recurrence_v3(
-        x, states, weights, masks, lengths, *options, checkpoint, module.memory, keep
+    output, *after, _ = torch.ops.fastrnn.recurrence_v4(
+        x, states, weights, masks, lengths, reset, *options, checkpoint, module.memory, keep
     )
     return output, tuple(after) if module.mode == "LSTM" else after[0]
 

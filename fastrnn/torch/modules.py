@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import checks
 from fastrnn.nn.arguments import bare
-from fastrnn.torch import autograd, compiled, native, operations, single, ways
+from fastrnn.torch import autograd, compiled, native, operations, pieces, single, ways
 from fastrnn.torch.standin import StandIn
 from fastrnn.torch.twin import follow_threads, states_of, twin_of
 
@@ -33,7 +33,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
     memory: int | None = None
     _fastrnn_is_one_node = True  # compiled.py
 
-    def forward(self, input, hx=None, lengths=None) -> Any:
+    def forward(self, input, hx=None, lengths=None, reset=None) -> Any:
         """Run the module, as torch's does.
 
         Args:
@@ -42,22 +42,27 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
                 (h_0, c_0); None (default): zero.
             lengths: (B,) integers in [0, T], any order, in place of packing: row b ends after
                 lengths[b] steps; the output past its end is 0, the state the one at its end.
+            reset: a bool tensor like the input without its last axis, (T, B) for packed input:
+                True where the state is zero before that step, as in an episode's first. The
+                sequence is cut there, between t - 1 and t, in both directions, as if it were
+                split: no gradient, NaN or infinity crosses it. Past a row's end it is ignored.
 
         Returns:
             `output, state`, as torch.nn's modules: (T, B, directions * H or P), in the input's
             form; and the final state, in hx's.
 
         Raises:
-            ValueError: lengths together with packed or unbatched input, or not (B,) in [0, T].
-            TypeError: lengths are not integers.
+            ValueError: lengths together with packed or unbatched input, or not (B,) in [0, T];
+                reset of another shape.
+            TypeError: lengths are not integers, or reset is not bool.
         """
         if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            result = compiled.forward(self, input, hx, lengths)
+            result = compiled.forward(self, input, hx, lengths, reset)
             if result is not None:
                 return result
         why = "" if ways.is_plain_now() else ways.mode()
         if not why:
-            if lengths is None and type(input) is Tensor:
+            if lengths is None and reset is None and type(input) is Tensor:
                 result = single.attempt(self, input, hx)
                 if result is not None:
                     return result
@@ -65,14 +70,18 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         packed = isinstance(input, PackedSequence)
         if lengths is not None:
             lengths = self._checked(lengths, input, packed)
+        if reset is not None:
+            reset = self._checked_reset(reset, input, packed)
         if not why:
             run = self._run_packed if packed else self._run
-            result = run(input, hx, lengths)
+            result = run(input, hx, lengths, reset)
             if not isinstance(result, str):
                 ways.retract(self)
                 return result
             why = result
-        if lengths is None:
+        if reset is not None:
+            result = pieces.by_pieces(super().forward, self, input, hx, lengths, reset)
+        elif lengths is None:
             result = super().forward(input, hx)
         else:
             result = native.by_lengths(super().forward, self, input, hx, lengths)
@@ -95,7 +104,22 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             time, batch = batch, time
         return checks.lengths(name, lengths, time, batch, batched)
 
-    def _run(self, input, hx, lengths) -> Any:
+    def _checked_reset(self, reset, input, packed: bool):
+        """Return resets as an array (T, B), or None where there are none; see _checked."""
+        name = type(self).__name__
+        reset = reset.cpu() if isinstance(reset, Tensor) else reset
+        if packed:
+            time, batch = len(input.batch_sizes), int(input.batch_sizes[0])
+            reset = checks.reset(name, reset, time, batch, True, False)
+        elif input.dim() in (2, 3):  # else torch has a word for it
+            batched = input.dim() == 3
+            time, batch = input.shape[:2] if batched else (input.shape[0], 1)
+            if batched and self.batch_first:
+                time, batch = batch, time
+            reset = checks.reset(name, reset, time, batch, batched, batched and self.batch_first)
+        return reset if reset is not None and np.any(reset) else None
+
+    def _run(self, input, hx, lengths, reset) -> Any:
         """Return the result of the kernels, or why torch should see the call."""
         why = ways.of_input(input, self.input_size, 2, 3)
         if why:
@@ -104,27 +128,30 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         twin, states, why = _readable(self, input, hx, shapes)
         if why:
             return why
-        if input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1:
+        one_step = input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1
+        if one_step and reset is None:
             output = (*input.shape[:-1], self.hidden_size)
             single.remember(twin, input, shapes[0], output)
         keep = autograd.is_wanted(input, states, twin.weights)
-        call = operations.of_layer(self, twin, len(states), lengths)
+        call = operations.of_layer(self, twin, len(states), lengths, reset)
         output, *after = autograd.run(call, keep, input, states, twin.weights)
         return output, bare(tuple(after))
 
-    def _run_packed(self, input, hx, _) -> Any:
+    def _run_packed(self, input, hx, _, reset) -> Any:
         data, batch_sizes, sorted_indices, unsorted_indices = input
         why = ways.of_input(data, self.input_size, 2)
         if why:
             return why
         if hx is not None:
             hx = self.permute_hidden(hx, sorted_indices)
+        if reset is not None and sorted_indices is not None:
+            reset = reset[:, sorted_indices.numpy()]
         shapes = native.state_shapes(self, (int(batch_sizes[0]),))
         twin, states, why = _readable(self, data, hx, shapes)
         if why:
             return why
         keep = autograd.is_wanted(data, states, twin.weights)
-        call = operations.of_packed(self, twin, len(states), batch_sizes)
+        call = operations.of_packed(self, twin, len(states), batch_sizes, reset)
         output, *after = autograd.run(call, keep, data, states, twin.weights)
         output = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         hidden: Any = bare(tuple(after))
@@ -142,15 +169,15 @@ def _readable(module: Any, x: Tensor, hx: Any, shapes: list) -> tuple[Any, Any, 
 
 
 class RNN(AcceleratedLayer, nn.RNN, stands_in_for=nn.RNN):
-    """torch.nn.RNN, run by fastrnn's kernels; takes `lengths=` besides."""
+    """torch.nn.RNN, run by fastrnn's kernels; takes `lengths=` and `reset=` besides."""
 
 
 class LSTM(AcceleratedLayer, nn.LSTM, stands_in_for=nn.LSTM):
-    """torch.nn.LSTM, run by fastrnn's kernels; takes `lengths=` besides."""
+    """torch.nn.LSTM, run by fastrnn's kernels; takes `lengths=` and `reset=` besides."""
 
 
 class GRU(AcceleratedLayer, nn.GRU, stands_in_for=nn.GRU):
-    """torch.nn.GRU, run by fastrnn's kernels; takes `lengths=` besides."""
+    """torch.nn.GRU, run by fastrnn's kernels; takes `lengths=` and `reset=` besides."""
 
 
 class AcceleratedCell(StandIn, nn.RNNCellBase):

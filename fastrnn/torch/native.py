@@ -34,7 +34,7 @@ def state_shapes(module: nn.RNNBase, batch: tuple[int, ...]) -> list[tuple[int, 
 
 
 def layer(module: nn.RNNBase, x, states, weights, lengths=None):
-    """Compute what a layer's call does by torch's operations."""
+    """Compute what a layer's call without resets does by torch's operations."""
     if lengths is not None:
         run = functools.partial(run_packed, module, weights=weights)
         hx = bare(tuple(states)) if states else None

@@ -14,19 +14,25 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import checks
+from fastrnn.engine.batch import batch_of
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.arguments import bare, members
 from fastrnn.nn.call import Call
 from fastrnn.nn.module import MAX_PROGRAMS
 from fastrnn.nn.program import prepare
-from fastrnn.torch import native
+from fastrnn.torch import native, pieces
 from fastrnn.torch.autograd import Operation, Results, arrays_of
 from fastrnn.torch.saved import Choice, choose, unread_weights
 from fastrnn.torch.twin import Twin, grouped
 
 
 def of_layer(
-    module: nn.RNNBase, twin: Twin, given: int, lengths: np.ndarray | None, handed_out: bool = True
+    module: nn.RNNBase,
+    twin: Twin,
+    given: int,
+    lengths: np.ndarray | None,
+    reset: np.ndarray | None,
+    handed_out: bool = True,
 ) -> Operation:
     """Return the call of a layer.
 
@@ -35,6 +41,7 @@ def of_layer(
         twin: of the module.
         given: how many states are.
         lengths: of the sequences, or None.
+        reset: (T, B) bool, or None.
         handed_out: the output goes to the user as it is.
 
     Raises:
@@ -44,24 +51,29 @@ def of_layer(
     dropout = module.dropout if module.training and module.num_layers > 1 else 0
 
     def forward(x, states, keep, wanted):
-        plain = lengths is None and not dropout
         given = len(states)
+        one_step = x.shape[1 if module.batch_first and x.ndim == 3 else 0] == 1
+        plain = lengths is None and (reset is None or one_step) and not dropout
         program, choice = _program(twin, x.shape, module.batch_first, (keep, *wanted, plain), given)
-        call, ends, masks, every = program.call, None, (), 0
+        call, ends, masks, every, batch = program.call, None, (), 0, None
         if lengths is not None:
             ends = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
+        if lengths is not None or reset is not None:
+            batch = batch_of(call.time, call.batch, ends, reset)
         if dropout:
             shape = call.time, call.batch, program.output_shape[-1]
             layers = range(1, module.num_layers)
             masks = tuple(_dropout_mask(shape, dropout, twin.dtype, ends) for _ in layers)
         if keep:
-            every = program.checkpoint_every(owner, module.checkpoint, module.memory, ends)
-        output, final, tape = program.run(twin.arrays(), x, states or None, ends, masks, every)
+            every = program.checkpoint_every(owner, module.checkpoint, module.memory, batch)
+        output, final, tape = program.run(twin.arrays(), x, states or None, batch, masks, every)
         if every:  # it computes everything again
             choice = choose(twin, given, ())
         return _results([output, *final], program, tape, handed_out, choice)
 
-    by_torch = None if dropout else functools.partial(native.layer, module, lengths=lengths)
+    by_torch = None
+    if not dropout:
+        by_torch = functools.partial(pieces.layer, module, lengths=lengths, reset=reset)
     copies = module.batch_first or not any(weight.requires_grad for weight in twin.weights)
     return Operation(forward, functools.partial(_backward, given), by_torch, given, copies)
 
@@ -121,12 +133,14 @@ def in_order(d_x, d_initial, d_weights, given: int) -> tuple:
     return d_x, *(d_initial if given else ()), *params
 
 
-def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -> Operation:
+def of_packed(
+    module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor, reset: np.ndarray | None
+) -> Operation:
     """Return the call of a layer for packed data (N, I), in the order of a PackedSequence."""
     sizes = batch_sizes.numpy()
     steps, rows = len(sizes), int(sizes[0])
     lengths = (sizes[:, None] > np.arange(rows)).sum(axis=0)
-    call = of_layer(module, twin, given, lengths, handed_out=False)
+    call = of_layer(module, twin, given, lengths, reset, handed_out=False)
     shape = (rows, steps, -1) if module.batch_first else (steps, rows, -1)
 
     def pad(data, places):
@@ -153,7 +167,11 @@ def of_packed(module: nn.RNNBase, twin: Twin, given: int, batch_sizes: Tensor) -
 
     def whole(x, states, weights):
         packed, hx = PackedSequence(x, batch_sizes), bare(tuple(states)) if states else None
-        output, after = native.run_packed(module, packed, hx, weights)
+        run = functools.partial(native.run_packed, module, weights=weights)
+        if reset is None:
+            output, after = run(packed, hx)
+        else:
+            output, after = pieces.by_pieces(run, module, packed, hx, None, reset, weights)
         return [output.data, *members(after)]
 
     by_torch = whole if call.native else None
