@@ -233,8 +233,7 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             fill(back.zeros, 0, back.zeros.size, 0)
             fill(sums.table, 0, sums.table.size, 0)
             load_states(
-                sequences,
-                False,
+                sequences.order,
                 slot,
                 d_h_n,
                 d_carried_n,
@@ -252,22 +251,9 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                 parallel.start_lockstep(pool, 0, chunks, plan.threads)
             job = outlined(
                 run_backward,
-                (
-                    pool,
-                    chunks,
-                    plan.cuts,
-                    block0,
-                    s1,
-                    row0,
-                    row1,
-                    hidden_size,
-                    emitted_size,
-                    sequences,
-                    output,
-                    d_output,
-                    back,
-                ),
-            )
+                (pool, chunks, plan.cuts, block0, s1, row0, row1, hidden_size, emitted_size,
+                 sequences, output, d_output, back),
+            )  # fmt: skip
             parallel.share(pool, owned, plan.threads if chunks else plan.cuts.size - 1, job)
             rows, fresh = row1 - row0, s1 == sequences.lengths[0]
             job = outlined(

@@ -47,6 +47,16 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
     tile_rows = max_rows(width)
     units = width // gates
 
+    @jit(name=f"{name}_cut")
+    def cut(s, rows, j0, this, column, count):
+        """Write zeros over `count` units of the states before step s where a reset cuts them."""
+        sequences, states = this.sequences, this.states
+        cut_states(s, rows, j0, sequences, states.buffers, s % 2 * states.stride, states_count,
+                   states.row, column, count)  # fmt: skip
+        if this.operands.w_hr.size:
+            cut_states(s, rows, j0, sequences, states.emitted, 0, 1, states.emitted_row, 0,
+                       this.emitted_size)  # fmt: skip
+
     @jit(name=f"{name}_step_forward", inline=True)  # else its sixty words go through memory
     def step_forward(s, rows, j0, unit0, unit1, first, this, a_x, a_x_row, a_h):
         """Compute step s of `rows` sequences from j0 on, for some blocks of hidden units."""
@@ -101,11 +111,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             t = time_of(s, this.sequences.lengths[j], this.sequences.reverse)
             to = output.at + t * output.time + this.sequences.order[j] * output.row + column0
             copy_row(output.array, to, states.emitted, h_at + row * states.emitted_row, count)
-        cut_states(s + 1, rows, j0, this.sequences, states.buffers, after * states.stride,
-                   states_count, states.row, unit0 * n, (unit1 - unit0) * n)  # fmt: skip
-        if operands.w_hr.size:
-            cut_states(s + 1, rows, j0, this.sequences, states.emitted, 0, 1,
-                       states.emitted_row, 0, emitted_size)  # fmt: skip
+        cut(s + 1, rows, j0, this, column0, (unit1 - unit0) * n)
 
     @jit(name=f"{name}_run_forward")
     def run_forward(part, parts, pool, plan, s0, s1, row0, this, work):
@@ -215,8 +221,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             block_bias(b_hh, gates, operands.b_hh)
             fill(operands.zeros, 0, operands.zeros.size, 0)
             load_states(
-                sequences,
-                True,
+                sequences.order,
                 slot,
                 h_0,
                 carried_0,
@@ -226,6 +231,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
                 buffers.emitted,
                 buffers.emitted_row,
             )
+            cut(0, sequences.order.size, 0, this, 0, buffers.row)
         share_forward(pool, owned, plan, s0, s1, row0, this, work)
         if s1 == sequences.lengths[0]:
             store_states(

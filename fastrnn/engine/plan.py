@@ -215,12 +215,9 @@ def block_of_backward(k: int, dtype: np.dtype, steps: int, count: int) -> int:
 
 
 def plan_recompute(
-    cell: Cell, sizes: Sizes, count: int, rows: int, one_hot: bool, threads: int, is_cut: bool
+    cell: Cell, sizes: Sizes, count: int, rows: int, one_hot: bool, threads: int
 ) -> Plan:
-    """Return the plan of recomputing segments of at most `rows` rows, of `count` sequences.
-
-    is_cut: by resets.
-    """
+    """Return the plan of recomputing segments of at most `rows` rows, of `count` sequences."""
     columns, dtype = sizes.columns, sizes.dtype
     gather = one_hot and sizes.input > 8 * rows
     per_row = 2 * columns * (sizes.emitted + (0 if one_hot else sizes.input))
@@ -238,7 +235,7 @@ def plan_recompute(
         zeros=max(sizes.emitted_p, sizes.hidden_p),
         states=2 * sizes.states * count * pitch(sizes.hidden, dtype),
         emitted=count * sizes.emitted_p,
-        x_rows=threads * block_rows * pitch(width, dtype) if count > 1 or is_cut else 0,
+        x_rows=threads * block_rows * pitch(width, dtype),
         a_x=block_rows * columns,
         a_h=block_rows * columns,
     )

@@ -113,7 +113,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                     for row in range(running):
                         to, from_at = (first + row) * hidden_p + unit0 * n, new + row * states.row
                         copy_row(kept.unprojected, to, states.buffers, from_at, (unit1 - unit0) * n)
-                cut_states(s + 1, running, 0, sequences, states.buffers, (s + 1) % 2 * states.stride,
+                cut_states(s + 1, running, 0, sequences, states.buffers, new - unit0 * n,
                            states_count, states.row, unit0 * n, (unit1 - unit0) * n)  # fmt: skip
                 rows += running
                 first += running
@@ -187,8 +187,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
             fill(operands.zeros, 0, operands.zeros.size, 0)
         if s0 == 0:
             load_states(
-                sequences,
-                True,
+                sequences.order,
                 slot,
                 h_0,
                 carried_0,
@@ -198,6 +197,10 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                 buffers.emitted,
                 buffers.emitted_row,
             )
+            cut_states(0, sequences.order.size, 0, sequences, buffers.emitted, 0, 1,
+                       buffers.emitted_row, 0, this.emitted_size)  # fmt: skip
+            cut_states(0, sequences.order.size, 0, sequences, buffers.buffers, 0, states_count,
+                       buffers.row, 0, hidden_size)  # fmt: skip
         if row0 == 0:
             resume_states(
                 s0,

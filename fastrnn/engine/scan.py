@@ -245,7 +245,7 @@ class Recomputed:
         cell, sizes, count = scan.cell, scan.sizes, len(batch.lengths)
         max_rows = max(batch.row_at(s1) - batch.row_at(s0) for s0, s1 in self._segments)
         self._plan = plan_recompute(
-            cell, sizes, count, max_rows, sequences[1].size > 0, this.threads, batch.cuts.size > 0
+            cell, sizes, count, max_rows, sequences[1].size > 0, this.threads
         )
         self._work = buffers.scratch(sizes.dtype, self._plan.size)
         self.residuals = (

@@ -10,20 +10,12 @@ from fastrnn.kernels.rows import copy_row, fill
 
 
 @jit
-def load_states(
-    sequences, starts, slot, h, carried, states, states_count, states_row, emitted, emitted_row
-):
-    """Put the states at `slot`, or zeros, into the first buffer (records.States).
-
-    starts: they are those before the first step, which a reset may cut off.
-    """
-    order = sequences.order
+def load_states(order, slot, h, carried, states, states_count, states_row, emitted, emitted_row):
+    """Put the states at `slot`, or zeros, into the first buffer (records.States)."""
     batch = order.size
     fill(states, 0, states_count * batch * states_row, 0)
     fill(emitted, 0, batch * emitted_row, 0)
     for j in range(batch):
-        if starts and sequences.lengths[j] > 0 and is_cut(sequences, 0, j):
-            continue
         if h.size:
             size = h.shape[2]
             at = (slot * batch + order[j]) * size

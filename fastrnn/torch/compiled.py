@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastrnn import checks
 from fastrnn.cells import CELLS
 from fastrnn.nn.arguments import read_call
 from fastrnn.nn.program import prepare

@@ -82,7 +82,7 @@ def by_pieces(
             ends = ends[x.sorted_indices.cpu()]
         packed = packing.pack_padded_sequence(output, ends, module.batch_first)
         return PackedSequence(packed.data, *x[1:]), after
-    batch, time = (0, 1) if module.batch_first else (1, 0)
+    batch = 1 - module.batch_first
     given = () if hx is None else members(hx)
     unbatched = x.dim() == 2
     if unbatched:
@@ -114,7 +114,7 @@ def by_pieces(
 
 
 def _taken(module: nn.RNNBase, x: Tensor, time: np.ndarray, row: np.ndarray) -> Tensor:
-    """Return x at these times and rows, two arrays (T', B') that broadcast, in the module's axes."""
+    """Return x at times and rows, two arrays (T', B') that broadcast, in the module's axes."""
     if module.batch_first:
         return x[torch.from_numpy(row.T).to(x.device), torch.from_numpy(time.T).to(x.device)]
     return x[torch.from_numpy(time).to(x.device), torch.from_numpy(row).to(x.device)]

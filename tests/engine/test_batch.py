@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn.engine.batch import equal_batch, rows_of, sort_by_length
+from fastrnn.engine.batch import batch_of, equal_batch, rows_of, sort_by_length
 from tests.support.compare import assert_close
 
 
@@ -25,6 +25,18 @@ def test_a_batch_is_sorted_and_counted(data):
         slices = batch.slices(parts)
         assert len(slices) <= parts
         assert [j for a, b in slices for j in range(a, b)] == list(range(B))
+
+
+def test_resets_change_nothing_but_the_cuts():
+    lengths, reset = np.array([2, 3]), np.array([[0, 1], [0, 0], [1, 0]], bool)
+    for ends in (None, lengths):
+        plain, cut = batch_of(3, 2, ends), batch_of(3, 2, ends, reset.T.copy().T)
+        assert_close(cut.cuts, reset, atol=0)
+        assert cut.cuts.flags.c_contiguous
+        assert not plain.cuts.size
+        assert cut._replace(cuts=plain.cuts)[2:] == plain[2:]
+        assert_close(cut.order, plain.order, atol=0)
+        assert batch_of(3, 2, ends, np.zeros((3, 2), bool)).cuts is plain.cuts
 
 
 def test_equal_lengths_keep_their_order():

@@ -6,15 +6,7 @@ from hypothesis import strategies as st
 
 from fastrnn.engine import buffers
 from fastrnn.engine.batch import Rows
-from fastrnn.engine.records import (
-    BatchedInput,
-    Residuals,
-    States,
-    Weights,
-    read_input,
-    read_rows,
-    sizes_of,
-)
+from fastrnn.engine.records import Residuals, States, Weights, read_input, read_rows, sizes_of
 from tests.support.compiled import compiled
 from tests.support.configurations import both_dtypes
 
@@ -42,15 +34,15 @@ def read(given, rows, out):
     out[2], out[3] = sequences.time, sequences.row
     out[4], out[5], out[6] = sequences.order[0], sequences.lengths[0], sequences.reverse
     out[7], out[8], out[9], out[10] = read.array[0], read.at, read.time, read.row
-    out[11] = sequences.x.size
+    out[11], out[12], out[13] = sequences.x.size, sequences.cuts[0], sequences.blanks.size
 
 
 def test_kernels_read_tuples_in_the_order_of_the_fields():
     x, index, order, lengths = np.full((2, 3, 4), 10.0), *(np.full((1, 1), i) for i in (11, 14, 15))
-    given = BatchedInput(x, index, 12, 13, order[0], lengths[0], True)
-    rows, out = Rows(np.full((1, 1, 1), 17.0), 18, 19, 20), np.zeros(12)
+    given = x, index, 12, 13, order[0], lengths[0], True, np.full((1, 1), 16)
+    rows, out = Rows(np.full((1, 1, 1), 17.0), 18, 19, 20), np.zeros(14)
     read(tuple(given), tuple(rows), out)
-    assert out.tolist() == [10, 11, 12, 13, 14, 15, 1, 17, 18, 19, 20, 24]
+    assert out.tolist() == [10, 11, 12, 13, 14, 15, 1, 17, 18, 19, 20, 24, 16, 0]
 
 
 def test_records_that_go_together():

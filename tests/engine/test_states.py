@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.engine import states as engine
+from fastrnn.engine.records import read_input
 from fastrnn.kernels.memory import flat
 from tests.support.compare import assert_bits
 from tests.support.compiled import compiled
+from tests.support.layouts import given_input
 
 
 @compiled
@@ -15,6 +17,11 @@ def load(order, slot, h, carried, states, count, row, emitted, emitted_row):
     engine.load_states(
         flat(order), slot, h, carried, flat(states), count, row, flat(emitted), emitted_row
     )
+
+
+@compiled
+def cut(s, rows, j0, given, states, at, count, row, column, units):
+    engine.cut_states(s, rows, j0, read_input(given), flat(states), at, count, row, column, units)
 
 
 @compiled
@@ -59,6 +66,29 @@ def test_states_are_loaded_in_the_order_of_the_batch_among_zeros(data):
         expected[1:, :, : carried.shape[3]] = carried[:, slot, order]
     assert_bits(states, expected)
     assert_bits(emitted, expected_h)
+
+
+@given(st.data())
+def test_zeros_are_written_where_a_reset_lies_before_the_step(data):
+    count, T, B = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4)), 5
+    rng = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
+    reset, reverse = rng.random((T, B)) < 0.5, data.draw(st.booleans(), "reverse")
+    lengths, order = np.sort(rng.integers(0, T + 1, B))[::-1], rng.permutation(B)
+    s, j0, column, units = data.draw(st.integers(0, T)), data.draw(st.integers(0, 4)), 2, 3
+    states = np.full((count, B, 7), np.nan)
+    expected = states.copy()
+    for j in range(j0, B):
+        read = list(range(lengths[j]))[:: -1 if reverse else 1]  # the times, one after the other
+        if s >= len(read):
+            continue
+        later = max(read[s], read[s - 1]) if s else read[0]
+        if reset[later, order[j]] and (s or not reverse):
+            expected[:, j, column : column + units] = 0
+    cuts = reset.astype(np.int64)
+    given = given_input(np.zeros((T, B, 1)), order, lengths, reverse, cuts=cuts)
+    flat = np.concatenate([[np.nan], states.ravel()])
+    cut(s, B - j0, j0, given, flat, 1, count, 7, column, units)
+    assert_bits(flat[1:].reshape(states.shape), expected)
 
 
 @given(st.data())

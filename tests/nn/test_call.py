@@ -109,7 +109,8 @@ def test_steps_between_checkpoints_count_all_layers(checkpoint, memory, lengths)
     spec = Spec(gru.CELL, F64, 3, 4, num_layers=2, directions=2)
     sizes = [one.sizes for one in spec.scans()]
     batch = equal_batch(1000, 2) if lengths is None else sort_by_length(lengths)
-    every = BaseProgram(spec, Call(1000, 2, 1)).checkpoint_every("GRU", checkpoint, memory, lengths)
+    given = None if lengths is None else batch
+    every = BaseProgram(spec, Call(1000, 2, 1)).checkpoint_every("GRU", checkpoint, memory, given)
     assert every == steps_between("GRU", checkpoint, memory, gru.CELL, sizes, batch)
     assert (every > 0) is (checkpoint is not None)
 

@@ -23,17 +23,19 @@ from tests.support.configurations import bare, every_cell, members
 
 T, B, I, H, P = 4, 3, 2, 5, 3  # noqa: E741
 LENGTHS = np.array([3, 0, 4])
+RESET = np.array([[0, 1, 1], [0, 0, 1], [1, 0, 0], [1, 0, 1]], bool)
 
 
 class Problem:
     """A scalar of everything one cell reads, and its gradient."""
 
-    def __init__(self, cell, *, lengths=None, reverse=False, projected=False, seed=0):
+    def __init__(self, cell, *, lengths=None, reset=None, reverse=False, projected=False, seed=0):
         rng = np.random.default_rng(seed)
         rows, E = len(cell.gates) * H, P if projected else H
         shapes = {"w_ih": (rows, I), "w_hh": (rows, E), "b_ih": (rows,), "b_hh": (rows,)}
         shapes |= {"w_hr": (P, H)} if projected else {}
-        self.cell, self.options, self.weights = cell, (lengths, reverse), list(shapes)
+        self.cell, self.weights, self.reset = cell, list(shapes), reset
+        self.options = lengths, reverse
         shapes |= {"x": (T, B, I), "h": (B, E)} | {s: (B, H) for s in cell.states[1:]}
         self.values = {name: rng.normal(size=shape) / 2 for name, shape in shapes.items()}
         self.d_output = rng.normal(size=(T, B, E))
@@ -42,7 +44,7 @@ class Problem:
     def call(self, values):
         weights = [values.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh", "w_hr")]
         state = bare([values[s] for s in ("h", *self.cell.states[1:])])
-        kept = {"checkpoint": None, "memory": None}
+        kept = {"checkpoint": None, "memory": None, "reset": self.reset}
         given = values["x"], state, tuple(weights), *self.options
         return run_cell("test", self.cell, *given, vjp=True, **kept)
 
@@ -77,6 +79,9 @@ PROBLEMS = {
     "ragged": {"lengths": LENGTHS},
     "ragged-reverse": {"lengths": LENGTHS, "reverse": True},
     "projected": {"projected": True},
+    "episodes": {"reset": RESET, "lengths": LENGTHS},
+    "episodes-reverse": {"reset": RESET, "reverse": True},
+    "episodes-projected": {"reset": RESET, "projected": True},
 }
 
 

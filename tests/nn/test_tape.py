@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastrnn
+from fastrnn.engine.batch import batch_of
 from fastrnn.kernels.threads import get_num_threads
 from fastrnn.nn.call import Call
 from fastrnn.nn.program import prepare
@@ -44,16 +45,16 @@ def test_a_tape_that_was_taken_apart_gives_the_same_bits(kind, way, time, batch,
     program = prepare(
         layer.spec, Call(time, batch, get_num_threads(), keep=True, plain=plain, wrt_input=True)
     )
-    x, masks, lengths, every = rng.standard_normal((time, batch, 16)), (), None, 0
+    x, masks, sequences, every = rng.standard_normal((time, batch, 16)), (), None, 0
     if way == "dropout":
         masks = tuple(rng.standard_normal((time, batch, 32)) for _ in range(2))
     if not plain and data.draw(st.booleans()):
-        lengths = rng.integers(0, time + 1, batch)
+        sequences = batch_of(time, batch, rng.integers(0, time + 1, batch))
     if way == "checkpoint":
-        every = program.checkpoint_every(kind, 2, None, lengths)
+        every = program.checkpoint_every(kind, 2, None, sequences)
     state = [rng.standard_normal(shape) for shape in program.state_shapes]
     weights = layer.weights()
-    output, _, tape = program.run(weights, x, state, lengths, masks, every)
+    output, _, tape = program.run(weights, x, state, sequences, masks, every)
     assert isinstance(tape, StepTape if plain and batch <= 2 else Tape | StepTape)
     d_output = rng.standard_normal(output.shape)
     want = program.pull(tape, d_output)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from fastrnn.engine.batch import NO_CUTS
+
 
 def blocked(weight, gates, n):
     """The rows of a (gates * H, k) array in blocked order, zeros where padded (gemm.py)."""
@@ -27,10 +29,10 @@ def padded(array, width, value=0):
     return result
 
 
-def given_input(x, order, lengths, reverse=False, one_hot=False):
-    """The argument of a kernel for (T, B, I) floats, or (T, B) integers: records.BatchedInput."""
+def given_input(x, order, lengths, reverse=False, one_hot=False, cuts=NO_CUTS):
+    """The argument of a kernel for (T, B, I) floats, or (T, B) integers: records.read_input's."""
     order, lengths = (np.asarray(a, np.int64) for a in (order, lengths))
     time, row = (x.strides[axis] // x.itemsize for axis in (0, 1))
     if one_hot:
-        return np.empty((0, 0, 0)), x, time, row, order, lengths, reverse
-    return x, np.empty((0, 0), np.int64), time, row, order, lengths, reverse
+        return np.empty((0, 0, 0)), x, time, row, order, lengths, reverse, cuts
+    return x, np.empty((0, 0), np.int64), time, row, order, lengths, reverse, cuts
