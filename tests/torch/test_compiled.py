@@ -104,8 +104,8 @@ def test_states_and_lengths(kind):
     lengths = torch.tensor([5, 0])
     eager = fastrnn.torch.accelerate(copy.deepcopy(model))
     assert_trains_alike(eager, accelerated, x, hx, lengths)
-    one_row = tuple(s[:, 0] for s in hx) if kind == "LSTM" else hx[:, 0]
-    assert_trains_alike(model, accelerated, x[:, 0], one_row)
+    row = tuple(s[:, 0] for s in hx) if kind == "LSTM" else hx[:, 0]
+    assert_trains_alike(model, accelerated, x[:, 0], row)
     assert len(nodes(counter)) == counter.frame_count
 
 
@@ -199,16 +199,34 @@ def arguments(mode, keep=True):
     module = layer(4, 8, 2, dtype=F64)
     weights = [p.detach().requires_grad_() for p in module.parameters()]
     x = torch.randn(5, 2, 4, dtype=F64, requires_grad=True)
-    states = [
-        torch.randn(2, 2, 8, dtype=F64, requires_grad=True) for _ in range(1 + (mode == "LSTM"))
-    ]
-    return x, states, weights, [], None, mode, 4, 8, 2, True, False, False, 0, None, None, keep
+    shapes = [(2, 2, 8)] * (1 + (mode == "LSTM"))
+    states = [torch.randn(shape, dtype=F64, requires_grad=True) for shape in shapes]
+    reset = torch.eye(5, 2) > 0 if mode == "LSTM" else None
+    return (
+        x,
+        states,
+        weights,
+        [],
+        None,
+        reset,
+        mode,
+        4,
+        8,
+        2,
+        True,
+        False,
+        False,
+        0,
+        None,
+        None,
+        keep,
+    )
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])
 def test_torchs_checks_of_an_operation(mode):
     opcheck(
-        torch.ops.fastrnn.recurrence_v3.default,
+        torch.ops.fastrnn.recurrence_v4.default,
         arguments(mode),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),
     )
@@ -224,13 +242,13 @@ def test_nothing_but_the_arguments_is_read_for_the_gradient(mode):
         x, others = tensors[0], tensors[1:]
         return x, others[: len(states)], others[len(states) : -1], [others[-1]], *rest[1:]
 
-    *results, token = torch.ops.fastrnn.recurrence_v3(*call(first))
+    *results, token = torch.ops.fastrnn.recurrence_v4(*call(first))
     d = [torch.ones_like(r) for r in results]
-    want = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call(first)[:-3])
+    want = torch.ops.fastrnn.recurrence_v4_backward(d, token, *call(first)[:-3])
     elsewhere = [t.clone() for t in first]
     for tensor in (*first, *results):
         tensor.fill_(float("nan"))
-    got = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call(elsewhere)[:-3])
+    got = torch.ops.fastrnn.recurrence_v4_backward(d, token, *call(elsewhere)[:-3])
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
 
@@ -250,7 +268,7 @@ def test_checkpoints(kind, checkpoint):
 
 def test_what_is_kept_lives_as_long_as_its_token():
     before = len(compiled._kept)
-    *results, token = torch.ops.fastrnn.recurrence_v3(*arguments("LSTM"))
+    *results, token = torch.ops.fastrnn.recurrence_v4(*arguments("LSTM"))
     assert len(compiled._kept) == before + 1
     gradients = torch.autograd.grad(results[0].sum(), results[0])
     del gradients, results, token
@@ -260,13 +278,13 @@ def test_what_is_kept_lives_as_long_as_its_token():
 def test_a_copy_of_the_token_is_as_good():
     """Somebody who moves saved tensors about, to the disk say: computed again."""
     x, states, weights, *rest = arguments("LSTM")
-    *results, token = torch.ops.fastrnn.recurrence_v3(x, states, weights, *rest)
+    *results, token = torch.ops.fastrnn.recurrence_v4(x, states, weights, *rest)
     d = [torch.ones_like(r) for r in results]
     call = (x, states, weights, *rest[:-3])
-    want = torch.ops.fastrnn.recurrence_v3_backward(d, token, *call)
+    want = torch.ops.fastrnn.recurrence_v4_backward(d, token, *call)
     copied = token.clone()
     del results, token
-    got = torch.ops.fastrnn.recurrence_v3_backward(d, copied, *call)
+    got = torch.ops.fastrnn.recurrence_v4_backward(d, copied, *call)
     for one, other in zip(got, want, strict=True):
         assert torch.equal(one, other)
 
