@@ -195,7 +195,7 @@ def lstm_vjp(
     """
     weights, kept = (w_ih, w_hh, b_ih, b_hh, w_hr), {"checkpoint": checkpoint, "memory": memory}
     return run_cell(
-        "lstm", cells.lstm.CELL, x, state, weights, lengths, reset, reverse, True, **kept
+        "lstm", cells.lstm.CELL, x, state, weights, lengths, reverse, True, reset=reset, **kept
     )
 
 

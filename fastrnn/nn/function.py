@@ -22,9 +22,10 @@ def run_cell(
     state,
     given: tuple,
     lengths,
-    reset,
     reverse,
     vjp: bool = False,
+    *,
+    reset=None,
     **checkpoint,
 ) -> tuple[Any, Pullback | None]:
     """Return `(output, state), pullback` of any cell, by any of its functions; checks everything.
