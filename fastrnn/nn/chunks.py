@@ -65,11 +65,15 @@ class Source:
         if self._reset is None:
             return None
         if self._reset.shape[self.axis] < end:
-            raise ValueError(
-                f"{NAME}: reset has {self._reset.shape[self.axis]} steps on axis {self.axis}; "
-                f"expected as many as all chunks of x together, at least {end}."
-            )
+            raise self._of_other_length(f"at least {end}")
         return cut(self._reset, self.axis, start, end)
+
+    def _of_other_length(self, expected: str) -> ValueError:
+        steps = 0 if self._reset is None else self._reset.shape[self.axis]
+        return ValueError(
+            f"{NAME}: reset has {steps} steps on axis {self.axis}; expected as many as all chunks "
+            f"of x together, {expected}."
+        )
 
     def _check(self) -> Call:
         """Check a new chunk but for the values of integers."""
@@ -92,6 +96,9 @@ class Source:
         while self._at == self._chunk.shape[self.axis]:
             chunk = next(self._chunks, None)
             if chunk is None:
+                end = self._before + self._at
+                if self._reset is not None and self._reset.shape[self.axis] > end:
+                    raise self._of_other_length(str(end))
                 return True
             self._before += self._chunk.shape[self.axis]
             self._chunk, self._at = chunk, 0
