@@ -65,15 +65,8 @@ class Source:
         if self._reset is None:
             return None
         if self._reset.shape[self.axis] < end:
-            raise self._of_other_length(f"at least {end}")
+            raise _other_length(self._reset, self.axis, f"at least {end}")
         return cut(self._reset, self.axis, start, end)
-
-    def _of_other_length(self, expected: str) -> ValueError:
-        steps = 0 if self._reset is None else self._reset.shape[self.axis]
-        return ValueError(
-            f"{NAME}: reset has {steps} steps on axis {self.axis}; expected as many as all chunks "
-            f"of x together, {expected}."
-        )
 
     def _check(self) -> Call:
         """Check a new chunk but for the values of integers."""
@@ -98,7 +91,7 @@ class Source:
             if chunk is None:
                 end = self._before + self._at
                 if self._reset is not None and self._reset.shape[self.axis] > end:
-                    raise self._of_other_length(str(end))
+                    raise _other_length(self._reset, self.axis, str(end))
                 return True
             self._before += self._chunk.shape[self.axis]
             self._chunk, self._at = chunk, 0
@@ -125,3 +118,10 @@ class Source:
 def cut(array: np.ndarray, axis: int, start: int, end: int) -> np.ndarray:
     """Return some steps of an array, as a view."""
     return array[:, start:end] if axis else array[start:end]
+
+
+def _other_length(reset: np.ndarray, axis: int, expected: str) -> ValueError:
+    return ValueError(
+        f"{NAME}: reset has {reset.shape[axis]} steps on axis {axis}; expected as many as all "
+        f"chunks of x together, {expected}."
+    )

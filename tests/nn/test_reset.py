@@ -70,8 +70,23 @@ LARGER = {
 def test_equals_them_when_larger(cell, sizes, density):
     drawn = Configuration(cell, **sizes)
     mask = np.random.default_rng(0).random((drawn.T, drawn.B)) < density
-    for options in ({}, {"checkpoint": 7}):
+    for options in ({}, {"checkpoint": 7}, {"dtype": np.float32, "tolerance": 1e-5}):
         check_split(drawn, mask, **options)
+
+
+def test_dropout_lies_between_layers_that_are_cut_alike():
+    layer = fastrnn.GRU(3, 6, 2, dropout=0.5, dtype=np.float64, seed=0)
+    x, mask = np.random.default_rng(1).normal(size=(9, 4, 3)), np.zeros((9, 4), bool)
+    mask[3, 1] = mask[5] = True
+    layer.seed_dropout(7)
+    (factor,) = layer.dropout_masks(9, 4)
+    layer.seed_dropout(7)
+    (output, state), _ = layer.vjp(x, reset=mask)
+    params = list(layer.params.values())
+    below, h_0 = functional.gru(x, None, *params[:4], reset=mask)
+    above, h_1 = functional.gru(below * factor, None, *params[4:], reset=mask)
+    assert_close(output, above, atol=1e-14)
+    assert_close(state, np.stack([h_0, h_1]), atol=1e-14)
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["one direction", "both"])

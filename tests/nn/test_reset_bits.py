@@ -220,6 +220,19 @@ def test_a_mask_without_a_reset_changes_nothing(cell, options, sizes):
         assert_bits(got[f"state {i}"], s)
 
 
+@every_cell
+@every_way
+def test_what_is_past_a_row_s_end_is_not_read(cell, options, limits):
+    limits(**tiny(4))
+    drawn, mask, _, _ = cut_case(cell, SHAPES["ragged"])
+    layer, values = drawn.layer(np.float64), drawn.values(np.float64)
+    past = np.arange(drawn.T)[:, None] >= drawn.array_lengths()
+    x, d_output = values["x"].copy(), values["d_output"].copy()
+    x[past] = d_output[past] = np.nan
+    found = run_cut(drawn, layer, values | {"x": x, "d_output": d_output}, mask | past, **options)
+    assert_bits(found, run_cut(drawn, layer, values, mask & ~past, **options))
+
+
 def test_a_pullback_is_pure_and_keeps_its_own_mask():
     drawn = Configuration(fastrnn.LSTM.cell, **SMALL)
     layer, values = drawn.layer(np.float64), drawn.values(np.float64)

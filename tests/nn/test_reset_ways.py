@@ -14,7 +14,7 @@ from fastrnn.nn.single_step import SingleStep
 from tests.support.bad_input import INDEX, LSTM, B, T, X
 from tests.support.compare import assert_bits, assert_close
 from tests.support.configurations import Configuration, both_dtypes, every_cell, members, run
-from tests.support.episodes import assert_equal, caller_mask, masks, run_cut
+from tests.support.episodes import check_stream, check_truncated, masks, run_cut
 
 STACKS = {"one": {}, "stacked": {"num_layers": 2}, "one-hot": {"one_hot": True}}
 stacks = pytest.mark.parametrize("sizes", STACKS.values(), ids=STACKS)
@@ -30,23 +30,13 @@ def drawn_mask(T, B, density=0.3):
 @pytest.mark.parametrize("B", [1, 7])
 def test_a_stream_is_its_layer(cell, dtype, sizes, B):
     drawn = Configuration(cell, T=17, B=B, I=7, H=9, **sizes)
-    layer, x, mask = drawn.layer(dtype), drawn.values(dtype)["x"], drawn_mask(17, B)
-    output, _ = layer(x, reset=mask)
-    stream = layer.stream(batch_size=B)
-    for _ in range(2):
-        for t in range(17):
-            assert_close(stream(x[t], reset=mask[t]), output[t], atol=0, name=f"step {t}")
-        stream.reset()
+    check_stream(drawn, drawn_mask(17, B), dtype)
 
 
 @pytest.mark.parametrize("proj_size", [0, 5])
 def test_a_projected_stream_is_its_layer(proj_size):
     drawn = Configuration(fastrnn.LSTM.cell, T=17, B=3, I=7, H=9, num_layers=2, proj_size=proj_size)
-    layer, x, mask = drawn.layer(np.float64), drawn.values(np.float64)["x"], drawn_mask(17, 3)
-    output, _ = layer(x, reset=mask)
-    stream = layer.stream(batch_size=3)
-    for t in range(17):
-        assert_close(stream(x[t], mask[t]), output[t], atol=0, name=f"step {t}")
+    check_stream(drawn, drawn_mask(17, 3), np.float64)
 
 
 @every_cell
@@ -163,6 +153,24 @@ def test_a_step_of_the_reverse_direction_is_not_cut():
     assert_bits(pullback(output).state, expected(output).state)
 
 
+def test_whatever_holds_bools_is_a_mask():
+    layer, mask = fastrnn.GRU(3, 4, seed=0), drawn_mask(6, 5)
+    x = np.random.default_rng(1).normal(size=(6, 5, 3)).astype(np.float32)
+    wide = np.zeros((12, 10), bool)
+    wide[::2, 1::2] = mask
+    frozen = mask.copy()
+    frozen.setflags(write=False)
+    torch = pytest.importorskip("torch")
+    forms = mask.copy("F"), wide[::2, 1::2], mask[::-1].copy()[::-1], frozen, torch.tensor(mask)
+    for form in forms:
+        for call in (layer, lambda x, reset: layer.vjp(x, reset=reset)[0]):
+            assert_bits(call(x, reset=form), layer(x, reset=mask))
+    stream = layer.stream(batch_size=5)
+    for t in range(6):
+        output = stream(x[t], reset=torch.tensor(mask[t]))
+    assert_close(output, layer(x, reset=mask)[0][-1], atol=1e-6)
+
+
 @every_cell
 @settings(max_examples=15)
 @given(data=st.data())
@@ -175,27 +183,7 @@ def test_truncated_bptt_that_goes_back_to_the_begin_is_all_of_bptt(cell, data):
     drawn = Configuration(cell, T=steps, B=rows, I=3, num_layers=2, batch_first=batch_first)
     mask, k1 = data.draw(masks(steps, rows), "mask"), data.draw(st.integers(1, 9), "k1")
     lengths = np.arange(steps, steps - rows, -1).clip(0) if ragged else None
-    layer, values = drawn.layer(np.float64), drawn.values(np.float64)
-    values["d_state"], own = None, caller_mask(drawn, mask)
-    expected = run(layer, values, lengths, reset=own)
-    x, d_output, axis = values["x"], values["d_output"], int(batch_first)
-    given = {"k1": k1, "k2": max(k1, steps), "state": values["state"], "lengths": lengths}
-
-    def compare(after, grads):
-        got = {f"state {i}": s for i, s in enumerate(members(after))}
-        got |= {f"d_state {i}": s for i, s in enumerate(members(grads.state))}
-        got |= {f"d_{name}": d for name, d in grads.params.items()}
-        got |= {"d_x": grads.input} if grads.input is not None else {}
-        assert_equal(got, {name: expected[name] for name in got})
-
-    compare(*truncated_bptt(layer, x, d_output, **given, reset=own, wrt_input=True))
-    cuts = np.sort(np.random.default_rng(drawn.seed).integers(0, steps + 1, 3))
-
-    def of_chunk(output, t):
-        return np.take(d_output, range(t, t + output.shape[axis]), axis)
-
-    chunks = np.split(x, cuts, axis)
-    compare(*truncated_bptt(layer, iter(chunks), of_chunk, **given, reset=own))
+    check_truncated(drawn, mask, k1, lengths)
 
 
 @every_cell

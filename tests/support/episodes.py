@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
+from fastrnn import truncated_bptt
 from tests.support.compare import assert_bits, assert_close
-from tests.support.configurations import bare, members, run
+from tests.support.configurations import bare, members, named, run
 
 PATTERNS = ["some", "nowhere", "at every step", "at the first", "at the last", "every second row"]
 
@@ -81,7 +82,7 @@ def whole(drawn, values, dtype):
     return result
 
 
-def split(drawn, params, values, mask, run_piece, dtype=np.float64):
+def split(drawn, params, values, mask, run_piece):
     """Return everything a layer computes from sequences that are split at their resets.
 
     Args:
@@ -91,8 +92,8 @@ def split(drawn, params, values, mask, run_piece, dtype=np.float64):
         mask: (T, B) bool.
         run_piece: (configuration, values) -> what `configurations.run` returns, for a sequence
             without a batch axis.
-        dtype: of the values.
     """
+    dtype = next(iter(params.values())).dtype
     axes, values = Axes(drawn), whole(drawn, values, dtype)
     directions, count = 1 + drawn.bidirectional, len(values["state"])
     forward = [slice(0, None, directions)]  # slots of states: the last is the reverse direction
@@ -164,11 +165,11 @@ def run_cut(drawn, layer, values, mask, **options):
     return run(layer, values, lengths, reset=caller_mask(drawn, mask), **options)
 
 
-def check_split(drawn, mask, **options):
+def check_split(drawn, mask, dtype=np.float64, tolerance=1e-12, **options):
     """Assert that a layer with resets is itself on the sequences split there."""
-    layer, values = drawn.layer(np.float64), drawn.values(np.float64)
+    layer, values = drawn.layer(dtype), drawn.values(dtype)
     expected = split(drawn, layer.params, values, mask, lambda _, given: run(layer, given))
-    assert_equal(run_cut(drawn, layer, values, mask, **options), expected)
+    assert_equal(run_cut(drawn, layer, values, mask, **options), expected, tolerance)
 
 
 def episode(drawn, mask, row, number):
@@ -236,3 +237,40 @@ def check_poison(drawn, mask, row, number, poison, dtype=np.float64, **options):
     given = (where, row, *ends, mask[0, row])
     assert_bits(outside(drawn, found, *given), outside(drawn, clean, *given))
     return found, where
+
+
+def check_stream(drawn, mask, dtype):
+    """Assert that a stream that is told of resets is its layer, bit for bit; also once more."""
+    layer, x = drawn.layer(dtype), drawn.values(dtype)["x"]
+    output, _ = layer(x, reset=mask)
+    stream = layer.stream(batch_size=drawn.B)
+    for _ in range(2):
+        for t in range(drawn.T):
+            assert_bits(stream(x[t], reset=mask[t]), output[t], f"step {t}")
+        stream.reset()
+
+
+def check_truncated(drawn, mask, k1, lengths=None):
+    """Assert that truncated BPTT that goes back to the begin is all of it: of x, and of chunks."""
+    layer, values, own = drawn.layer(np.float64), drawn.values(np.float64), caller_mask(drawn, mask)
+    expected = run(layer, values | {"d_state": None}, lengths, reset=own)
+    x, d_output, axis = values["x"], values["d_output"], int(drawn.batch_first)
+
+    def of_chunk(output, t):
+        return np.take(d_output, range(t, t + output.shape[axis]), axis)
+
+    cuts = np.sort(np.random.default_rng(drawn.seed).integers(0, drawn.T + 1, 3))
+    for source, above in ((x, d_output), (iter(np.split(x, cuts, axis)), of_chunk)):
+        after, grads = truncated_bptt(
+            layer,
+            source,
+            above,
+            k1,
+            max(k1, drawn.T),
+            values["state"],
+            lengths,
+            reset=own,
+            wrt_input=source is x,
+        )
+        got = named(expected["output"], after, grads)
+        assert_equal(got, expected if source is x else expected | {"d_x": None})
