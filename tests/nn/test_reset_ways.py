@@ -187,20 +187,38 @@ def test_truncated_bptt_that_goes_back_to_the_begin_is_all_of_bptt(cell, data):
 
 
 @every_cell
-def test_truncated_bptt_cuts_at_resets_as_at_the_ends_of_windows(cell):
-    """With resets where windows begin, it is BPTT of the whole, however short the windows."""
-    drawn = Configuration(cell, T=20, B=3, I=3, num_layers=2)
-    layer, values = drawn.layer(np.float64), drawn.values(np.float64)
-    mask = drawn_mask(20, 3)
-    mask[::4] = True
-    values["d_state"] = None
-    expected = run_cut(drawn, layer, values, mask)
-    _, grads = truncated_bptt(
-        layer, values["x"], values["d_output"], 4, 4, values["state"], reset=mask, wrt_input=True
-    )
-    assert_close(grads.input, expected["d_x"], atol=1e-13)
-    for name, d in grads.params.items():
-        assert_close(d, expected[f"d_{name}"], atol=1e-13, rtol=1e-12)
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (3, 5), (4, 4), (4, 11), (7, 9), (30, 30)])
+@pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+def test_truncated_bptt_is_its_windows(cell, k1, k2, ragged):
+    """Each window from the state before it, which a reset cuts off as it does inside."""
+    drawn = Configuration(cell, T=23, B=4, I=3, num_layers=2)
+    layer, values, mask = drawn.layer(np.float64), drawn.values(np.float64), drawn_mask(23, 4)
+    x, state, lengths = values["x"], values["state"], np.array([23, 0, 9, 14]) if ragged else None
+
+    def cut(start, end):
+        left = None if lengths is None else np.clip(lengths - start, 0, end - start)
+        return {"lengths": left, "reset": mask[start:end]}
+
+    d_x, d_params = np.zeros(x.shape), {name: 0 for name in layer.params}
+    for now in [*range(k1, 23, k1), 23]:
+        begin, before = max(0, now - k2), (now - 1) // k1 * k1
+        _, start = layer(x[:begin], state, **cut(0, begin))
+        (output, last), pullback = layer.vjp(x[begin:now], start, **cut(begin, now))
+        errors = np.zeros_like(output)
+        errors[before - begin :] = values["d_output"][before:now]
+        grads = pullback(errors)
+        d_x[begin:now] += grads.input
+        d_params = {name: d + grads.params[name] for name, d in d_params.items()}
+    given = layer, x, values["d_output"], k1, k2, state, lengths
+    after, grads = truncated_bptt(*given, reset=mask, wrt_input=True)
+    assert_close(grads.input, d_x, atol=1e-13, rtol=1e-12)
+    seen = []
+    truncated_bptt(*given, reset=mask, update=lambda grads: seen.append(grads.params))
+    for name, d in d_params.items():
+        assert_close(grads.params[name], d, atol=1e-13, rtol=1e-12)
+        assert_close(sum(params[name] for params in seen), d, atol=1e-13, rtol=1e-12)
+    for got, expected in zip(members(after), members(last), strict=True):
+        assert_close(got, expected, atol=1e-13)
 
 
 def test_truncated_bptt_of_mapped_files(tmp_path):
@@ -234,3 +252,14 @@ def test_truncated_bptt_refuses_what_is_no_mask(chunks, mask, error, message):
     x = iter(np.split(X, 2)) if chunks else X
     with pytest.raises(error, match=message):
         truncated_bptt(LSTM, x, lambda output, t: output, 2, 2, reset=mask)
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
+def test_functions_refuse_what_is_no_mask(name):
+    weights = tuple(getattr(fastrnn, name.upper())(X.shape[-1], 4).params.values())
+    for function in (name, f"{name}_vjp"):
+        call = getattr(fastrnn.functional, function)
+        with pytest.raises(TypeError, match=rf"^{name}: reset is uint8; .*astype\(bool\)"):
+            call(X, None, *weights, reset=np.ones((T, B), np.uint8))
+        with pytest.raises(ValueError, match=rf"^{name}: reset has shape \(3, 4\)"):
+            call(X, None, *weights, reset=np.ones((B, T), bool))
