@@ -106,7 +106,8 @@ def test_nor_do_they_leave_it_in_any_configuration(data, limits, threads):
 @pytest.mark.parametrize("both", [False, True], ids=["one direction", "both"])
 def test_an_initial_state_that_is_cut_off_is_not_read(cell, steps, both, options, limits):
     """NaN in it, each member of it alone: no bit changes, of the parameters' gradients neither."""
-    limits(**tiny(4))
+    if steps > 1:  # one step goes a way of its own
+        limits(**tiny(4))
     drawn = Configuration(cell, **(SMALL | {"T": steps, "I": 8, "H": 8, "bidirectional": both}))
     layer, values = drawn.layer(np.float64), drawn.values(np.float64)
     mask = np.zeros((steps, drawn.B), bool)
