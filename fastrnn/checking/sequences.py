@@ -74,7 +74,7 @@ def padding(evaluation: Evaluation) -> Property | None:
     past_end = past_end.T if steps.time == 1 else past_end
     other = [v.copy() for v in evaluation.values]
     other[steps.x][past_end] = random.standard_normal((int(past_end.sum()), x.shape[2]))
-    with own.with_lengths(lengths):
+    with own.with_sequences(lengths):
         outputs, pullback = evaluation.problem.vjp(evaluation.values)
         cotangents = [random.standard_normal(o.shape).astype(o.dtype) for o in outputs]
         first = [*outputs, *pullback(copies(cotangents))]
@@ -90,6 +90,37 @@ def padding(evaluation: Evaluation) -> Property | None:
     return Property(
         "padding is not read", not wrong, "; ".join(wrong) or f"lengths {lengths.tolist()[:8]}"
     )
+
+
+def episodes(evaluation: Evaluation) -> Property | None:
+    """Nothing crosses a reset: no number on the way there, no gradient on the way back."""
+    steps = evaluation.problem.steps
+    if steps is None or steps.x is None:
+        return None
+    x, random = evaluation.values[steps.x], evaluation.options.random(25)
+    if x.shape[steps.time] < 2:
+        return None
+    at = int(random.integers(1, x.shape[steps.time]))
+    reset = np.zeros(x.shape[:-1], bool)
+    np.moveaxis(reset, steps.time, 0)[at] = True
+    other = [v.copy() for v in evaluation.values]
+    earlier = np.moveaxis(other[steps.x], steps.time, 0)[:at]
+    earlier[...] = random.standard_normal(earlier.shape)
+    after = []
+    with steps.function.with_sequences(reset=reset):
+        for values in (evaluation.values, other):
+            outputs, pullback = evaluation.problem.vjp(values)
+            after.append(np.moveaxis(outputs[0], steps.time, 0)[at:].copy())
+        cotangents = [np.zeros_like(o) for o in outputs]
+        later = np.moveaxis(cotangents[0], steps.time, 0)[at:]
+        later[...] = random.standard_normal(later.shape)
+        given = np.moveaxis(pullback(cotangents)[steps.x], steps.time, 0)[:at]
+    wrong = []
+    if not np.array_equal(*after):
+        wrong.append("the input before a reset changes the output after it")
+    if given.any():
+        wrong.append("an output after a reset has a gradient before it")
+    return Property("nothing crosses a reset", not wrong, "; ".join(wrong) or f"at step {at}")
 
 
 def rows_apart(evaluation: Evaluation) -> Property | None:
@@ -145,6 +176,7 @@ ALL: tuple[Check, ...] = (
     training_is_inference,
     equations,
     padding,
+    episodes,
     rows_apart,
     causal,
 )

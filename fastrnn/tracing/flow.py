@@ -26,6 +26,7 @@ def gradient_flow(
     lengths: Any = None,
     d_state: Any = None,
     *,
+    reset: Any = None,
     threshold: float = 0.95,
 ) -> GradientFlow:
     """Measure how a gradient flows back through a layer.
@@ -40,6 +41,8 @@ def gradient_flow(
         state: the initial state, as in a call of the layer; None (default): zero.
         lengths: the sequences' lengths, as in a call of the layer; None (default): T.
         d_state: the gradient at the final state; None (default): zero.
+        reset: where a state begins anew, as in a call of the layer; steps back are counted from
+            the last step before a reset. None (default): nowhere.
         threshold: |tanh|, or |2σ - 1| of a sigmoid, above which a value counts as saturated, in
             (0, 1); default 0.95.
 
@@ -71,7 +74,9 @@ def gradient_flow(
         raise ValueError(
             f"gradient_flow: threshold should be a number between 0 and 1, got {threshold!r}."
         )
-    program, _, recorders = record("gradient_flow", layer, x, d_output, state, lengths, d_state)
+    program, _, recorders = record(
+        "gradient_flow", layer, x, d_output, state, lengths, d_state, reset
+    )
     passes = {}
     for name, recorder in recorders.items():
         gates, found = recorder.cell.gates, radii(recorder)
@@ -101,7 +106,7 @@ def gradient_flow(
 
 def _curve(recorder: Recorder, rows: NDArray, program: Program) -> Curve:
     norms = _norms(rows)
-    steps = recorder.batch.steps
+    steps = int(recorder.back.max(initial=-1)) + 1  # of the longest stretch without a reset
     largest, smallest = np.zeros(steps), np.full(steps, np.inf)
     with np.errstate(invalid="ignore"):  # norms may be infinite
         np.maximum.at(largest, recorder.back, norms)

@@ -40,10 +40,10 @@ def radii(recorder: Recorder) -> Radii:
     assert w_hh is not None
     blocks = dict(zip(gates, np.split(w_hh, len(gates)), strict=True))
     of_weight = {gate: _radius(b if w_hr is None else w_hr @ b) for gate, b in blocks.items()}
-    rows, max_rows = len(recorder.t), max(1, _MAX_PREACTIVATIONS // len(w_hh))
-    chosen = np.arange(rows)
+    chosen = np.flatnonzero(~recorder.cut)  # across a reset there is no derivative
+    rows, max_rows = len(chosen), max(1, _MAX_PREACTIVATIONS // len(w_hh))
     if rows > max_rows:
-        chosen = np.random.default_rng(0).choice(rows, max_rows, replace=False)
+        chosen = np.random.default_rng(0).choice(chosen, max_rows, replace=False)
     if not rows:
         return Radii(of_weight, float("nan"), 0)
     with np.errstate(all="ignore"):  # states may not be finite
@@ -58,17 +58,12 @@ def mean_jacobian(recorder: Recorder, chosen: np.ndarray) -> np.ndarray:
         recorder: of a pass.
         chosen: rows, i.e. steps, to average over.
     """
-    w_ih, w_hh, b_ih, b_hh, w_hr = (
+    _, w_hh, _, _, w_hr = (
         None if w is None else np.asarray(w, np.float64) for w in recorder.weights
     )
-    assert w_ih is not None
     assert w_hh is not None
     cell, hidden = recorder.cell, recorder.size.hidden
-    before = [s[chosen].astype(np.float64) for s in recorder.states_before()]
-    x = recorder.input()[chosen]
-    a_x = w_ih.T[x] if x.ndim == 1 else x.astype(np.float64) @ w_ih.T
-    a_h = before[0] @ w_hh.T
-    a_x, a_h = (a if b is None else a + b for a, b in ((a_x, b_ih), (a_h, b_hh)))
+    before, (a_x, a_h) = recorder.states_before(chosen), recorder.preactivations(chosen)
 
     def derivatives(number, units=slice(None)):
         """Return the mean derivative of each new state with respect to units of one argument."""

@@ -43,9 +43,11 @@ class Recorder:
         self.step = np.repeat(steps, self._running)
         sequence = np.arange(batch.rows) - self._first[self.step]
         ends = batch.lengths[sequence]
-        self.back = ends - 1 - self.step  # steps back from the sequence's last
+        self._left = ends - 1 - self.step  # steps of the sequence after this one
         self.b = batch.order[sequence]
-        self.t = self.back if scan.reverse else self.step
+        self.t = self._left if scan.reverse else self.step
+        self.cut = self._find_cuts(scan.reverse)  # a reset cuts this step off from the one before
+        self.back = self._steps_to_the_end(sequence)  # or to the last step before a reset
         self._after = self._first[np.minimum(self.step + 1, batch.steps)] + sequence  # next step's
         self._before = self._first[np.maximum(self.step - 1, 0)] + sequence
         self.d_gates: np.ndarray | None = None  # (rows, G*H), and of each state, once watched
@@ -70,17 +72,53 @@ class Recorder:
         """Return each state as every step left it."""
         after = [self._emitted()]
         for i, name in enumerate(self.cell.states[1:], 1):
-            rows, last = self.saved(name), self.back == 0
+            rows, last = self.saved(name), self._left == 0
             after.append(rows[np.where(last, 0, self._after)])
             after[i][last] = self._final[i][self.b[last]]
+        lost = np.flatnonzero((self.back == 0) & (self._left > 0))  # the reset has overwritten them
+        if len(lost) and len(after) > 1:
+            again = self.cell.equations(*self.preactivations(lost), *self.states_before(lost))
+            for state, computed in zip(after[1:], again[1:], strict=True):
+                state[lost] = computed
         return after
 
-    def states_before(self) -> list[np.ndarray]:
-        """Return each state as every step found it."""
-        emitted, first = self._emitted()[self._before], self.step == 0
+    def preactivations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a_x and a_h of some rows, (rows, G*H) float64, computed again."""
+        w_ih, w_hh, b_ih, b_hh, _ = (
+            None if w is None else np.asarray(w, np.float64) for w in self.weights
+        )
+        assert w_ih is not None
+        assert w_hh is not None
+        x, h = self.input()[rows], self.states_before(rows)[0]
+        a_x = w_ih.T[x] if x.ndim == 1 else x.astype(np.float64) @ w_ih.T
+        a_h = h @ w_hh.T
+        return a_x if b_ih is None else a_x + b_ih, a_h if b_hh is None else a_h + b_hh
+
+    def states_before(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Return each state as some steps found it, float64."""
+        emitted, first = self._emitted()[self._before[rows]], self.step[rows] == 0
         initial = self._initial[0]
-        emitted[first] = 0 if initial is None else initial[self.b[first]]
-        return [emitted, *map(self.saved, self.cell.states[1:])]
+        emitted[first] = 0 if initial is None else initial[self.b[rows][first]]
+        emitted[self.cut[rows]] = 0
+        others = [self.saved(name)[rows] for name in self.cell.states[1:]]
+        return [state.astype(np.float64) for state in (emitted, *others)]
+
+    def _find_cuts(self, reverse: bool) -> np.ndarray:
+        cuts = self.batch.cuts != 0
+        if not cuts.size:
+            return np.zeros(len(self.t), np.bool_)
+        if not reverse:
+            return cuts[self.t, self.b]
+        later = np.minimum(self.t + 1, len(cuts) - 1)  # what is read before
+        return cuts[later, self.b] & (self.step > 0)
+
+    def _steps_to_the_end(self, sequence: np.ndarray) -> np.ndarray:
+        in_turn = np.lexsort((self.step, sequence))
+        cut, left = self.cut[in_turn], self._left[in_turn]
+        ends = np.flatnonzero(np.append(cut[1:], True) | (left == 0))
+        back, numbers = np.empty_like(left), np.arange(len(left))
+        back[in_turn] = ends[np.searchsorted(ends, numbers)] - numbers
+        return back
 
     def _emitted(self) -> np.ndarray:
         """Return h after each step: it lies in the output."""
@@ -98,7 +136,7 @@ class Recorder:
         widths = [size.emitted] + [size.hidden] * (len(self.cell.states) - 1)
         self.d_states = [np.zeros((rows, width), dtype) for width in widths]
         self.d_gates = np.zeros((rows, len(self.cell.gates) * size.hidden), dtype)
-        last = self.back == 0
+        last = self._left == 0
         for rows_of, member in zip(self.d_states, _members(d_final, self.cell), strict=True):
             if member.size:
                 rows_of[last] = member[self._slot, self.b[last]]

@@ -79,6 +79,8 @@ def trace(
     state: Any = None,
     lengths: Any = None,
     d_state: Any = None,
+    *,
+    reset: Any = None,
 ) -> Trace:
     """Run a layer forward and backward, and return its gates, states and gradients at every step.
 
@@ -94,6 +96,7 @@ def trace(
         lengths: the sequences' lengths, as in a call of the layer; None (default): T.
         d_state: the gradient at the final state; None (default): zero. If d_output is None too,
             there is no backward pass.
+        reset: where a state begins anew, as in a call of the layer; None (default): nowhere.
 
     Returns:
         A Trace: `t["l0"].activations["f"]`, `t["l1_reverse"].d_states["h"]`, ...
@@ -113,12 +116,12 @@ def trace(
     Source: Werbos 1990; for a look at a cell's inside Karpathy, Johnson & Fei-Fei 2016,
     "Visualizing and understanding recurrent networks" (arXiv 1506.02078).
     """
-    program, run, recorders = record("trace", layer, x, d_output, state, lengths, d_state)
+    program, run, recorders = record("trace", layer, x, d_output, state, lengths, d_state, reset)
     passes = {name: _arrays(recorder, program) for name, recorder in recorders.items()}
     return Trace(passes, *run)
 
 
-def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
+def record(owner: str, layer: Any, x, d_output, state, lengths, d_state, reset):
     """Return the program, `(output, state, gradients)` and a Recorder for each pass, by name.
 
     Args:
@@ -129,6 +132,7 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
         state: the initial state.
         lengths: of the sequences.
         d_state: the gradient at the final state.
+        reset: of the sequences.
 
     Raises:
         TypeError, ValueError, IndexError: as `trace`.
@@ -140,11 +144,11 @@ def record(owner: str, layer: Any, x, d_output, state, lengths, d_state):
             "layer.load_state_dict(module.state_dict()); for a cell take its layer."
         )
     owner = type(layer).__name__
-    x, call, lengths = read_call(owner, layer.spec, x, lengths, batch_first=layer.batch_first)
+    x, call, batch = read_call(owner, layer.spec, x, lengths, reset, batch_first=layer.batch_first)
     program = prepare(layer.spec, call._replace(keep=True, plain=False))
     assert isinstance(program, Program)  # what is not plain is no single step
     initial = read_state(owner, "state", "{}_0", state, program)
-    output, final, tape = program.run(layer.weights(), x, initial, lengths)
+    output, final, tape = program.run(layer.weights(), x, initial, batch)
     assert output is not None
     assert tape is not None
     names = [suffix.removeprefix("_") for suffix in layer.spec.suffixes()]

@@ -13,7 +13,13 @@ from fastrnn.checking.problem import Arrays
 
 
 def run(
-    target: Any, x: Any, state: Any, params: dict[str, np.ndarray], lengths: Any, masks: Callable
+    target: Any,
+    x: Any,
+    state: Any,
+    params: dict[str, np.ndarray],
+    lengths: Any,
+    reset: Any,
+    masks: Callable,
 ) -> Arrays:
     """Return what the target computes, all outputs as a list.
 
@@ -23,6 +29,7 @@ def run(
         state: an array, or a tuple of them; None for Linear.
         params: by the target's names, of any dtype.
         lengths: of the rows, or None.
+        reset: as it takes it, or None.
         masks: (time, batch) -> what dropout multiplies the input of each layer but the first by.
     """
     if state is None:
@@ -37,6 +44,9 @@ def run(
         x, members = x[:, None], [s[:, None] for s in members]
     batch_first = batched and getattr(target, "batch_first", False)
     x = x.swapaxes(0, 1) if batch_first else x
+    cuts = np.zeros(x.shape[:2], bool)
+    if reset is not None:
+        cuts |= reset.T if batch_first else reset.reshape(cuts.shape)
     final, directions = [np.array(s, complex) for s in members], target.spec.directions
     drawn = masks(*x.shape[:2])
     for first in range(0, len(target.names), directions):
@@ -51,6 +61,7 @@ def run(
                 [s[index] for s in final],
                 weights,
                 lengths,
+                cuts,
                 reverse=index > first,
             )
             for whole, member in zip(final, last, strict=True):
@@ -64,7 +75,7 @@ def run(
     return [x.swapaxes(0, 1) if batch_first else x, *final]
 
 
-def _pass(equations: Callable, x, states, weights, lengths, *, reverse):
+def _pass(equations: Callable, x, states, weights, lengths, cuts, *, reverse):
     """Return output and final states of one direction of one layer."""
     w_ih, w_hh, b_ih, b_hh, w_hr = weights
     time, batch = x.shape[:2]
@@ -74,6 +85,10 @@ def _pass(equations: Callable, x, states, weights, lengths, *, reverse):
     for step in range(time):
         rows = np.flatnonzero(step < ends)
         t = ends[rows] - 1 - step if reverse else np.full_like(rows, step)
+        if step or not reverse:
+            cut = rows[cuts[t + reverse, rows]]  # of a reverse direction, the reset after t
+            for whole in states:
+                whole[cut] = 0
         before = [s[rows] for s in states]
         after = list(
             equations(_affine(x[t, rows], w_ih, b_ih), _affine(before[0], w_hh, b_hh), *before)

@@ -25,7 +25,7 @@ Run = tuple[Arrays, Callable[[list], Gradients]]
 
 
 def problem_of_own(target: Module, inputs: tuple, seed: int) -> Problem:
-    """Return the problem of a layer `(x, state, lengths)`, a cell `(x, state)` or Linear `(x,)`."""
+    """Return the problem of a layer, a cell or Linear; inputs: those of a call, as `Own.takes`."""
     kinds = {RecurrentLayer: OwnLayer, RecurrentCell: OwnCell, Linear: OwnLinear}
     own = next(own for kind, own in kinds.items() if isinstance(target, kind))(target, inputs, seed)
     return Problem(
@@ -50,6 +50,7 @@ class Own:
         states: names of its states.
         variables: see problem.Problem.
         lengths: of a layer's rows, or None.
+        reset: of a layer's rows, or None.
     """
 
     takes: tuple[str, ...]
@@ -61,7 +62,7 @@ class Own:
                 f"gradcheck: {type(target).__name__} got {len(inputs)} inputs; expected a tuple "
                 f"of at most {most}: ({', '.join(self.takes)}{',' * (most == 1)})."
             )
-        x, state, self.lengths = (*inputs, None, None)[:3]
+        x, state, self.lengths, self.reset = (*inputs, None, None, None)[:4]
         self.copies: dict[np.dtype, Any] = {target.dtype: copied(target, target.dtype)}
         outputs, _ = self.run(self.copies[target.dtype], x, state)  # which refuses what is wrong
         self.x = checks.array("gradcheck", "input", x)
@@ -135,7 +136,8 @@ class Own:
     def forward(self, values: Arrays) -> Arrays:
         """Return the outputs: the emitted sequence, if there is one, and the final states."""
         if any(value.dtype.kind == "c" for value in values):
-            return equations.run(self.target, *self.split(values), self.lengths, self.masks)
+            sequences = self.lengths, self.reset, self.masks
+            return equations.run(self.target, *self.split(values), *sequences)
         return self.call(*self._arguments(values))
 
     def vjp(self, values: Arrays):
@@ -187,11 +189,11 @@ class OwnCell(Own):
 class OwnLayer(Own):
     """A layer that reads sequences."""
 
-    takes = ("x", "state", "lengths")
+    takes = ("x", "state", "lengths", "reset")
 
     def run(self, layer, x, state):
         layer.seed_dropout(self.seed)  # the same masks every time
-        (output, final), pullback = layer.vjp(x, state, self.lengths)
+        (output, final), pullback = layer.vjp(x, state, self.lengths, reset=self.reset)
         return [output, *members_of(final)], lambda cotangents: pullback(
             cotangents[0], bare(tuple(cotangents[1:]))
         )
@@ -199,7 +201,7 @@ class OwnLayer(Own):
     def call(self, layer, x, state):
         if layer.dropout and layer.num_layers > 1:  # which only vjp applies
             return self.run(layer, x, state)[0]
-        output, final = layer(x, state, self.lengths)
+        output, final = layer(x, state, self.lengths, reset=self.reset)
         return [output, *members_of(final)]
 
     def masks(self, time, batch):
@@ -234,13 +236,14 @@ class OwnLayer(Own):
         return Variable(f"{name}_0", value, ("layer", *["row"] * (value.ndim - 2), "unit"))
 
     @contextlib.contextmanager
-    def with_lengths(self, lengths: np.ndarray) -> Iterator[None]:
-        """Run with other lengths for a while."""
-        before, self.lengths = self.lengths, lengths
+    def with_sequences(self, lengths: Any = None, reset: Any = None) -> Iterator[None]:
+        """Run with other lengths and resets for a while."""
+        before = self.lengths, self.reset
+        self.lengths, self.reset = lengths, reset
         try:
             yield
         finally:
-            self.lengths = before
+            self.lengths, self.reset = before
 
 
 def members_of(state: Any) -> tuple:
