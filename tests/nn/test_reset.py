@@ -197,8 +197,8 @@ def test_functions_equal_the_reference(cell, data):
     assert_equal(*found)
 
 
-def test_the_check_of_bits_is_not_blind():
-    """Masks that differ in one place that is read give other numbers."""
+def test_every_single_reset_counts():
+    """So that the checks above are not blind."""
     drawn = Configuration(fastrnn.GRU.cell, T=4, B=2)
     layer, values = drawn.layer(np.float64), drawn.values(np.float64)
     plain = run_cut(drawn, layer, values, np.zeros((4, 2), bool))
