@@ -111,6 +111,49 @@ def test_lengths_with_unbatched_input():
             LSTM(x, lengths=np.array([2]))
 
 
+NO_MASK = r"; expected bool, True where the state begins anew, e.g. reset.astype\(bool\)"
+RESET = {  # of 4 steps of 3 rows
+    "list": ([[True] * B] * T, TypeError, "reset is a list; " + NO_ARRAY),
+    "bool": (True, TypeError, "reset is a bool; " + NO_ARRAY),
+    "string": ("first", TypeError, "reset is a str"),
+    "uint8": (np.ones((T, B), np.uint8), TypeError, "reset is uint8" + NO_MASK),
+    "int64": (np.ones((T, B), int), TypeError, "reset is int64" + NO_MASK),
+    "floats": (floats(T, B), TypeError, "reset is float32" + NO_MASK),
+    "objects": (np.full((T, B), True, object), TypeError, "reset is object" + NO_MASK),
+    "masked": (np.ma.masked_array(np.ones((T, B), bool)), TypeError, "reset is a masked array"),
+    "axes": (
+        np.ones((B, T), bool),
+        ValueError,
+        r"reset has shape \(3, 4\); expected that of the input without its last axis, "
+        r"\(T, B\) = \(4, 3\)",
+    ),
+    "last axis": (np.ones((T, B, 1), bool), ValueError, r"reset has shape \(4, 3, 1\)"),
+    "1-d": (np.ones(T, bool), ValueError, r"reset has shape \(4,\)"),
+    "0-d": (np.array(True), ValueError, r"reset has shape \(\)"),
+    "too long": (np.ones((T + 1, B), bool), ValueError, r"reset has shape \(5, 3\)"),
+    "broadcast": (np.ones((T, 1), bool), ValueError, r"reset has shape \(4, 1\)"),
+}
+
+
+@pytest.mark.usefixtures("no_kernel")
+@pytest.mark.parametrize(("mask", "error", "message"), RESET.values(), ids=RESET)
+@pytest.mark.parametrize("x", [X, INDEX], ids=["floats", "indices"])
+def test_reset(x, mask, error, message):
+    for call in (GRU, GRU.vjp):
+        with pytest.raises(error, match="GRU: " + message):
+            call(x, reset=mask)
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_reset_in_other_axes():
+    mask = np.ones((T, B), bool)
+    with pytest.raises(ValueError, match=r"RNN: reset has shape \(4, 3\).*\(B, T\) = \(3, 4\)"):
+        RNN(floats(B, T, I), reset=mask)
+    for wrong in (mask, mask[:, :1], mask[:1, 0]):
+        with pytest.raises(ValueError, match=r"GRU: reset has shape .*\(T,\) = \(4,\)"):
+            GRU(X[:, 0], reset=wrong)
+
+
 STATES = {
     "bare array": (
         LSTM,

@@ -65,10 +65,7 @@ class Source:
         if self._reset is None:
             return None
         if self._reset.shape[self.axis] < end:
-            raise ValueError(
-                f"{NAME}: reset has {self._reset.shape[self.axis]} steps on axis {self.axis}; "
-                f"expected as many as all chunks of x together, at least {end}."
-            )
+            raise _other_length(self._reset, self.axis, f"at least {end}")
         return cut(self._reset, self.axis, start, end)
 
     def _check(self) -> Call:
@@ -92,6 +89,9 @@ class Source:
         while self._at == self._chunk.shape[self.axis]:
             chunk = next(self._chunks, None)
             if chunk is None:
+                end = self._before + self._at
+                if self._reset is not None and self._reset.shape[self.axis] > end:
+                    raise _other_length(self._reset, self.axis, str(end))
                 return True
             self._before += self._chunk.shape[self.axis]
             self._chunk, self._at = chunk, 0
@@ -118,3 +118,10 @@ class Source:
 def cut(array: np.ndarray, axis: int, start: int, end: int) -> np.ndarray:
     """Return some steps of an array, as a view."""
     return array[:, start:end] if axis else array[start:end]
+
+
+def _other_length(reset: np.ndarray, axis: int, expected: str) -> ValueError:
+    return ValueError(
+        f"{NAME}: reset has {reset.shape[axis]} steps on axis {axis}; expected as many as all "
+        f"chunks of x together, {expected}."
+    )

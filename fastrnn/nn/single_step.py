@@ -67,7 +67,7 @@ class SingleStep(BaseProgram):
         dtype, call = self._dtype, self.call
         start, final, cut = self.states(initial), self.new_states(), ()
         if batch is not None and batch.cuts.size and not call.reverse:
-            cut = np.flatnonzero(batch.cuts)
+            cut = np.flatnonzero(batch.cuts).tolist()
             start = _cut_off(start, cut)
         x = x if x.flags.carray else buffers.plain(x)
         x = x if x.shape == self.x_shape else x.reshape(self.x_shape)
