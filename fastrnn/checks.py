@@ -193,7 +193,7 @@ def reset(
     if result.dtype != np.bool_:
         raise TypeError(
             f"{owner}: reset is {result.dtype}; expected bool, True where the state begins anew, "
-            "e.g. reset.astype(bool)."
+            "e.g. reset != 0."
         )
     axes = (("B", batch), ("T", time)) if batch_first else (("T", time), ("B", batch))
     letters, expected = zip(*(axes if batched else [("T", time)]), strict=True)

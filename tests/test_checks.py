@@ -111,7 +111,7 @@ def test_lengths_with_unbatched_input():
             LSTM(x, lengths=np.array([2]))
 
 
-NO_MASK = r"; expected bool, True where the state begins anew, e.g. reset.astype\(bool\)"
+NO_MASK = r"; expected bool, True where the state begins anew, e.g. reset != 0"
 RESET = {  # of 4 steps of 3 rows
     "list": ([[True] * B] * T, TypeError, "reset is a list; " + NO_ARRAY),
     "bool": (True, TypeError, "reset is a bool; " + NO_ARRAY),

@@ -258,6 +258,7 @@ WHOLE = {
     "support/test_configurations",
     "torch/test_module_db",
     "torch/test_processes",
+    "torch/test_reset",
     "torch/test_team",
 }
 

@@ -95,7 +95,7 @@ def padding(evaluation: Evaluation) -> Property | None:
 def episodes(evaluation: Evaluation) -> Property | None:
     """Nothing crosses a reset: no number on the way there, no gradient on the way back."""
     steps = evaluation.problem.steps
-    if steps is None or steps.x is None:
+    if steps is None or steps.x is None or not steps.function.takes_reset:
         return None
     x, random = evaluation.values[steps.x], evaluation.options.random(25)
     if x.shape[steps.time] < 2:

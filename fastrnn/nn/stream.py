@@ -87,7 +87,7 @@ class Stream:
         if mask.dtype != np.bool_:
             raise TypeError(
                 f"{self._name}.stream: reset is {mask.dtype}; expected bool, True where the state "
-                "begins anew, e.g. reset.astype(bool)."
+                "begins anew, e.g. reset != 0."
             )
         expected = () if single else (self._batch_size,)
         if mask.shape != expected:

@@ -70,17 +70,16 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         packed = isinstance(input, PackedSequence)
         if lengths is not None:
             lengths = self._checked(lengths, input, packed)
-        if reset is not None:
-            reset = self._checked_reset(reset, input, packed)
+        mask = None if reset is None else self._checked_reset(reset, input, packed)
         if not why:
             run = self._run_packed if packed else self._run
-            result = run(input, hx, lengths, reset)
+            result = run(input, hx, lengths, mask)
             if not isinstance(result, str):
                 ways.retract(self)
                 return result
             why = result
-        if reset is not None:
-            result = pieces.by_pieces(super().forward, self, input, hx, lengths, reset)
+        if mask is not None:
+            result = pieces.by_pieces(super().forward, self, input, hx, lengths, mask)
         elif lengths is None:
             result = super().forward(input, hx)
         else:
@@ -104,20 +103,21 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             time, batch = batch, time
         return checks.lengths(name, lengths, time, batch, batched)
 
-    def _checked_reset(self, reset, input, packed: bool):
+    def _checked_reset(self, reset, input, packed: bool) -> np.ndarray | None:
         """Return resets as an array (T, B), or None where there are none; see _checked."""
-        name = type(self).__name__
-        reset = reset.cpu() if isinstance(reset, Tensor) else reset
+        name, given = type(self).__name__, reset.cpu() if isinstance(reset, Tensor) else reset
         if packed:
             time, batch = len(input.batch_sizes), int(input.batch_sizes[0])
-            reset = checks.reset(name, reset, time, batch, True, False)
-        elif input.dim() in (2, 3):  # else torch has a word for it
+            mask = checks.reset(name, given, time, batch, True, False)
+        elif input.dim() not in (2, 3):  # torch has a word for it
+            return None
+        else:
             batched = input.dim() == 3
             time, batch = input.shape[:2] if batched else (input.shape[0], 1)
             if batched and self.batch_first:
                 time, batch = batch, time
-            reset = checks.reset(name, reset, time, batch, batched, batched and self.batch_first)
-        return reset if reset is not None and np.any(reset) else None
+            mask = checks.reset(name, given, time, batch, batched, batched and self.batch_first)
+        return mask if mask is not None and mask.any() else None
 
     def _run(self, input, hx, lengths, reset) -> Any:
         """Return the result of the kernels, or why torch should see the call."""

@@ -31,15 +31,14 @@ class Pieces(NamedTuple):
     of_step: np.ndarray  # (T, B) which piece reads it; past a row's end its last one
 
 
-def split(time: int, batch: int, lengths: np.ndarray | None, reset: np.ndarray) -> Pieces:
+def split(lengths: np.ndarray | None, reset: np.ndarray) -> Pieces:
     """Return the pieces of a batch.
 
     Args:
-        time: T, at least 1.
-        batch: B.
         lengths: (B,) integers in [0, T]; None: all are T.
-        reset: (T, B) bool.
+        reset: (T, B) bool, T at least 1.
     """
+    time, batch = reset.shape
     ends = np.full(batch, time) if lengths is None else lengths
     begins = reset & (np.arange(time)[:, None] < ends)
     cut_off = begins[0].copy()
@@ -87,7 +86,7 @@ def by_pieces(
     unbatched = x.dim() == 2
     if unbatched:
         x, given = x.unsqueeze(batch), tuple(h.unsqueeze(1) for h in given)
-    pieces = split(*reset.shape, lengths, reset)
+    pieces = split(lengths, reset)
     longest = max(1, int(pieces.length.max()))
     places = np.minimum(pieces.start[:, None] + np.arange(longest), len(reset) - 1)
     cut = _taken(module, x, places.T, pieces.row[None])

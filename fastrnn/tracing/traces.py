@@ -121,7 +121,7 @@ def trace(
     return Trace(passes, *run)
 
 
-def record(owner: str, layer: Any, x, d_output, state, lengths, d_state, reset):
+def record(owner: str, layer: Any, x, d_output, state, lengths, d_state, reset=None):
     """Return the program, `(output, state, gradients)` and a Recorder for each pass, by name.
 
     Args:

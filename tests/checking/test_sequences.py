@@ -15,8 +15,10 @@ def failed(target, inputs, **options):
 class Broken(fastrnn.GRU):
     how = ""
 
-    def vjp(self, x, state=None, lengths=None, training=True):
-        (output, h_n), pullback = super().vjp(x, state, lengths, training)
+    def vjp(self, x, state=None, lengths=None, training=True, *, reset=None):
+        if self.how == "reset":
+            reset = None
+        (output, h_n), pullback = super().vjp(x, state, lengths, training, reset=reset)
 
         def changed(d_output, d_state=None):
             grads = pullback(d_output, d_state)
@@ -27,6 +29,8 @@ class Broken(fastrnn.GRU):
                 d_x[1:] += 1e-9 * d_x[:-1]
             elif self.how == "padding" and lengths is not None:
                 d_x[-1] += 1e-9
+            elif self.how == "leak" and reset is not None:
+                d_x[0] += 1e-9
             elif self.how == "none" and d_state is None:
                 d_x *= 1 + 1e-9
             return grads._replace(input=d_x)
@@ -36,12 +40,19 @@ class Broken(fastrnn.GRU):
         return (output, h_n), changed
 
 
+class OldFashioned(fastrnn.GRU):
+    def vjp(self, x, state=None, lengths=None, training=True):
+        return super().vjp(x, state, lengths, training)
+
+
 @pytest.mark.parametrize(
     ("how", "name"),
     [
         ("rows", "rows do not mix"),
         ("causal", "causal"),
         ("padding", "padding is not read"),
+        ("reset", "nothing crosses a reset"),
+        ("leak", "nothing crosses a reset"),
         ("none", "None is a zero cotangent"),
         ("forward", "vjp computes what a call does"),
     ],
@@ -64,6 +75,9 @@ def test_they_apply_only_where_they_can():
     x = np.random.default_rng(0).standard_normal((5, 3, 2))
     of_layers = {"rows do not mix", "causal", "padding is not read", "None is a zero cotangent"}
     assert of_layers <= names_of(layer, x)
+    assert "nothing crosses a reset" in names_of(layer, x[:, 0])
+    assert "nothing crosses a reset" not in names_of(layer, x[:1])
+    assert "nothing crosses a reset" not in names_of(OldFashioned(2, 3, seed=0), x.astype("f"))
     assert "rows do not mix" not in names_of(layer, x[:, :1])
     assert "padding is not read" not in names_of(layer, x[:, 0])
     both = fastrnn.GRU(2, 3, bidirectional=True, dtype=np.float64, seed=0)

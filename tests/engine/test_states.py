@@ -73,7 +73,7 @@ def test_zeros_are_written_where_a_reset_lies_before_the_step(data):
     count, T, B = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 4)), 5
     rng = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
     reset, reverse = rng.random((T, B)) < 0.5, data.draw(st.booleans(), "reverse")
-    lengths, order = np.sort(rng.integers(0, T + 1, B))[::-1], rng.permutation(B)
+    lengths, order = -np.sort(-rng.integers(0, T + 1, B)), rng.permutation(B)
     s, j0, column, units = data.draw(st.integers(0, T)), data.draw(st.integers(0, 4)), 2, 3
     states = np.full((count, B, 7), np.nan)
     expected = states.copy()

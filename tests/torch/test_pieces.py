@@ -26,7 +26,7 @@ def test_pieces_are_what_lies_between_two_resets(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99), "seed"))
     reset = rng.random((T, B)) < data.draw(st.sampled_from([0, 0.3, 1]), "share")
     lengths = rng.integers(0, T + 1, B) if data.draw(st.booleans(), "lengths") else None
-    found = pieces.split(T, B, lengths, reset)
+    found = pieces.split(lengths, reset)
     number, expected = 0, []
     for b in range(B):
         end = T if lengths is None else lengths[b]

@@ -6,6 +6,7 @@ stand in (equations.py); that they are the same function is a check of its own.
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -193,7 +194,7 @@ class OwnLayer(Own):
 
     def run(self, layer, x, state):
         layer.seed_dropout(self.seed)  # the same masks every time
-        (output, final), pullback = layer.vjp(x, state, self.lengths, reset=self.reset)
+        (output, final), pullback = layer.vjp(x, state, self.lengths, **self._more())
         return [output, *members_of(final)], lambda cotangents: pullback(
             cotangents[0], bare(tuple(cotangents[1:]))
         )
@@ -201,8 +202,17 @@ class OwnLayer(Own):
     def call(self, layer, x, state):
         if layer.dropout and layer.num_layers > 1:  # which only vjp applies
             return self.run(layer, x, state)[0]
-        output, final = layer(x, state, self.lengths, reset=self.reset)
+        output, final = layer(x, state, self.lengths, **self._more())
         return [output, *members_of(final)]
+
+    def _more(self) -> dict[str, Any]:
+        return {} if self.reset is None else {"reset": self.reset}
+
+    @property
+    def takes_reset(self) -> bool:
+        """Whether the layer does: a user's class may have a vjp of its own that does not."""
+        parameters = inspect.signature(self.target.vjp).parameters.values()
+        return any(p.name == "reset" or p.kind is p.VAR_KEYWORD for p in parameters)
 
     def masks(self, time, batch):
         layer = copied(self.target, np.float64)
