@@ -1,4 +1,4 @@
-"""python -m bench: run, report, models, checkers, long, draw, gate. Parsing and printing only."""
+"""python -m bench: run, report, models, episodes, checkers, long, draw, gate. It only prints."""
 
 from pathlib import Path
 from typing import Annotated
@@ -173,6 +173,33 @@ def models(
         (out / "models.md").write_text(
             f"{zoo.HEADING}\n{reports.described(reports.machine())}\n\n{tables}"
         )
+
+
+@app.command()
+def episodes(
+    cell: Annotated[str, typer.Option(help="separated by commas")] = "lstm,gru",
+    contenders: Annotated[str, typer.Option(help="separated by commas; default: all")] = "",
+    rounds: int = 5,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="folder for episodes.md")] = None,
+):
+    """Measure what resets inside sequences cost, and others' ways around them."""
+    from bench.cases import episodes as resets
+
+    _threads(threads)
+    known, found = list(resets.CONTENDERS), []
+    names = _choice(contenders, known, "contender") if contenders else known
+    names = list(dict.fromkeys(["fastrnn", *names]))
+    for c in _choice(cell, list(resets.LAYERS), "cell"):
+        for m in resets.measure(c, contenders=names, rounds=rounds):
+            found.append(m)
+            times = ", ".join(f"{name} {s * 1e3:.3g}" for name, s in m.seconds.items())
+            console.print(f"{c}, {m.mode}, B {m.batch}, H {m.size}, {m.pattern}: {times} ms")
+    tables = resets.markdown(found)
+    console.print(tables)
+    if out is not None:
+        described = reports.described(reports.machine())
+        (out / "episodes.md").write_text(f"{resets.HEADING}\n{described}\n\n{tables}")
 
 
 @app.command()

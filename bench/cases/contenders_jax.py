@@ -14,7 +14,7 @@ def of_jax(problem):
         raise Missing("no lengths")
     jax.config.update("jax_enable_x64", True)  # or float64 would silently become float32
     jnp, lax = jax.numpy, jax.lax
-    step_of = _JAX_STEPS.get(problem.cell.name)
+    step_of = STEPS.get(problem.cell.name)
     if step_of is None:
         raise Missing(f"no step written for {problem.cell.name}")
     step_of = functools.partial(step_of, jax)
@@ -73,7 +73,7 @@ def _jax_gru(jax, a_x, a_h, state):
     return (h,), h
 
 
-_JAX_STEPS = {
+STEPS = {
     "rnn_tanh": _jax_rnn("tanh"),
     "rnn_relu": _jax_rnn("relu"),
     "lstm": _jax_lstm,
