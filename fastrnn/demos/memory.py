@@ -237,7 +237,7 @@ def run(quick: bool = False, seed: int = 0, progress: ProgressReport = silent) -
         seed: seed of the first start; the others have the numbers that follow.
         progress: called after each run.
     """
-    starts, updates, lengths = (1, 80, (5, 8)) if quick else (5, 160, LENGTHS)
+    starts, updates, lengths = (1, 110, (5, 12)) if quick else (5, 160, LENGTHS)
     found: dict[str, list[Course]] = {method: [] for method in COLOURS}
     for start in range(starts):
         for method in COLOURS:
