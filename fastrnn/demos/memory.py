@@ -285,11 +285,10 @@ def _draw(figure: Any, found: dict[str, list[Course]]) -> None:
 
 def _unit(axes: Any, rollout: Rollout) -> None:
     """The unit of h that differs most between left and right turns, in all mazes."""
-    to_left, to_right = (
-        rollout.h[rollout.ended & (rollout.actions == side)].mean(axis=0) for side in (LEFT, RIGHT)
-    )
-    unit = np.argmax(np.abs(to_right - to_left))
-    shown = rollout.h[..., unit] * np.sign(to_right - to_left)[unit]
+    h, side = rollout.h[rollout.ended], rollout.actions[rollout.ended] - FORWARD  # -1 left, 1 right
+    along = side @ (h - h.mean(axis=0))
+    unit = np.argmax(np.abs(along))
+    shown = rollout.h[..., unit] * np.sign(along[unit])
     image = axes.imshow(shown.T, cmap="PuOr", vmin=-1, vmax=1, aspect="auto")
     steps, mazes = np.nonzero(rollout.resets)
     axes.vlines(steps - 0.5, mazes - 0.5, mazes + 0.5, color="black", linewidth=1.5)

@@ -88,6 +88,18 @@ def test_no_gradient_crosses_the_episodes_of_a_rollout():
         assert np.any(grads.state) == (number == 0)
 
 
+def test_learning_heeds_the_resets():
+    """All episodes begin with the first rollout: whatever its state was has no part in it."""
+    learnt = []
+    for state in (0, 1, np.nan):
+        rollout, agent = play()
+        assert rollout.resets[0].all()
+        agent.learn(rollout._replace(state=np.full_like(rollout.state, state)))
+        learnt.append(agent.gru.state_dict())
+    for name, value in learnt[0].items():
+        assert all(np.array_equal(value, other[name]) for other in learnt[1:])
+
+
 def test_a_seed_makes_the_same_training():
     one, same, other = (play(seed=seed, rollouts=4)[0] for seed in (3, 3, 4))
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
