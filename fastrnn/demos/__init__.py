@@ -16,6 +16,7 @@ DEMOS = {
     "caption": ("RNNGenerator", "a digit's image to its name, letter by letter"),
     "adding": ("RNNRegressor", "the sum of two marked numbers among 150"),
     "exploding": ("RNN", "the first of 50 bits, with and without clipping"),
+    "memory": ("GRU", "a policy: to turn as a cue said long ago"),
     "generate": ("RNNGenerator", "a text, and how it could go on"),
     "translate": ("Seq2Seq", "names of countries and languages to other languages"),
 }
