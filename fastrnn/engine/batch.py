@@ -74,7 +74,7 @@ def batch_of(
     found = equal_batch(time, batch) if lengths is None else sort_by_length(lengths)
     if reset is None or not reset.any():
         return found
-    return found._replace(cuts=reset.astype(np.int64, order="C"))
+    return Batch(*found[:4], reset.astype(np.int64, order="C"))
 
 
 class Rows(NamedTuple):

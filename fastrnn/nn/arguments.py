@@ -72,21 +72,30 @@ def read_call(
     """
     x, call = read_shape(owner, spec, x, **axes)
     lengths = checks.lengths(owner, lengths, call.time, call.batch, call.batched)
-    reset = checks.reset(owner, reset, call.time, call.batch, call.batched, call.batch_first)
     if call.one_hot:
         checks.classes(owner, x, spec.input_size, lengths, call.batch_first)
-    call, batch = with_batch(call, lengths, reset)
-    return x, call, batch
+    call = call._replace(plain=lengths is None)
+    return x, call, read_batch(owner, call, reset, lengths)
 
 
-def with_batch(
-    call: Call, lengths: np.ndarray | None, reset: np.ndarray | None
-) -> tuple[Call, Batch | None]:
-    """Return the Call with these lengths and resets, and its sequences; see read_call."""
-    if lengths is None and (reset is None or not reset.any()):
-        return call, None
-    plain = lengths is None and call.time == 1
-    return call._replace(plain=plain), batch_of(call.time, call.batch, lengths, reset)
+def read_batch(
+    owner: str, call: Call, reset: Any, lengths: np.ndarray | None = None
+) -> Batch | None:
+    """Return the sequences of a call; None: whole rows, and no mask.
+
+    Args:
+        owner: names the call in errors.
+        call: whose sequences they are.
+        reset: as the caller gave it.
+        lengths: (B,) int64, or None.
+
+    Raises:
+        TypeError, ValueError: reset is no mask of the call's shape.
+    """
+    mask = checks.reset(owner, reset, call.time, call.batch, call.batched, call.batch_first)
+    if lengths is None and mask is None:
+        return None
+    return batch_of(call.time, call.batch, lengths, mask)
 
 
 def read_sequence(owner: str, spec: Spec, x: Any, **axes: bool) -> tuple[np.ndarray, Call]:

@@ -29,8 +29,7 @@ class Call(NamedTuple):
         emit: return an output, and take a time axis; False: a cell, which returns its state alone.
         keep: a gradient will be wanted.
         wrt_input: of the input, too.
-        plain: only x and a state: no lengths, no resets but at a single step, no dropout, and
-            nobody watches.
+        plain: only x, a state and resets: no lengths, no dropout, nobody watches.
     """
 
     time: int

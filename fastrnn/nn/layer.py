@@ -17,7 +17,7 @@ import numpy as np
 from fastrnn import checks
 from fastrnn.cells import Cell
 from fastrnn.kernels.threads import get_num_threads
-from fastrnn.nn.arguments import Pullback, bare, read_call, read_state
+from fastrnn.nn.arguments import Pullback, bare, read_batch, read_call, read_state
 from fastrnn.nn.module import Recurrent
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
@@ -234,17 +234,18 @@ class RecurrentLayer(Recurrent):
 
         What is known of a shape is not looked at again.
         """
-        if lengths is None and reset is None and type(x) is np.ndarray and x.dtype == self.dtype:
+        if lengths is None and type(x) is np.ndarray and x.dtype == self.dtype:
             key = x.shape, self.batch_first, get_num_threads(), way
             program = self._programs.get(key)
             if program is not None:
-                return x, None, program
+                batch = None if reset is None else read_batch(self._owner, program.call, reset)
+                return x, batch, program
         x, call, batch = read_call(
             self._owner, self.spec, x, lengths, reset, batch_first=self.batch_first
         )
         call = call._replace(keep=way != "call", plain=call.plain and way != "dropout")
         program = prepare(self.spec, call)
-        if batch is None and not call.one_hot:
+        if lengths is None and not call.one_hot:
             self._remember((x.shape, self.batch_first, call.threads, way), program)
         return x, batch, program
 

@@ -61,16 +61,18 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             if result is not None:
                 return result
         why = "" if ways.is_plain_now() else ways.mode()
-        if not why:
-            if lengths is None and reset is None and type(input) is Tensor:
-                result = single.attempt(self, input, hx)
-                if result is not None:
-                    return result
-            follow_threads()
         packed = isinstance(input, PackedSequence)
         if lengths is not None:
             lengths = self._checked(lengths, input, packed)
         mask = None if reset is None else self._checked_reset(reset, input, packed)
+        if mask is not None and len(mask) == 1 and lengths is None and not self.bidirectional:
+            hx, mask = pieces.without(hx, mask[0]), None  # of one step, that is all there is to it
+        if not why:
+            if lengths is None and mask is None and type(input) is Tensor:
+                result = single.attempt(self, input, hx)
+                if result is not None:
+                    return result
+            follow_threads()
         if not why:
             run = self._run_packed if packed else self._run
             result = run(input, hx, lengths, mask)
@@ -128,8 +130,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         twin, states, why = _readable(self, input, hx, shapes)
         if why:
             return why
-        one_step = input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1
-        if one_step and reset is None:
+        if input.shape[1 if self.batch_first and input.dim() == 3 else 0] == 1:
             output = (*input.shape[:-1], self.hidden_size)
             single.remember(twin, input, shapes[0], output)
         keep = autograd.is_wanted(input, states, twin.weights)

@@ -52,8 +52,7 @@ def of_layer(
 
     def forward(x, states, keep, wanted):
         given = len(states)
-        one_step = x.shape[1 if module.batch_first and x.ndim == 3 else 0] == 1
-        plain = lengths is None and (reset is None or one_step) and not dropout
+        plain = lengths is None and not dropout
         program, choice = _program(twin, x.shape, module.batch_first, (keep, *wanted, plain), given)
         call, ends, masks, every, batch = program.call, None, (), 0, None
         if lengths is not None:

@@ -112,6 +112,20 @@ def by_pieces(
     return output, bare(tuple(after))
 
 
+def without(hx: Any, rows: np.ndarray) -> Any:
+    """Return a state that is zero in some rows, (B,) bool; what is none is returned as it is."""
+    if isinstance(hx, tuple | list):
+        return tuple(without(h, rows) for h in hx)
+    if not isinstance(hx, Tensor):
+        return hx
+    mask = torch.from_numpy(rows).to(hx.device)
+    if hx.dim() == 3 and hx.shape[1] == len(rows):
+        return hx.masked_fill(mask[:, None], 0)
+    if hx.dim() == 2 and len(rows) == 1:  # no batch axis
+        return hx.masked_fill(mask, 0)
+    return hx  # of which torch will say what is wrong
+
+
 def _taken(module: nn.RNNBase, x: Tensor, time: np.ndarray, row: np.ndarray) -> Tensor:
     """Return x at times and rows, two arrays (T', B') that broadcast, in the module's axes."""
     if module.batch_first:

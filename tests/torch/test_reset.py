@@ -16,6 +16,7 @@ from torch import nn  # noqa: E402
 from torch.nn.utils import rnn as packing  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
+from fastrnn.torch import single  # noqa: E402
 from tests.support.states import bare, members  # noqa: E402
 from tests.support.torch_episodes import gradients, loop, split  # noqa: E402
 
@@ -169,6 +170,34 @@ def test_checkpoints_and_threads_change_no_bit(kind):
         assert_same(gradients(ours, x, hx, ours(x, hx, reset=reset)), want, 0)
     finally:
         torch.set_num_threads(before)
+
+
+@every_kind
+@pytest.mark.parametrize("state", ["a state", "none", "a wrong one"])
+def test_a_single_step_takes_the_short_way_with_rows_of_its_state_zero(kind, state, monkeypatch):
+    module, x, hx, _ = case(kind, T=1, num_layers=2)
+    ours, reset = fastrnn.torch.accelerate(module), torch.tensor([[True, False, True]])
+    x, called_with = x.detach(), []
+    if state == "a wrong one":
+        with pytest.raises(RuntimeError, match="Expected hidden"):
+            ours(x, bare(tuple(s[:, :2] for s in members(hx))), reset=reset)
+        return
+    hx = None if state == "none" else bare(tuple(s.detach() for s in members(hx)))
+    attempt = single.attempt
+    monkeypatch.setattr(single, "attempt", lambda *a: called_with.append(a) or attempt(*a))
+    with torch.no_grad():
+        for _ in range(2):
+            output, after = ours(x, hx, reset=reset)
+            again, other = ours(x[:, 1], reset=reset[:, 0])
+        if hx is not None:
+            zero = [torch.where(reset[0, :, None], 0, s) for s in members(hx)]
+            hx = bare(tuple(zero))
+        want, state = split(module, x, hx, reset) if hx is not None else ours(x)
+    assert_same([output, *members(after)], [want, *members(state)])
+    assert_same(
+        [again, *members(other)], [*(t[:, 0] for t in ours(x[:, 1:2])[:1]), *members(other)]
+    )
+    assert len(called_with) >= 4
 
 
 def test_dropout_draws_the_masks_it_draws_without_resets():
