@@ -96,7 +96,7 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             raise ValueError(
                 f"{name}: lengths with packed input, which has its own; pass one or the other."
             )
-        lengths = np.asarray(lengths.cpu() if isinstance(lengths, Tensor) else lengths)
+        lengths = np.asarray(_numbers(name, "lengths", lengths))
         if input.dim() not in (2, 3):  # torch has a word for it
             return lengths
         batched = input.dim() == 3
@@ -107,7 +107,8 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
 
     def _checked_reset(self, reset, input, packed: bool) -> np.ndarray | None:
         """Return resets as an array (T, B), or None where there are none; see _checked."""
-        name, given = type(self).__name__, reset.cpu() if isinstance(reset, Tensor) else reset
+        name = type(self).__name__
+        given = _numbers(name, "reset", reset)
         if packed:
             time, batch = len(input.batch_sizes), int(input.batch_sizes[0])
             mask = checks.reset(name, given, time, batch, True, False)
@@ -157,6 +158,19 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         output = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         hidden: Any = bare(tuple(after))
         return output, self.permute_hidden(hidden, unsorted_indices)
+
+
+def _numbers(owner: str, name: str, value: Any) -> Any:
+    """Return a tensor's numbers as an array, or what was given in its place."""
+    if not isinstance(value, Tensor):
+        return value
+    if type(value) is not Tensor or not torch._C._has_storage(value):
+        raise TypeError(
+            f"{owner}: {name} is a tensor without numbers, {ways.mode() or type(value).__name__}; "
+            "expected one that can be read. torch.compile takes it as an input."
+        )
+    with torch._C._DisableFuncTorch():  # a transform wraps whatever is made of a tensor
+        return value.detach().cpu().numpy()
 
 
 def _readable(module: Any, x: Tensor, hx: Any, shapes: list) -> tuple[Any, Any, str]:
