@@ -1,4 +1,4 @@
-"""python -m bench: run, report, models, episodes, checkers, long, draw, gate. It only prints."""
+"""python -m bench: run, report, models, episodes, hosts, checkers, long, draw, gate."""
 
 from pathlib import Path
 from typing import Annotated
@@ -200,6 +200,20 @@ def episodes(
     if out is not None:
         described = reports.described(reports.machine())
         (out / "episodes.md").write_text(f"{resets.HEADING}\n{described}\n\n{tables}")
+
+
+@app.command()
+def hosts(
+    steps: Annotated[int, typer.Option(help="of all environments together")] = 40_960,
+    out: Annotated[Path, typer.Option(help="folder")] = Path(__file__).parent / "report",
+):
+    """Train recurrent policies in sb3-contrib and torchrl, before and after; draw hosts.svg."""
+    from bench.cases import hosts as trainings
+
+    found = trainings.measure(steps, console.print)
+    if not found:
+        raise typer.BadParameter("no host is installed")
+    trainings.picture(out / "hosts.svg", found)
 
 
 @app.command()
