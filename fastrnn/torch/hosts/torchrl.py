@@ -9,25 +9,25 @@ This file needs torchrl; nothing else of the package imports it unless a model h
 """
 
 import copy
+import importlib
 import inspect
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-try:
-    import torchrl as _  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "fastrnn.torch.hosts.torchrl needs torchrl: pip install torchrl", name="torchrl"
-    ) from error
-
 import torch
-from tensordict.nn import dispatch
 from torch import Tensor, nn
-from torchrl.modules.tensordict_module import rnn as torchrls
 
 from fastrnn.nn.arguments import bare, members
 from fastrnn.torch import swap, ways
 from fastrnn.torch.modules import AcceleratedLayer
+
+try:
+    # By its name, so untyped: pyright says the same where torchrl is installed and where it is not.
+    torchrls: Any = importlib.import_module("torchrl.modules.tensordict_module.rnn")
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "fastrnn.torch.hosts.torchrl needs torchrl: pip install torchrl", name=error.name
+    ) from error
 
 
 class OneCall(nn.Module):
@@ -41,7 +41,7 @@ class OneCall(nn.Module):
         super().__init__(*arguments, **options)
         swap.accelerate(self)
 
-    @dispatch
+    @torchrls.dispatch
     def forward(self, tensordict: Any) -> Any:
         """Run the module on a tensordict, as torchrl's does.
 
@@ -63,7 +63,7 @@ class OneCall(nn.Module):
         """
         if not self.recurrent_mode:
             return super().forward(tensordict)
-        result = reason(self) or self._in_one_call(tensordict)
+        result = _of_options(self) or self._in_one_call(tensordict)
         if isinstance(result, str):
             ways.tell(self, result)  # pyright: ignore[reportArgumentType]
             return super().forward(tensordict)
@@ -72,6 +72,9 @@ class OneCall(nn.Module):
 
     def _in_one_call(self, tensordict: Any) -> Any:
         """Return the tensordict, or why torchrl's own code should see the call."""
+        network = network_of(self)
+        if not isinstance(network, AcceleratedLayer):
+            return "its network is not accelerated"
         x, *given = (tensordict.get(key, None) for key in self.in_keys)
         *states, starts = given
         shape = tensordict.shape
@@ -94,7 +97,7 @@ class OneCall(nn.Module):
                 return "a state stored where an episode begins may want a gradient"
             if bool(state[starts].any()):
                 return "a state stored where an episode begins is not zero"
-        output, after = network_of(self)(x, hx, reset=starts if cut else None)
+        output, after = network(x, hx, reset=starts if cut else None)
         after = [_at_the_end(state, x.shape[1]) for state in members(after)]
         if cut and after[0].shape[2] == 1:
             ends = torch.cat([starts[:, 1:], torch.ones_like(starts[:, :1])], 1)
@@ -116,7 +119,8 @@ class OneCall(nn.Module):
         if type(self) not in _BACK:
             return super().__reduce_ex__(protocol)
         # Protocol 1's, whatever is asked for: the others' only ever make the object's own class.
-        make, (kind, *arguments), *state = super().__reduce_ex__(1)  # pyright: ignore
+        reduced: Any = super().__reduce_ex__(1)
+        make, (kind, *arguments), *state = reduced
         return make, (_BACK[kind], *arguments), *state
 
 
@@ -171,14 +175,17 @@ def is_accelerated(module: nn.Module) -> bool:
 
 def reason(module: Any) -> str:
     """Return why torchrl's own code runs a module, whatever the call, or nothing."""
-    kind, network = type(module), network_of(module)
+    kind = type(module)
     if not (kind in _SWAPS or is_accelerated(module)):
         return f"a class of its own ({kind.__module__}), whose forward may differ"
+    network: Any = swap.accelerate(network_of(module), dry_run=True)
+    return _of_options(module) or network[0].reason
+
+
+def _of_options(module: Any) -> str:
     backend = module.recurrent_backend
     if backend not in ("pad", "auto") or (backend == "auto" and torch.compiler.is_compiling()):
         return f"its recurrent_backend is {backend}"
-    if network.bidirectional:
+    if network_of(module).bidirectional:
         return "it is bidirectional, and torchrl's reverse direction starts in each episode"
-    if is_accelerated(module) and not isinstance(network, AcceleratedLayer):
-        return f"its network is a {type(network).__module__}.{type(network).__name__}"
     return ""

@@ -20,8 +20,9 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates  # noqa: E402
 import fastrnn.torch  # noqa: E402
 from fastrnn.torch import accelerate, report, restore  # noqa: E402
 from fastrnn.torch.hosts import sb3  # noqa: E402
+from tests.support.cartpole import DoublePolicy, Positions, train  # noqa: E402
+from tests.support.compare import assert_close  # noqa: E402
 from tests.support.torch_modules import compare  # noqa: E402
-from tests.torch.hosts.cartpole import DoublePolicy, Positions, train  # noqa: E402
 
 F64 = torch.float64
 BOX = gymnasium.spaces.Box(-1, 1, (6,))
@@ -194,8 +195,8 @@ def test_an_lstm_that_is_not_ours_runs_as_theirs(how):
     else:
         policy.lstm_actor.__class__ = ours.lstm_actor.__class__ = Own
     arguments = sequences(policy, 9, 2, 0.3)
-    for got, expected in zip(all_of_it(ours, *arguments), all_of_it(policy, *arguments)):  # noqa: B905
-        assert torch.equal(got, expected)
+    results = [all_of_it(one, *arguments) for one in (ours, policy)]
+    assert all(map(torch.equal, *results))
 
 
 def test_of_another_dtype_it_runs_torchs_own_way():
@@ -242,18 +243,25 @@ def test_a_saved_model_is_read_and_accelerated_again(tmp_path):
     read = RecurrentPPO.load(tmp_path / "model", device="cpu")
     assert not sb3.is_accelerated(read.policy)
     assert all(r.swapped for r in report(accelerate(read.policy)))
-    observation, state = Positions().reset(seed=0)[0], None
-    for one, other in zip(model.predict(observation, state), read.predict(observation, state)):  # noqa: B905
-        np.testing.assert_array_equal(one, other)
+    observation, _ = Positions().reset(seed=0)
+    (action, state), (other_action, other) = (m.predict(observation) for m in (model, read))
+    assert action == other_action
+    np.testing.assert_array_equal(state, other)
     read.set_env(Positions())
     read.learn(16)
 
 
-def test_training_is_the_same():
-    """2,000 steps of RecurrentPPO on CartPole without velocities, in float64."""
-    expected = train(2000, DoublePolicy, accelerated=False)
-    got = train(2000, DoublePolicy, accelerated=True)
-    assert expected.losses
-    assert got.rewards == expected.rewards  # not one action differs
-    np.testing.assert_allclose(got.losses, expected.losses, rtol=1e-6, atol=1e-9)
-    compare(got.parameters, expected.parameters)
+# A rounding would be seen as another action, were it large enough. None is.
+PRECISIONS = {"float32": ("MlpLstmPolicy", 1e-5), "float64": (DoublePolicy, 1e-12)}
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), PRECISIONS.values(), ids=PRECISIONS)
+@pytest.mark.usefixtures("one_thread")
+def test_training_is_the_same(policy, tolerance):
+    """2,000 steps of RecurrentPPO on CartPole without velocities, from the same seed."""
+    expected, got = (train(2000, policy, accelerated) for accelerated in (False, True))
+    assert len(expected.losses) > 5
+    assert got.rewards == expected.rewards
+    np.testing.assert_allclose(got.losses, expected.losses, rtol=tolerance, atol=tolerance * 10)
+    for one, other in zip(got.parameters, expected.parameters, strict=True):
+        assert_close(one.numpy(), other.numpy(), atol=tolerance)

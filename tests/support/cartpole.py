@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import gymnasium
 import numpy as np
-import torch
 from sb3_contrib import RecurrentPPO
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
@@ -16,6 +15,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from fastrnn.torch import accelerate
+from fastrnn.torch.hosts.sb3 import is_accelerated
 
 
 class Positions(gymnasium.ObservationWrapper):
@@ -98,6 +98,7 @@ def train(steps, policy, accelerated, seed=0) -> Run:
     )
     if accelerated:
         accelerate(model.policy)
+    assert is_accelerated(model.policy) is accelerated
     callback = _Losses()
     model.learn(steps, callback)
     return Run(callback.losses, callback.rewards, [p.detach() for p in model.policy.parameters()])
