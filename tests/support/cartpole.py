@@ -81,16 +81,22 @@ class Run(NamedTuple):
     parameters: list
 
 
+def _environment():
+    """Return CartPole with rewards of 1 - gamma, so that values are between 0 and 1."""
+    counted = gymnasium.wrappers.RecordEpisodeStatistics(Positions())
+    return gymnasium.wrappers.TransformReward(counted, lambda reward: reward / 100)
+
+
 def train(steps, policy, accelerated, seed=0) -> Run:
     """Train RecurrentPPO by sb3's own loop, or accelerated."""
-    environment = DummyVecEnv([lambda: gymnasium.wrappers.RecordEpisodeStatistics(Positions())] * 4)
+    environment = DummyVecEnv([_environment] * 4)
     model = RecurrentPPO(
         policy,
         environment,
-        n_steps=64,
-        batch_size=64,
+        n_steps=128,
+        batch_size=128,
         n_epochs=4,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
         ent_coef=0.01,
         seed=seed,
         device="cpu",

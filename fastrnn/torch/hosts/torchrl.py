@@ -75,35 +75,26 @@ class OneCall(nn.Module):
         network = network_of(self)
         if not isinstance(network, AcceleratedLayer):
             return "its network is not accelerated"
-        x, *given = (tensordict.get(key, None) for key in self.in_keys)
-        *states, starts = given
-        shape = tensordict.shape
-        if not isinstance(x, Tensor) or x.dim() != len(shape) + 1 or not x.numel():
-            return "its input is not (..., T, I)"
-        if starts is None or starts.shape not in (shape, (*shape, 1)):
-            return "is_init is not (..., T) or (..., T, 1)"
-        x, starts = x.reshape(-1, *x.shape[-2:]), starts.reshape(-1, shape[-1])
-        starts = starts.index_fill(1, starts.new_zeros(1, dtype=torch.int64), False)
-        if all(state is None for state in states):
-            states, hx = [], None
-        elif any(state is None for state in states):
-            return "one of two states is missing"
-        else:
-            states = [s.reshape(*starts.shape, *s.shape[len(shape) :]) for s in states]
-            hx = bare(tuple(state[:, 0].transpose(0, 1).contiguous() for state in states))
-        cut = bool(starts.any())
+        rows = _rows(tensordict, self.in_keys)
+        if isinstance(rows, str):
+            return rows
+        x, states, starts = rows
+        no_start = torch.zeros_like(starts[:, :1])
+        cuts = torch.cat([no_start, starts[:, 1:]], 1)
+        cut = bool(cuts.any())
         for state in states if cut else ():
             if state.requires_grad and torch.is_grad_enabled():
                 return "a state stored where an episode begins may want a gradient"
-            if bool(state[starts].any()):
+            if bool(state[cuts].any()):
                 return "a state stored where an episode begins is not zero"
-        output, after = network(x, hx, reset=starts if cut else None)
+        hx = bare(tuple(state[:, 0].transpose(0, 1).contiguous() for state in states))
+        output, after = network(x, hx if states else None, reset=cuts if cut else None)
         after = [_at_the_end(state, x.shape[1]) for state in members(after)]
-        if cut and after[0].shape[2] == 1:
-            ends = torch.cat([starts[:, 1:], torch.ones_like(starts[:, :1])], 1)
+        if cut and network.num_layers == 1:
+            ends = torch.cat([cuts[:, 1:], ~no_start], 1)
             after[0] = output.masked_fill(~ends[..., None], 0).unsqueeze(2)
         for key, value in zip(self.out_keys, (output, *after), strict=True):
-            tensordict.set(key, value.reshape(*shape, *value.shape[2:]))
+            tensordict.set(key, value.reshape(*tensordict.shape, *value.shape[2:]))
         return tensordict
 
     def __copy__(self):
@@ -140,6 +131,26 @@ _SWAPS: dict[type, type] = {torchrls.LSTMModule: LSTMModule, torchrls.GRUModule:
 _BACK = {ours: torchrls for torchrls, ours in _SWAPS.items()}
 for _kind in _BACK:  # another process of this program gets the same class
     ForkingPickler.register(_kind, lambda module: object.__reduce_ex__(module, 4))
+
+
+def _rows(tensordict: Any, keys: Any) -> tuple[Tensor, list[Tensor], Tensor] | str:
+    """Return input (B, T, I), states (B, T, layers, H) and starts (B, T), or what is amiss.
+
+    Without stored states the list is empty.
+    """
+    x, *states, starts = (tensordict.get(key, None) for key in keys)
+    shape = tensordict.shape
+    if not isinstance(x, Tensor) or not shape or x.dim() != len(shape) + 1 or not x.numel():
+        return "its input is not (..., T, I)"
+    if starts is None or starts.shape not in (shape, (*shape, 1)):
+        return "is_init is not (..., T) or (..., T, 1)"
+    starts = starts.reshape(-1, shape[-1]).bool()
+    if all(state is None for state in states):
+        states = []
+    elif any(state is None for state in states):
+        return "one of two states is missing"
+    states = [state.reshape(*starts.shape, *state.shape[len(shape) :]) for state in states]
+    return x.reshape(*starts.shape, x.shape[-1]), states, starts
 
 
 def _at_the_end(state: Tensor, steps: int) -> Tensor:

@@ -136,6 +136,18 @@ def test_nothing_crosses_a_start():
     assert output.view(2, 6, -1).isnan().any(-1).nonzero().tolist() == [[0, 2]]
 
 
+def test_under_torch_compile_it_is_one_graph():
+    policy, ours = pair()
+    compiled = torch.compile(ours._process_sequence, backend="eager", fullgraph=True)
+    for share in (0.0, 0.3):
+        features, states, starts = sequences(policy, 7, 3, share)
+        got, after = compiled(features, states, starts, ours.lstm_actor)
+        expected = policy._process_sequence(features, states, starts, policy.lstm_actor)
+        compare(
+            [t.detach() for t in (got, *after)], [t.detach() for t in (expected[0], *expected[1])]
+        )
+
+
 class Loop(policies.RecurrentActorCriticPolicy):
     """A policy with a way of its own through a sequence."""
 
@@ -251,7 +263,7 @@ def test_a_saved_model_is_read_and_accelerated_again(tmp_path):
     read.learn(16)
 
 
-# A rounding would be seen as another action, were it large enough. None is.
+# In longer runs a rounding is some time large enough for another action to be drawn.
 PRECISIONS = {"float32": ("MlpLstmPolicy", 1e-5), "float64": (DoublePolicy, 1e-12)}
 
 
@@ -260,8 +272,8 @@ PRECISIONS = {"float32": ("MlpLstmPolicy", 1e-5), "float64": (DoublePolicy, 1e-1
 def test_training_is_the_same(policy, tolerance):
     """2,000 steps of RecurrentPPO on CartPole without velocities, from the same seed."""
     expected, got = (train(2000, policy, accelerated) for accelerated in (False, True))
-    assert len(expected.losses) > 5
+    assert len(expected.losses) == 3  # all but the last update's
     assert got.rewards == expected.rewards
-    np.testing.assert_allclose(got.losses, expected.losses, rtol=tolerance, atol=tolerance * 10)
+    np.testing.assert_allclose(got.losses, expected.losses, rtol=0, atol=tolerance)
     for one, other in zip(got.parameters, expected.parameters, strict=True):
         assert_close(one.numpy(), other.numpy(), atol=tolerance)
