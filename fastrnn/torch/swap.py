@@ -90,7 +90,7 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo `accelerate`: every module of fastrnn's becomes torch's again, in place.
+    """Undo `accelerate`, in place: every module becomes torch's, or its library's, again.
 
     Args:
         model: any module.
