@@ -1,6 +1,7 @@
 """Give a model fastrnn's modules, and back: only the class of a module changes.
 
 Its parameters, hooks, names and mode stay the very same objects, for the classes hold no state.
+Modules of other libraries that drive a network of torch's are for hosts/ to know.
 """
 
 import types
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from fastrnn.torch import modules, ways
+from fastrnn.torch import hosts, modules, ways
 from fastrnn.torch.standin import StandIn
 from fastrnn.torch.twin import parameters_of
 
@@ -27,7 +28,7 @@ _BACK: _Swaps = {ours: torchs for torchs, ours in _SWAPS.items()}
 
 
 class Record(NamedTuple):
-    """What became of one recurrent module of a model."""
+    """What became of one recurrent module of a model, or of one that drives it (hosts/)."""
 
     name: str  # in the model
     type: str
@@ -56,7 +57,8 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
     """Have every recurrent module of a model run by fastrnn's kernels, in place.
 
     Args:
-        model: any module; torch.nn's RNN, LSTM, GRU and their cells in it are swapped.
+        model: any module; torch.nn's RNN, LSTM, GRU and their cells in it are swapped, and the
+            code around them in sb3-contrib's recurrent policies and torchrl's modules.
         dry_run: change nothing and return the records of what would be done; default False.
 
     Returns:
@@ -79,13 +81,16 @@ def accelerate(model: nn.Module, dry_run: bool = False) -> nn.Module | Records:
             for name, module, reason in _reasons(model)
         )
     for module in model.modules():
-        if not _is_to_be_quantised(module):
+        host = hosts.of(module)
+        if host is not None:
+            host.accelerate(module)
+        elif not _is_to_be_quantised(module):
             _swap(module, _SWAPS)
     return model
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undo `accelerate`: every module of fastrnn's becomes torch's again, in place.
+    """Undo `accelerate`, in place: every module becomes torch's, or its library's, again.
 
     Args:
         model: any module.
@@ -98,7 +103,11 @@ def restore(model: nn.Module) -> nn.Module:
     """
     _check(model)
     for module in model.modules():
-        _swap(module, _BACK)
+        host = hosts.of(module)
+        if host is not None:
+            host.restore(module)
+        else:
+            _swap(module, _BACK)
     return model
 
 
@@ -120,7 +129,7 @@ def report(model: nn.Module) -> Records:
     _check(model)
     records = Records()
     for name, module, why in _reasons(model):
-        swapped, told = isinstance(module, StandIn), ways.told(module)
+        swapped, told = _is_swapped(module), ways.told(module)
         reason = f"last call: {told}" if swapped and told and not why else why
         records.append(Record(name, type(module).__name__, swapped and not reason, reason))
     return records
@@ -147,6 +156,11 @@ def _swap(module: nn.Module, swaps: _Swaps) -> None:
         )
 
 
+def _is_swapped(module: nn.Module) -> bool:
+    host = hosts.of(module)
+    return isinstance(module, StandIn) if host is None else host.is_accelerated(module)
+
+
 def _is_derived_by_torch(kind: type) -> bool:
     """Return whether torch made this class at run time, to add to a module's own what it needs.
 
@@ -162,8 +176,11 @@ def _is_to_be_quantised(module: nn.Module) -> bool:
 def _reasons(model: nn.Module):
     """Yield the name of each recurrent module, the module, and why kernels cannot run it."""
     for name, module in model.named_modules():
+        host = hosts.of(module)
         recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase)
-        if recurrent or "quantized" in type(module).__module__:
+        if host is not None:
+            yield name, module, host.reason(module)
+        elif recurrent or "quantized" in type(module).__module__:
             yield name, module, _reason(module)
 
 

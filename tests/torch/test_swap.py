@@ -11,6 +11,7 @@ from torch.nn.utils import parametrizations, parametrize  # noqa: E402
 
 import fastrnn.torch  # noqa: E402
 from fastrnn.torch import accelerate, report, restore  # noqa: E402
+from tests.support.processes import python  # noqa: E402
 from tests.support.torch_modules import KINDS, flat  # noqa: E402
 
 
@@ -80,6 +81,16 @@ def test_records_say_what_and_why():
 def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"model is a list; expected a torch\.nn\.Module"):
         fastrnn.torch.accelerate([])
+
+
+def test_no_library_is_imported_for_a_model_that_has_none_of_its_modules():
+    printed = python(
+        "import sys, torch, fastrnn.torch\n"
+        "fastrnn.torch.report(fastrnn.torch.accelerate(torch.nn.Sequential(torch.nn.GRU(2, 2))))\n"
+        "names = 'sb3_contrib', 'torchrl', 'tensordict', 'fastrnn.torch.hosts.'\n"
+        "print([m for m in sys.modules if m.startswith(names)])"
+    )
+    assert printed == "[]"
 
 
 def test_twice_is_once():
