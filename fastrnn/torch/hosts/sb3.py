@@ -35,8 +35,8 @@ class ProcessSequence:
         """Run an LSTM on sequences in which episodes begin, as sb3-contrib's own does.
 
         At a start the state is zero even where it was not finite; sb3-contrib, which multiplies by
-        zero, keeps the NaN. Dropout draws all steps' masks at once. An LSTM that is not ours, or
-        reads or returns another order, is run by sb3-contrib's own.
+        zero, keeps the NaN. Dropout draws all steps' masks at once. An LSTM that is not ours, is
+        batch_first or is bidirectional is run by sb3-contrib's own.
 
         Args:
             features: (B * T, I), row by row.
