@@ -100,8 +100,9 @@ def torchrl(steps: int, accelerated: bool) -> list[tuple[int, float]]:
 def _environment(recurrent: list) -> Any:
     """Return CartPoles without velocities side by side, which track where episodes begin."""
     import gymnasium
-    from tests.support.cartpole import Positions
     from torchrl.envs import Compose, GymWrapper, InitTracker, RewardSum, SerialEnv, TransformedEnv
+
+    from tests.support.cartpole import Positions
 
     def one(number):
         small = gymnasium.wrappers.TransformReward(Positions(), lambda reward: reward / 100)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastrnn import losses, reference
 from fastrnn.nn import layers, program
-from fastrnn.nn.arguments import Pullback, bare, read_sequence
+from fastrnn.nn.arguments import Pullback, bare, read_call
 
 TargetAndInputs = tuple[Callable, tuple]
 
@@ -131,12 +131,12 @@ def _stack(seed: int, edits, how) -> TargetAndInputs:
     edited = _edited(program, "Program", edits)["Program"]
 
     class GRU(layers.GRU):
-        def vjp(self, x, state=None, lengths=None, training=True, **_):
-            x, call = read_sequence("GRU", self.spec, x)
+        def vjp(self, x, state=None, lengths=None, training=True, *, reset=None, **_):
+            x, call, batch = read_call("GRU", self.spec, x, lengths, reset)
             wrong = edited(self.spec, call._replace(keep=True, plain=False))
             initial = None if state is None else (state,)
             masks = self.dropout_masks(call.time, call.batch) if training else ()
-            output, final, tape = wrong.run(self.weights(), x, initial, lengths, masks)
+            output, final, tape = wrong.run(self.weights(), x, initial, batch, masks)
             return (output, bare(final)), Pullback("GRU", wrong, tape, self.names)
 
     options: dict[str, Any] = {"dtype": np.float64, "dropout": 0.25 if "dropout" in how else 0.0}

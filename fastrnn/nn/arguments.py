@@ -98,13 +98,8 @@ def read_batch(
     return batch_of(call.time, call.batch, lengths, mask)
 
 
-def read_sequence(owner: str, spec: Spec, x: Any, **axes: bool) -> tuple[np.ndarray, Call]:
-    """Return what read_call does, of whole rows."""
-    return read_call(owner, spec, x, None, **axes)[:2]
-
-
 def read_step(owner: str, spec: Spec, x: Any) -> tuple[np.ndarray, Call]:
-    """Return the input of a cell, and the Call that it makes; see read_sequence."""
+    """Return the input of a cell, and the Call that it makes; see read_shape."""
     x = checks.array(owner, "input", x)
     axes = x.ndim + (x.dtype.kind in "iu")
     if axes not in (1, 2):

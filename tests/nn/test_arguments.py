@@ -10,7 +10,7 @@ import pytest
 
 from fastrnn.cells import lstm
 from fastrnn.nn import arguments
-from fastrnn.nn.arguments import read_sequence, read_state, read_step
+from fastrnn.nn.arguments import read_call, read_state, read_step
 from fastrnn.nn.call import Call
 from fastrnn.nn.program import prepare
 from fastrnn.nn.spec import Spec
@@ -206,7 +206,7 @@ def spec():
 def test_a_sequence_says_which_call_it_is(spec, shape, integers, batch_first, expected, threads):
     threads(2)
     x = np.zeros(shape, np.int8 if integers else np.float32)
-    read, call = read_sequence("test", spec, x, batch_first=batch_first)
+    read, call, _ = read_call("test", spec, x, None, batch_first=batch_first)
     assert np.shares_memory(read, x) or integers
     assert (call.time, call.batch, call.batched, call.batch_first) == expected
     assert (call.one_hot, call.threads, call.stacked, call.emit) == (integers, 2, True, True)

@@ -196,31 +196,13 @@ def test_wrong_arguments_are_torchs_errors():
 def arguments(mode, keep=True):
     layer = torch.nn.LSTM if mode == "LSTM" else torch.nn.GRU
     torch.manual_seed(0)
-    module = layer(4, 8, 2, dtype=F64)
-    weights = [p.detach().requires_grad_() for p in module.parameters()]
+    weights = [p.detach().requires_grad_() for p in layer(4, 8, 2, dtype=F64).parameters()]
     x = torch.randn(5, 2, 4, dtype=F64, requires_grad=True)
     shapes = [(2, 2, 8)] * (1 + (mode == "LSTM"))
     states = [torch.randn(shape, dtype=F64, requires_grad=True) for shape in shapes]
     reset = torch.eye(5, 2) > 0 if mode == "LSTM" else None
-    return (
-        x,
-        states,
-        weights,
-        [],
-        None,
-        reset,
-        mode,
-        4,
-        8,
-        2,
-        True,
-        False,
-        False,
-        0,
-        None,
-        None,
-        keep,
-    )
+    options = mode, 4, 8, 2, True, False, False, 0, None, None, keep
+    return x, states, weights, [], None, reset, *options
 
 
 @pytest.mark.parametrize("mode", ["LSTM", "GRU"])

@@ -65,8 +65,8 @@ def test_coordinates_have_the_users_names():
 
 
 def test_too_many_inputs_are_refused():
-    with pytest.raises(TypeError, match=r"GRU got 4 inputs; expected a tuple of at most 3"):
-        gradcheck(fastrnn.GRU(1, 1), (1, 2, 3, 4))
+    with pytest.raises(TypeError, match=r"GRU got 5 inputs; expected a tuple of at most 4"):
+        gradcheck(fastrnn.GRU(1, 1), (1, 2, 3, 4, 5))
     with pytest.raises(ValueError, match="its last axis must be input_size"):
         gradcheck(fastrnn.GRU(2, 1), (np.ones((2, 2, 3), np.float32),))
 
