@@ -194,7 +194,8 @@ def episodes(
         for m in resets.measure(c, contenders=names, rounds=rounds):
             found.append(m)
             times = ", ".join(f"{name} {s * 1e3:.3g}" for name, s in m.seconds.items())
-            console.print(f"{c}, {m.mode}, B {m.batch}, H {m.size}, {m.pattern}: {times} ms")
+            where = f"{c}, {m.mode}, B {m.batch}, H {m.size}, {m.pattern}"
+            console.print(f"{where}: {m.cost:.2f} of ours without; {times} ms")
     tables = resets.markdown(found)
     console.print(tables)
     if out is not None:

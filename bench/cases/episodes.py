@@ -23,7 +23,7 @@ import numpy as np
 import fastrnn
 from bench.cases.contender import NAMES, Missing, module
 from bench.cases.contenders_jax import STEPS
-from bench.tools.timing import interleaved
+from bench.tools.timing import interleaved, wait_until_quiet
 
 TIME = 128
 _SLOW = 1.0  # seconds: what takes longer is timed once
@@ -190,6 +190,7 @@ class Measured(NamedTuple):
     batch: int
     size: int
     pattern: str
+    cost: float  # our time over ours without a reset
     seconds: dict[str, float]  # of each contender
     missing: dict[str, str]  # and why one has none
 
@@ -208,10 +209,7 @@ def _check(name: str, got: Any, want: Any) -> None:
 def measure(
     cell: str, shapes=SHAPES, modes=MODES, contenders=tuple(CONTENDERS), rounds: int = 5
 ) -> Iterator[Measured]:
-    """Yield a Measured for each mode, shape and pattern of resets, all contenders in turns.
-
-    Our own time without resets is measured in the same turns: "fastrnn, no reset".
-    """
+    """Yield a Measured for each mode, shape and pattern of resets, all contenders in turns."""
     for batch, size in shapes:
         for mode in modes:
             for pattern, every in EVERY.items():
@@ -228,12 +226,25 @@ def measure(
                     run()
                     once = time.perf_counter() - before
                     (slow if once > _SLOW else runs)[name] = once if once > _SLOW else run
-                runs["fastrnn, no reset"] = of_fastrnn(case._replace(reset=case.reset & False))[
-                    mode
-                ]
+                plain = of_fastrnn(case._replace(reset=case.reset & False))
+                cost = _in_turns(of_fastrnn(case)[mode], plain[mode], 0.1 * rounds)
                 found = interleaved(runs, rounds, 0.05)
                 seconds = {name: float(np.median(times)) for name, times in found.items()}
-                yield Measured(cell, mode, batch, size, pattern, slow | seconds, missing)
+                yield Measured(cell, mode, batch, size, pattern, cost, slow | seconds, missing)
+
+
+def _in_turns(run: Callable, other: Callable, seconds: float) -> float:
+    """Return the time of a call over that of another: the two take turns at every call."""
+    wait_until_quiet()
+    times, start = [], time.perf_counter()
+    while len(times) < 9 or time.perf_counter() - start < seconds:
+        before = time.perf_counter()
+        run()
+        between = time.perf_counter()
+        other()
+        times.append((between - before, time.perf_counter() - between))
+    first, second = np.median(times[2:], axis=0)
+    return float(first / second)
 
 
 def markdown(found: list[Measured]) -> str:
@@ -250,9 +261,8 @@ def markdown(found: list[Measured]) -> str:
         ]
         for m in rows:
             ours = m.seconds["fastrnn"]
-            cost = ours / m.seconds["fastrnn, no reset"]
             ratios = [f"{m.seconds[n] / ours:.2f}" if n in m.seconds else "-" for n in others]
-            start = f"| {m.batch} | {m.size} | {m.pattern} | {ours * 1e3:.3g} | {cost:.2f} | "
+            start = f"| {m.batch} | {m.size} | {m.pattern} | {ours * 1e3:.3g} | {m.cost:.2f} | "
             lines.append(start + " | ".join(ratios) + " |")
         lines.append("")
     for name, reason in {n: r for m in found for n, r in m.missing.items()}.items():
@@ -262,7 +272,7 @@ def markdown(found: list[Measured]) -> str:
 
 HEADING = """# Episodes inside sequences: what resets cost
 
-The median time of ours in ms, its ratio to ours without a reset in the same turns, and then how
+The median time of ours in ms, its ratio to ours without a reset, in turns, and then how
 many times as long others take: T = 128, I = H, float32. What each does: bench/cases/episodes.py.
 `python -m bench episodes --out bench/report` measures it anew.
 """
