@@ -18,6 +18,7 @@ import numpy as np
 from bench.cases.contender import Missing, module
 
 SEED, ENVIRONMENTS, STEPS, HIDDEN, EPOCHS = 0, 4, 128, 32, 16
+LIMITS = np.array([2.4, 0.2095], np.float32)  # of the cart's position and the pole's angle
 SMOOTH = 30  # episodes in a mean of the plot
 
 
@@ -82,6 +83,7 @@ def torchrl(steps: int, accelerated: bool) -> list[tuple[int, float]]:
                 step, now = environment.step_and_maybe_reset(both(now))
                 rows.append(step)
         data = torch.stack(rows, 1).contiguous()
+        data.names = [None, "time"]
         ended = data["next", "episode_reward"][data["next", "done"]].flatten().tolist()
         rewards += [(done, 100 * reward) for reward in ended]
         for _ in range(EPOCHS):
@@ -99,13 +101,15 @@ def torchrl(steps: int, accelerated: bool) -> list[tuple[int, float]]:
 
 def _environment(recurrent: list) -> Any:
     """Return CartPoles without velocities side by side, which track where episodes begin."""
-    import gymnasium
+    from gymnasium import wrappers
     from torchrl.envs import Compose, GymWrapper, InitTracker, RewardSum, SerialEnv, TransformedEnv
 
     from tests.support.cartpole import Positions
 
     def one(number):
-        small = gymnasium.wrappers.TransformReward(Positions(), lambda reward: reward / 100)
+        seen = Positions()
+        scaled = wrappers.TransformObservation(seen, lambda x: x / LIMITS, seen.observation_space)
+        small = wrappers.TransformReward(scaled, lambda reward: reward / 100)
         wrapped = GymWrapper(small, categorical_action_encoding=False)
         tracked = TransformedEnv(wrapped, Compose(InitTracker(), RewardSum()))
         tracked.set_seed(SEED + number)
@@ -165,6 +169,7 @@ def picture(path: Path, found: list[Training]) -> None:
                 )
             axes.set(xlabel="environment steps, in thousands", title=host)
             axes.set_ylabel(f"steps of an episode, mean of {SMOOTH}")
+            axes.set_ylim(top=1.25 * axes.get_ylim()[1])  # room for the legend
             axes.legend(loc="upper left")
 
     plotting.save(path, "bench hosts", draw)

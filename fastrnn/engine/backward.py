@@ -32,7 +32,7 @@ from fastrnn.kernels.gemm import pack_rows, product, product_back
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat
-from fastrnn.kernels.rows import add_row, copy_row, fill
+from fastrnn.kernels.rows import add_row, clear, copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS
 
@@ -77,6 +77,7 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                          back.w_hh, emitted_size, back.packed,
                          back.d_states, j0 * hidden_p + column0, hidden_p,
                          back.d_emitted, j0 * emitted_p + column0, emitted_p)  # fmt: skip
+            # After the product, which may have made a NaN, and before this step's own d_output.
             cut_states(s + 1, later_rows, j0, sequences, back.d_emitted, 0, 1,
                        emitted_p, column0, count)  # fmt: skip
             cut_states(s + 1, later_rows, j0, sequences, back.d_states, 0, states_count,
@@ -91,7 +92,7 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                 add_row(back.d_emitted, j * emitted_p + column0, d_output.array, from_at, count)
             h_to = at * back.h_pitch + column0
             if is_cut(sequences, s, j):
-                fill(back.h_rows, h_to, count, 0)
+                clear(back.h_rows, h_to, count)
             elif s:
                 before = time_of(s - 1, sequences.lengths[j], sequences.reverse)
                 from_at = output.at + before * output.time + b * output.row + column0
@@ -100,7 +101,7 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                 from_at = (back.slot * batch + b) * emitted_size + column0
                 copy_row(back.h_rows, h_to, back.h_0, from_at, count)
             else:
-                fill(back.h_rows, h_to, count, 0)
+                clear(back.h_rows, h_to, count)
             from_at = j * emitted_p
             if projects:
                 copy_row(back.d_h_rows, at * back.d_h_pitch, back.d_emitted, from_at, emitted_size)
@@ -230,8 +231,8 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
             packed_hh = region(work, plan.offsets, BACKWARD.w_hh, 0, 1)
             job = outlined(_pack_part, (parts, w_ih, w_hh, w_hr, packed_ih, packed_hh, back.w_hr))
             parallel.share(pool, owned, parts, job)
-            fill(back.zeros, 0, back.zeros.size, 0)
-            fill(sums.table, 0, sums.table.size, 0)
+            clear(back.zeros, 0, back.zeros.size)
+            clear(sums.table, 0, sums.table.size)
             load_states(
                 sequences.order,
                 slot,

@@ -34,7 +34,7 @@ from fastrnn.kernels.gemm import block_bias, product
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat, part_of
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS, max_rows, tile
 
@@ -219,7 +219,7 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             parallel.share(pool, owned, parts, job)
             block_bias(b_ih, gates, operands.b_ih)
             block_bias(b_hh, gates, operands.b_hh)
-            fill(operands.zeros, 0, operands.zeros.size, 0)
+            clear(operands.zeros, 0, operands.zeros.size)
             load_states(
                 sequences.order,
                 slot,

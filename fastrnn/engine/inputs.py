@@ -8,7 +8,7 @@ from fastrnn.kernels.dots import dots
 from fastrnn.kernels.gemm import product
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import load, store
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS
 
@@ -25,13 +25,10 @@ def is_cut(sequences, s, j):
 
     s may be 0: then it lies between the initial state and the first step.
     """
-    if not sequences.cuts.size:
+    if not sequences.cuts.size or (sequences.reverse and s == 0):
         return False
-    t = time_of(s, sequences.lengths[j], sequences.reverse)
-    if sequences.reverse:  # what it has read before lies later in time
-        t += 1
-        if s == 0:
-            return False
+    # Read from its end, a sequence is cut by the reset after the time that it reads next.
+    t = sequences.lengths[j] - s if sequences.reverse else s
     return sequences.cuts[t * sequences.order.size + sequences.order[j]] != 0
 
 
@@ -155,7 +152,7 @@ def input_part(
             for j in range(j0, j0 + running):
                 t, to = time_of(s, lengths[j], reverse), (rows + j - j0) * pitch
                 if sequences.blanks.size and sequences.blanks[t * batch + order[j]]:
-                    fill(x_rows, to, input_size, 0)
+                    clear(x_rows, to, input_size)
                 else:
                     at = t * sequences.time + order[j] * sequences.row
                     copy_row(x_rows, to, sequences.x, at, input_size)

@@ -21,7 +21,7 @@ from fastrnn.kernels.gemm import block_bias, product
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat, part_of
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import TERMS
 
@@ -128,7 +128,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
                 at = j * states.emitted_row
                 copy_row(states.buffers, to, states.emitted, at, hidden_size)
             elif not projects and sequences.lengths[j] > s0 and is_cut(sequences, s0, j):
-                fill(states.buffers, to, hidden_size, 0)
+                clear(states.buffers, to, hidden_size)
             elif not projects and sequences.lengths[j] > s0:
                 t = time_of(s0 - 1, sequences.lengths[j], sequences.reverse)
                 at = output.at + t * output.time + sequences.order[j] * output.row
@@ -184,7 +184,7 @@ def bind_recompute(name, step_tile, operands_in, gates, states_count, saved_coun
             parallel.share(pool, owned, parts, job)
             block_bias(b_ih, gates, operands.b_ih)
             block_bias(b_hh, gates, operands.b_hh)
-            fill(operands.zeros, 0, operands.zeros.size, 0)
+            clear(operands.zeros, 0, operands.zeros.size)
         if s0 == 0:
             load_states(
                 sequences.order,

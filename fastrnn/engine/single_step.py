@@ -15,7 +15,7 @@ from fastrnn.kernels.gemm import add_columns, add_outer, block_bias, product_bac
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, restore_mode
 from fastrnn.kernels.memory import flat, memory_of, part_of
-from fastrnn.kernels.rows import add_row, copy_row, fill, pad_row
+from fastrnn.kernels.rows import add_row, clear, copy_row, pad_row
 from fastrnn.kernels.simd import lanes
 
 
@@ -163,7 +163,7 @@ def bind_single_step(name, step_tile, step_row, gates, states_count, saved_count
             d_a_x = d_a_h if shared else part_of(work, pre_at + rows * k, rows * k)
         if shared:
             d_a_x = d_a_h
-        fill(work, zeros_at, max(hidden_p, input_p), 0)
+        clear(work, zeros_at, max(hidden_p, input_p))
         zeros = part_of(work, zeros_at, max(hidden_p, input_p))
         _pad_states(
             d_h_n, d_carried_n, layers, layer, rows, hidden_size, hidden_p, states_count, work, 0

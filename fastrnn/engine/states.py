@@ -6,15 +6,15 @@ A reset cuts a state: it is written over with zeros, not multiplied, so that no 
 from fastrnn.engine.inputs import is_cut
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 
 
 @jit
 def load_states(order, slot, h, carried, states, states_count, states_row, emitted, emitted_row):
     """Put the states at `slot`, or zeros, into the first buffer (records.States)."""
     batch = order.size
-    fill(states, 0, states_count * batch * states_row, 0)
-    fill(emitted, 0, batch * emitted_row, 0)
+    clear(states, 0, states_count * batch * states_row)
+    clear(emitted, 0, batch * emitted_row)
     for j in range(batch):
         if h.size:
             size = h.shape[2]
@@ -50,7 +50,7 @@ def cut_states(s, rows, j0, sequences, states, at, states_count, states_row, col
     for j in range(j0, j0 + rows):
         if sequences.lengths[j] > s and is_cut(sequences, s, j):
             for i in range(states_count):
-                fill(states, at + (i * batch + j) * states_row + column, count, 0)
+                clear(states, at + (i * batch + j) * states_row + column, count)
 
 
 @jit

@@ -13,7 +13,7 @@ from fastrnn.engine.work import BACKWARD, region
 from fastrnn.kernels.gemm import add_columns, add_outer, product_back
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat, load, store
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 from fastrnn.kernels.simd import lanes
 
 
@@ -185,7 +185,7 @@ def _one_hot_gradient(rows, m0, m1, sequences, back, input_size, sums, fresh):
     """Add rows m0..m1 of W_ih's gradient for one-hot input: each row has one column."""
     n, batch = lanes(back.zeros), sequences.order.size
     if fresh and not sums.table.size:
-        fill(sums.w_ih, m0 * input_size, (m1 - m0) * input_size, 0)
+        clear(sums.w_ih, m0 * input_size, (m1 - m0) * input_size)
     for row in range(rows):
         t, b = back.place[row] // batch, back.place[row] % batch
         code = sequences.index[t * sequences.time + b * sequences.row]

@@ -9,7 +9,7 @@ from fastrnn.kernels.gemm import add_columns, add_outer, pack_gates, pack_rows, 
 from fastrnn.kernels.jit import jit, kernel
 from fastrnn.kernels.machine import flush_denormals, outlined, restore_mode
 from fastrnn.kernels.memory import flat
-from fastrnn.kernels.rows import copy_row, fill
+from fastrnn.kernels.rows import clear, copy_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS
 
@@ -45,7 +45,7 @@ def affine_forward(
     if bias.size:
         copy_row(start, 0, flat(bias), 0, columns)
     else:
-        fill(start, 0, columns, 0)
+        clear(start, 0, columns)
     job = outlined(_product_part, (threads, rows, k, columns, flat(x), packed, start, flat(y)))
     parallel.share(pool, owned, threads, job)
     if owned:
@@ -92,7 +92,7 @@ def affine_weights_backward(
     mode = flush_denormals()
     owned = threads > 1 and parallel.acquire(pool)
     zeros, x_rows = flat(zeros), flat(x_rows)
-    fill(zeros, 0, x.shape[1], 0)
+    clear(zeros, 0, x.shape[1])
     _weights_backward(pool, owned, threads, x, d_y, d_weight, d_bias, zeros, x_rows, pitch)
     if owned:
         parallel.release(pool)
@@ -120,7 +120,7 @@ def affine_backward(
     rows, k = x.shape
     columns, packed, zeros, x_rows = weight.shape[0], flat(packed), flat(zeros), flat(x_rows)
     pack_rows(weight, packed, 0, 1)
-    fill(zeros, 0, k, 0)
+    clear(zeros, 0, k)
     job = outlined(_product_part, (threads, rows, columns, k, flat(d_y), packed, zeros, flat(d_x)))
     parallel.share(pool, owned, threads, job)
     _weights_backward(pool, owned, threads, x, d_y, d_weight, d_bias, zeros, x_rows, pitch)

@@ -15,7 +15,7 @@ Operands are flat memory and where it starts, as in BLAS; `_row` is the distance
 
 from fastrnn.kernels.jit import jit
 from fastrnn.kernels.memory import flat, load_part, store_part
-from fastrnn.kernels.rows import add_column, fill, pad_row
+from fastrnn.kernels.rows import add_column, clear, pad_row
 from fastrnn.kernels.simd import lanes
 from fastrnn.kernels.tile import MAX_VECTORS, TERMS, max_rows, tile
 from fastrnn.kernels.transpose import transpose_square
@@ -180,7 +180,7 @@ def block_bias(bias, gates, blocked):
     n = lanes(blocked)
     hidden = bias.size // gates
     if not hidden:
-        fill(blocked, 0, blocked.size, 0)
+        clear(blocked, 0, blocked.size)
     for unit in range(0, hidden, n):
         for gate in range(gates):
             pad_row(

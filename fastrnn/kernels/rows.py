@@ -21,10 +21,14 @@ def copy_row(to, to_at, source, at, count):
 
 
 @jit
-def fill(to, at, count, value):
-    """Set `count` elements."""
-    for i in range(at, at + count):
-        to[i] = value
+def clear(to, at, count):
+    """Set `count` elements to 0."""
+    n = lanes(to)
+    zero, whole = zero_like(load_part(to, at, 0)), count // n * n
+    for i in range(0, whole, n):
+        store(to, at + i, zero)
+    if whole < count:
+        store_part(to, at + whole, zero, count - whole)
 
 
 @jit

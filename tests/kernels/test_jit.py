@@ -202,7 +202,7 @@ def test_import_is_light(tmp_path):
 
 
 def test_parts_of_kernels_are_not_for_python():
-    from fastrnn.kernels.rows import fill
+    from fastrnn.kernels.rows import clear
 
     with pytest.raises(TypeError, match="fill is a part of kernels; Python cannot call it"):
         fill(np.zeros(3), 0, 3, 1.0)

@@ -1,4 +1,4 @@
-"""Rows copied, padded, filled, added and summed, against NumPy, with NaN all around."""
+"""Rows copied, padded, cleared, added and summed, against NumPy, with NaN all around."""
 
 import numpy as np
 from hypothesis import given
@@ -13,11 +13,11 @@ from tests.support.configurations import both_dtypes
 
 
 @compiled
-def each(to, at, source, source_at, count, width, value):
+def each(to, at, source, source_at, count, width):
     """Use each function on a row of `to`."""
     rows.copy_row(flat(to[0]), at, flat(source), source_at, count)
     rows.pad_row(flat(to[1]), at, flat(source), source_at, count, width)
-    rows.fill(flat(to[2]), at, count, value)
+    rows.clear(flat(to[2]), at, count)
     rows.add_row(flat(to[3]), at, flat(source), source_at, count)
 
 
@@ -43,9 +43,9 @@ def test_rows_are_numpys_and_nothing_else_is_touched(dtype, data):
     expected[0, at : at + count] = row
     expected[1, at : at + width] = 0
     expected[1, at : at + count] = row
-    expected[2, at : at + count] = 7
+    expected[2, at : at + count] = 0
     expected[3, at : at + count] += row
-    each(to, at, source, source_at, count, width, 7.0)
+    each(to, at, source, source_at, count, width)
     assert_bits(to, expected)
 
 
