@@ -19,7 +19,7 @@ def time_of(s, length, reverse):
     return length - 1 - s if reverse else s
 
 
-@jit
+@jit(inline=True)  # for each row of a step
 def is_cut(sequences, s, j):
     """Return whether a reset lies between the steps s - 1 and s of the sequence at j.
 

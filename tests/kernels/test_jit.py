@@ -204,8 +204,8 @@ def test_import_is_light(tmp_path):
 def test_parts_of_kernels_are_not_for_python():
     from fastrnn.kernels.rows import clear
 
-    with pytest.raises(TypeError, match="fill is a part of kernels; Python cannot call it"):
-        fill(np.zeros(3), 0, 3, 1.0)
+    with pytest.raises(TypeError, match="clear is a part of kernels; Python cannot call it"):
+        clear(np.zeros(3), 0, 3)
 
 
 def test_one_decorator_keeps_constants_from_compiling_twice():
