@@ -1,7 +1,7 @@
 """The sequences of a call: sorted by length for the time loop, cut by resets, and their rows.
 
 Padding is never computed: step s runs for the sequences that are longer than s, which are the
-first ones of the sorted batch. A reset costs nothing: the sequence goes on in its row, and zeros
+first ones of the sorted batch. A reset makes no row: the sequence goes on in its own, and zeros
 are written over its state.
 """
 
