@@ -78,10 +78,11 @@ def bind_backward(name, step_row, gates, states_count, saved_count, shared):
                          back.d_states, j0 * hidden_p + column0, hidden_p,
                          back.d_emitted, j0 * emitted_p + column0, emitted_p)  # fmt: skip
             # After the product, which may have made a NaN, and before this step's own d_output.
-            cut_states(s + 1, later_rows, j0, sequences, back.d_emitted, 0, 1,
-                       emitted_p, column0, count)  # fmt: skip
-            cut_states(s + 1, later_rows, j0, sequences, back.d_states, 0, states_count,
-                       hidden_p, column0, (unit1 - unit0) * n)  # fmt: skip
+            if sequences.cuts.size:
+                cut_states(s + 1, later_rows, j0, sequences, back.d_emitted, 0, 1,
+                           emitted_p, column0, count)  # fmt: skip
+                cut_states(s + 1, later_rows, j0, sequences, back.d_states, 0, states_count,
+                           hidden_p, column0, (unit1 - unit0) * n)  # fmt: skip
         for row in range(rows):
             j, at = j0 + row, at_row + row
             b, t = sequences.order[j], time_of(s, sequences.lengths[j], sequences.reverse)

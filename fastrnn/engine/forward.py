@@ -111,7 +111,8 @@ def bind_forward(name, step_tile, operands_in, gates, states_count, saved_count,
             t = time_of(s, this.sequences.lengths[j], this.sequences.reverse)
             to = output.at + t * output.time + this.sequences.order[j] * output.row + column0
             copy_row(output.array, to, states.emitted, h_at + row * states.emitted_row, count)
-        cut(s + 1, rows, j0, this, column0, (unit1 - unit0) * n)
+        if this.sequences.cuts.size:
+            cut(s + 1, rows, j0, this, column0, (unit1 - unit0) * n)
 
     @jit(name=f"{name}_run_forward")
     def run_forward(part, parts, pool, plan, s0, s1, row0, this, work):

@@ -28,7 +28,7 @@ def load_states(order, slot, h, carried, states, states_count, states_row, emitt
                 copy_row(states, to, flat(carried), at, size)
 
 
-@jit(inline=True)
+@jit
 def cut_states(s, rows, j0, sequences, states, at, states_count, states_row, column, count):
     """Write zeros over some units of the states before step s, where a reset cuts them off.
 
