@@ -9,8 +9,7 @@ cell is named. Deliberately not here: the way back (backward.py), the case of a 
 
 Rows. The B sequences are sorted by falling length, so that the first ones are still running at
 step s. Real steps are numbered step by step, row after row of those running: with equal lengths,
-step s of row j is row s * B + j. A sequence is read in the direction it is given or, `reverse`,
-from its own end.
+step s of row j is row s * B + j. A sequence is read as it is given or, `reverse`, from its end.
 
 Threads. Either the batch is cut into slices, which share nothing but weights; or, where the
 weights are large, the hidden units are cut into chunks that run in lockstep (kernels/parallel.py),
