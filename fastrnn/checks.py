@@ -183,18 +183,24 @@ def lengths(owner: str, value: Any, time: int, batch: int, batched: bool) -> np.
     return result.astype(np.int64)
 
 
-def reset(
-    owner: str, value: Any, time: int, batch: int, batched: bool, batch_first: bool
-) -> np.ndarray | None:
-    """Return a mask of resets as (T, B) bool, or None."""
-    if value is None:
-        return None
+def mask(owner: str, value: Any) -> np.ndarray:
+    """Return a mask of resets, of any shape, as an array of bool."""
     result = array(owner, "reset", value, usual="bool")
     if result.dtype != np.bool_:
         raise TypeError(
             f"{owner}: reset is {result.dtype}; expected bool, True where the state begins anew, "
             "e.g. reset != 0."
         )
+    return result
+
+
+def reset(
+    owner: str, value: Any, time: int, batch: int, batched: bool, batch_first: bool
+) -> np.ndarray | None:
+    """Return a mask of resets as (T, B) bool, or None."""
+    if value is None:
+        return None
+    result = mask(owner, value)
     axes = (("B", batch), ("T", time)) if batch_first else (("T", time), ("B", batch))
     letters, expected = zip(*(axes if batched else [("T", time)]), strict=True)
     if result.shape != expected:

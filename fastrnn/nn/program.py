@@ -176,16 +176,12 @@ class Program(BaseProgram):
 
         which: "forward", "backward", or "parameters": backward without the input's gradient.
         """
-        if batch is self._equal and which in self._prepared:
-            return self._prepared[which]
-        whole = self._is_full(batch)
-        plain = self._equal if whole else batch  # resets change no plan
-        if whole and which in self._prepared:
-            result = self._prepared[which]
-        else:
+        plain = self._equal if self._is_full(batch) else batch  # resets change no plan
+        result = self._prepared.get(which) if plain is self._equal else None
+        if result is None:
             result = [self._plan(one, plain, which) for one in self._scans]
-        if whole:
-            self._prepared[which] = result
+            if plain is self._equal:
+                self._prepared[which] = result
         return result if batch is plain else [scan.cut(one, batch) for one in result]
 
     def _plan(self, one: scan.Scan, batch: Batch, which: str) -> scan.Prepared:

@@ -83,12 +83,7 @@ class Stream:
         """Return a mask of resets as (B,) bool."""
         if isinstance(reset, bool):
             reset = np.bool_(reset)
-        mask = checks.array(f"{self._name}.stream", "reset", reset, usual="bool")
-        if mask.dtype != np.bool_:
-            raise TypeError(
-                f"{self._name}.stream: reset is {mask.dtype}; expected bool, True where the state "
-                "begins anew, e.g. reset != 0."
-            )
+        mask = checks.mask(f"{self._name}.stream", reset)
         expected = () if single else (self._batch_size,)
         if mask.shape != expected:
             raise ValueError(

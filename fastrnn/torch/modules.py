@@ -73,7 +73,6 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
                 if result is not None:
                     return result
             follow_threads()
-        if not why:
             run = self._run_packed if packed else self._run
             result = run(input, hx, lengths, mask)
             if not isinstance(result, str):
@@ -99,11 +98,13 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
         lengths = np.asarray(_numbers(name, "lengths", lengths))
         if input.dim() not in (2, 3):  # torch has a word for it
             return lengths
+        return checks.lengths(name, lengths, *self._sizes(input), input.dim() == 3)
+
+    def _sizes(self, input) -> tuple[int, int]:
+        """Return T and B of padded input."""
         batched = input.dim() == 3
         time, batch = input.shape[:2] if batched else (input.shape[0], 1)
-        if batched and self.batch_first:
-            time, batch = batch, time
-        return checks.lengths(name, lengths, time, batch, batched)
+        return (batch, time) if batched and self.batch_first else (time, batch)
 
     def _checked_reset(self, reset, input, packed: bool) -> np.ndarray | None:
         """Return resets as an array (T, B), or None where there are none; see _checked."""
@@ -116,10 +117,8 @@ class AcceleratedLayer(StandIn, nn.RNNBase):
             return None
         else:
             batched = input.dim() == 3
-            time, batch = input.shape[:2] if batched else (input.shape[0], 1)
-            if batched and self.batch_first:
-                time, batch = batch, time
-            mask = checks.reset(name, given, time, batch, batched, batched and self.batch_first)
+            sizes = self._sizes(input)
+            mask = checks.reset(name, given, *sizes, batched, batched and self.batch_first)
         return mask if mask is not None and mask.any() else None
 
     def _run(self, input, hx, lengths, reset) -> Any:

@@ -63,7 +63,8 @@ def mean_jacobian(recorder: Recorder, chosen: np.ndarray) -> np.ndarray:
     )
     assert w_hh is not None
     cell, hidden = recorder.cell, recorder.size.hidden
-    before, (a_x, a_h) = recorder.states_before(chosen), recorder.preactivations(chosen)
+    before = recorder.states_before(chosen)
+    a_x, a_h = recorder.preactivations(chosen, before[0])
 
     def derivatives(number, units=slice(None)):
         """Return the mean derivative of each new state with respect to units of one argument."""

@@ -77,19 +77,20 @@ class Recorder:
             after[i][last] = self._final[i][self.b[last]]
         lost = np.flatnonzero((self.back == 0) & (self._left > 0))  # the reset has overwritten them
         if len(lost) and len(after) > 1:
-            again = self.cell.equations(*self.preactivations(lost), *self.states_before(lost))
+            before = self.states_before(lost)
+            again = self.cell.equations(*self.preactivations(lost, before[0]), *before)
             for state, computed in zip(after[1:], again[1:], strict=True):
                 state[lost] = computed
         return after
 
-    def preactivations(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return a_x and a_h of some rows, (rows, G*H) float64, computed again."""
+    def preactivations(self, rows: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return a_x and a_h of some rows, (rows, G*H) float64, computed again; h: before them."""
         w_ih, w_hh, b_ih, b_hh, _ = (
             None if w is None else np.asarray(w, np.float64) for w in self.weights
         )
         assert w_ih is not None
         assert w_hh is not None
-        x, h = self.input()[rows], self.states_before(rows)[0]
+        x = self.input()[rows]
         a_x = w_ih.T[x] if x.ndim == 1 else x.astype(np.float64) @ w_ih.T
         a_h = h @ w_hh.T
         return a_x if b_ih is None else a_x + b_ih, a_h if b_hh is None else a_h + b_hh
